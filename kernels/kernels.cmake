@@ -1,0 +1,38 @@
+# Kernels are compiled several times from one source each.
+#   kernels/ref  twice: storage float (backend "ref32") and double ("ref64"), accumulation always double
+#   kernels/cpu  once per instruction set; the rung is chosen at run time (kernels/cpu/dispatch.c)
+
+function(gifqa_kernel_objects target)             # gifqa_kernel_objects(<target> SOURCES ... OPTIONS ... DEFINES ...)
+  cmake_parse_arguments(K "" "" "SOURCES;OPTIONS;DEFINES" ${ARGN})
+  if(NOT K_SOURCES)
+    return()
+  endif()
+  add_library(${target} OBJECT ${K_SOURCES})
+  target_link_libraries(${target} PRIVATE gifqa_flags)
+  target_compile_options(${target} PRIVATE ${K_OPTIONS})
+  target_compile_definitions(${target} PRIVATE ${K_DEFINES})
+  target_sources(gifqa PRIVATE $<TARGET_OBJECTS:${target}>)
+endfunction()
+
+gifqa_kernel_objects(gifqa_ref32 SOURCES ${REF_SOURCES} DEFINES GQ_REF_REAL=float  GQ_REF_NAME=ref32)
+gifqa_kernel_objects(gifqa_ref64 SOURCES ${REF_SOURCES} DEFINES GQ_REF_REAL=double GQ_REF_NAME=ref64)
+
+# kernels/cpu/dispatch.c and threads are compiled once, with the baseline instruction set; every other file is
+# compiled per rung with GQ_RUNG naming its symbols. Contraction to fused multiply-add is allowed here and only
+# here: the result of a rung is still the same bits on every run.
+set(CPU_ONCE ${CPU_SOURCES})
+list(FILTER CPU_ONCE INCLUDE REGEX "kernels/cpu/(dispatch)\\.c$")
+list(FILTER CPU_SOURCES EXCLUDE REGEX "kernels/cpu/(dispatch)\\.c$")
+target_sources(gifqa PRIVATE ${CPU_ONCE})
+set(CPU_FLAGS -O3 -ffp-contract=fast)
+gifqa_kernel_objects(gifqa_cpu_scalar SOURCES ${CPU_SOURCES} OPTIONS ${CPU_FLAGS} DEFINES GQ_RUNG=scalar GQ_VLEN=4)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  gifqa_kernel_objects(gifqa_cpu_avx2 SOURCES ${CPU_SOURCES} OPTIONS ${CPU_FLAGS} -mavx2 -mfma -mf16c
+    DEFINES GQ_RUNG=avx2 GQ_VLEN=8)
+  gifqa_kernel_objects(gifqa_cpu_avx512 SOURCES ${CPU_SOURCES} OPTIONS ${CPU_FLAGS}
+    -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c -mprefer-vector-width=512 DEFINES GQ_RUNG=avx512 GQ_VLEN=16)
+  gifqa_kernel_objects(gifqa_cpu_avx512bf16 SOURCES ${CPU_SOURCES} OPTIONS ${CPU_FLAGS}
+    -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512bf16 -mfma -mf16c -mprefer-vector-width=512
+    DEFINES GQ_RUNG=avx512bf16 GQ_VLEN=16 GQ_BF16=1)
+  target_compile_definitions(gifqa PRIVATE GQ_HAVE_X86_RUNGS)
+endif()
