@@ -1,0 +1,45 @@
+/* engine.h - a backend, a thread pool and the arenas that all tapes of a run share.
+ *
+ * Invariants: an engine is used by one thread at a time; what runs in parallel is inside the kernels. Arenas:
+ *   PARAM  weights                     core/params.c, allocated by gq_params_seal()
+ *   STATE  gradient, first and second moment, same order and offsets as PARAM          likewise
+ *   ACT    activations and their gradients, offsets by lifetime; as large as the largest finished tape
+ *   TEMP   workspace of one kernel, the largest any node asks for
+ *   HOST   inputs, one block per tape
+ * They are allocated while tapes are finished, never while one runs.
+ */
+#ifndef GIFQA_CORE_ENGINE_H
+#define GIFQA_CORE_ENGINE_H
+
+#include "kernels/kernels.h"
+
+typedef struct gq_arena {
+    void    *base;                      /* 256-byte aligned                                              */
+    size_t   bytes;
+    uint32_t generation;                /* changes when base moves: bound tapes must bind again          */
+} gq_arena;
+
+typedef struct gq_engine {
+    const gq_backend *backend;
+    gq_pool          *pool;
+    gq_arena          act, temp;
+    gq_work           work;             /* what kernels get: pool and temp                               */
+    gq_step_block     step;             /* what kernels read: seed, step, micro-batch                    */
+} gq_engine;
+
+typedef struct gq_engine_opts {
+    const gq_backend *backend;          /* required                                                      */
+    int               threads;          /* 0: as many as cores                                           */
+    uint64_t          seed;
+} gq_engine_opts;
+
+gq_status gq_engine_new(const gq_engine_opts *o, gq_engine **out, gq_error *err);
+void      gq_engine_free(gq_engine *e);                      /* after all its tapes and params; NULL allowed */
+
+/* Makes an arena at least `bytes` large; contents are lost when it grows. */
+gq_status gq_arena_reserve(gq_arena *a, size_t bytes, gq_error *err);
+void      gq_arena_free(gq_arena *a);
+
+static inline size_t gq_dtype_size(int32_t dtype) { return dtype == GQ_F64 ? 8 : dtype == GQ_U8 ? 1 : 4; }
+
+#endif

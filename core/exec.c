@@ -1,0 +1,385 @@
+/* exec.c - binding addresses to a planned tape, and running it: loops over one array. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/io.h"
+#include "core/mem.h"
+#include "core/tape.h"
+
+/* ---- binding --------------------------------------------------------------------------------------------- */
+
+static gq_buf buffer(const gq_tape *t, int32_t i, void *p)
+{
+    const gq_tensor *x = &t->tensor[i];
+    gq_buf           b = {.p = p, .rank = x->rank, .dtype = x->dtype};
+    memcpy(b.shape, x->shape, sizeof b.shape);
+    return b;
+}
+
+static void *grad_pointer(const gq_tape *t, int32_t i)
+{
+    const gq_tensor *root = &t->tensor[t->tensor[i].root];
+    if (root->flags & GQ_TF_PARAM)
+        return gq_param_grad(t->params, &t->params->param[root->param]);
+    return root->grad ? t->tensor[root->grad].data : NULL;
+}
+
+static void build_call(gq_tape *t, int32_t i, gq_call *c)
+{
+    const gq_node *n = &t->node[i];
+
+    memset(c, 0, sizeof *c);
+    for (int k = 0; k < n->nin; k++)
+        if (n->in[k]) {
+            bool wanted = n->bwd && t->tensor[n->in[k]].flags & GQ_TF_NEEDS_GRAD &&
+                          !(gq_op_table[n->op].rule->no_grad >> k & 1);
+            c->in[k] = buffer(t, n->in[k], t->tensor[n->in[k]].data);
+            if (wanted)
+                c->din[k] = buffer(t, n->in[k], grad_pointer(t, n->in[k]));
+        }
+    for (int k = 0; k < n->nout; k++) {
+        c->out[k] = buffer(t, n->out[k], t->tensor[n->out[k]].data);
+        if (n->bwd)
+            c->dout[k] = buffer(t, n->out[k], grad_pointer(t, n->out[k]));
+    }
+    for (int k = 0; k < n->nsave; k++)
+        c->save[k] = buffer(t, n->save[k], t->tensor[n->save[k]].data);
+    c->acc = n->acc;
+    c->rng_op = n->rng_op;
+    c->attr = n->attr;
+    c->step = &t->engine->step;
+    c->work = &t->engine->work;
+}
+
+static size_t temp_bytes(const gq_tape *t)
+{
+    size_t most = 0;
+    for (int32_t i = 0; i < t->nnode; i++) {
+        const gq_op_kernels *k = &t->engine->backend->ops[t->node[i].op];
+        for (int backward = 0; k->temp && backward <= t->node[i].bwd; backward++) {
+            size_t bytes = k->temp(&t->call[i], backward, gq_pool_size(t->engine->pool));
+            if (bytes > most)
+                most = bytes;
+        }
+    }
+    return most;
+}
+
+static gq_status reserve_temp(gq_engine *e, size_t bytes, gq_error *err)
+{
+    gq_status s = gq_arena_reserve(&e->temp, bytes, err);
+    e->work.temp = e->temp.base;
+    e->work.temp_bytes = e->temp.bytes;
+    return s;
+}
+
+static void point(gq_tape *t)
+{
+    for (int32_t i = 1; i < t->ntensor; i++) {
+        gq_tensor *x = &t->tensor[i];
+        if (x->root != i || t->eager)
+            continue;
+        if (x->flags & GQ_TF_INPUT)
+            x->data = (char *)t->host + x->offset;
+        else if (x->life[0][0] >= 0 && !(x->flags & (GQ_TF_PARAM | GQ_TF_EXTERN)))
+            x->data = (char *)t->engine->act.base + x->offset;
+    }
+    for (int32_t i = 1; i < t->ntensor; i++)
+        t->tensor[i].data = t->tensor[t->tensor[i].root].data;
+    for (int32_t i = 0; i < t->nnode; i++)
+        build_call(t, i, &t->call[i]);
+    t->bound_act = t->engine->act.generation;
+}
+
+gq_status gq__bind(gq_tape *t, gq_error *err)
+{
+    gq_status s;
+
+    t->call = gq_calloc((size_t)t->nnode + 1, sizeof *t->call);
+    t->host = gq_aligned(256, t->host_bytes);
+    if (!t->call || !t->host)
+        return gq_fail(err, GQ_ENOMEM, "tape '%s': out of memory", t->name);
+    memset(t->host, 0, t->host_bytes);
+    s = t->eager ? GQ_OK : gq_arena_reserve(&t->engine->act, t->act_bytes, err);
+    if (s != GQ_OK)
+        return s;
+    point(t);
+    t->temp_bytes = temp_bytes(t);
+    return reserve_temp(t->engine, t->temp_bytes, err);
+}
+
+gq_status gq_tape_finish(gq_tape *t, gq_t loss, const gq_plan_opts *o, gq_error *err)
+{
+    gq_plan_opts keep = {0};
+    gq_status    s;
+
+    if (t->err.code == GQ_OK && loss.i && (t->tensor[loss.i].rank != 1 || t->tensor[loss.i].shape[0] != 1))
+        gq_fail(&t->err, GQ_EBUG, "tape '%s': the loss is not a scalar", t->name);
+    if (t->err.code == GQ_OK && loss.i && !(t->tensor[loss.i].flags & GQ_TF_NEEDS_GRAD))
+        gq_fail(&t->err, GQ_ECONFIG, "tape '%s': the loss depends on no trained parameter", t->name);
+    if (t->err.code != GQ_OK)
+        return gq_fail(err, t->err.code, "%s", t->err.text);
+    t->loss = loss.i;
+    if (loss.i)
+        t->tensor[t->tensor[loss.i].root].flags |= GQ_TF_KEEP;
+    s = gq__plan(t, o ? o : &keep, err);
+    if (s == GQ_OK)
+        s = gq__bind(t, err);
+    t->finished = s == GQ_OK;
+    return s;
+}
+
+/* ---- data --------------------------------------------------------------------------------------------------- */
+
+void *gq_data(gq_tape *t, gq_t x)
+{
+    if (t->finished && t->bound_act != t->engine->act.generation)
+        point(t);
+    return t->tensor[x.i].data;
+}
+
+void gq_put_real(gq_tape *t, gq_t x, const float *src, int64_t n)
+{
+    void *d = gq_data(t, x);
+    if (t->tensor[x.i].dtype == GQ_F64)
+        for (int64_t i = 0; i < n; i++)
+            ((double *)d)[i] = src[i];
+    else
+        memcpy(d, src, (size_t)n * sizeof *src);
+}
+
+void gq_get_real(gq_tape *t, gq_t x, int64_t first, float *dst, int64_t n)
+{
+    const void *d = gq_data(t, x);
+    if (t->tensor[x.i].dtype == GQ_F64)
+        for (int64_t i = 0; i < n; i++)
+            dst[i] = (float)((const double *)d)[first + i];
+    else
+        memcpy(dst, (const float *)d + first, (size_t)n * sizeof *dst);
+}
+
+double gq_scalar(gq_tape *t, gq_t x)
+{
+    const void *d = gq_data(t, x);
+    return t->tensor[x.i].dtype == GQ_F64 ? *(const double *)d : (double)*(const float *)d;
+}
+
+const void *gq_grad_data(gq_tape *t, gq_t x)
+{
+    gq_data(t, x);
+    return grad_pointer(t, x.i);
+}
+
+/* ---- running -------------------------------------------------------------------------------------------------- */
+
+/* Ids, rows, lengths come from data: an index outside its table is an error here, not a wild read in a kernel. */
+static gq_status check_indices(const gq_tape *t, gq_error *err)
+{
+    for (int32_t i = 0; i < t->nnode; i++) {
+        const gq_node    *n = &t->node[i];
+        const gq_op_rule *rule = gq_op_table[n->op].rule;
+        for (int k = 0; rule->range && k < n->nin; k++) {
+            const gq_tensor *x = &t->tensor[n->in[k]];
+            int64_t          lo, hi, count = (int64_t)(x->bytes / 4);
+            if (!n->in[k] || !rule->range(t, n, k, &lo, &hi))
+                continue;
+            for (int64_t j = 0; j < count; j++) {
+                int32_t v = ((const int32_t *)x->data)[j];
+                if (v < lo || v >= hi)
+                    return gq_fail(err, GQ_EINPUT, "%s:%d: %s: element %lld of '%s' is %d, outside [%lld,%lld)", n->file,
+                                   n->line, gq_op_table[n->op].name, (long long)j, x->name, v, (long long)lo, (long long)hi);
+            }
+        }
+    }
+    return GQ_OK;
+}
+
+#ifdef GIFQA_CHECKED
+/* Checked builds: every slot written by an entry is followed by a guard that must survive it. */
+enum { GUARD_BYTES = 64, GUARD_VALUE = 0xA5 };
+
+static bool guards(gq_tape *t, const gq_entry *e, bool set)
+{
+    const gq_node *n = &t->node[e->node];
+    int32_t        list[GQ_MAX_IN + GQ_MAX_OUT + GQ_MAX_SAVE];
+    int            count = 0;
+
+    for (int k = 0; e->phase != GQ_BACKWARD && k < n->nout; k++)
+        list[count++] = n->out[k];
+    for (int k = 0; e->phase != GQ_BACKWARD && k < n->nsave; k++)
+        list[count++] = n->save[k];
+    for (int k = 0; e->phase == GQ_BACKWARD && k < n->nin; k++)
+        if (t->call[e->node].din[k].p && t->tensor[t->tensor[n->in[k]].root].grad)
+            list[count++] = t->tensor[t->tensor[n->in[k]].root].grad;
+    for (int k = 0; k < count; k++) {
+        const gq_tensor *x = &t->tensor[list[k]];
+        uint8_t         *g = (uint8_t *)x->data + x->bytes;
+        for (int i = 0; i < GUARD_BYTES && set; i++)
+            g[i] = GUARD_VALUE;
+        for (int i = 0; i < GUARD_BYTES; i++)
+            if (g[i] != GUARD_VALUE)
+                return false;
+    }
+    return true;
+}
+
+static void poison(gq_tape *t)
+{
+    uint32_t *w = t->engine->act.base;
+    for (size_t i = 0; !t->eager && i < t->act_bytes / 4; i++)
+        w[i] = 0x7fa00000u;                         /* signalling NaN                                     */
+}
+#endif
+
+static gq_status run_entry(gq_tape *t, const gq_entry *e, bool accumulate, gq_error *err)
+{
+    const gq_node       *n = &t->node[e->node];
+    const gq_op_kernels *k = &t->engine->backend->ops[n->op];
+    gq_call             *c = &t->call[e->node];
+    double               start = t->seconds ? gq_now() : 0.0;
+
+#ifdef GIFQA_CHECKED
+    if (!t->eager)
+        guards(t, e, true);
+#endif
+    if (e->phase == GQ_BACKWARD) {
+        c->acc = n->acc | (accumulate ? n->acc_param : 0);
+        k->bwd(c);
+    } else {
+        k->fwd(c);
+    }
+#ifdef GIFQA_CHECKED
+    if (!t->eager && !guards(t, e, false))
+        return gq_fail(err, GQ_EBUG, "%s:%d: %s wrote past the end of a buffer (backend %s)", n->file, n->line,
+                       gq_op_table[n->op].name, t->engine->backend->name);
+#else
+    (void)err;
+#endif
+    if (t->seconds)
+        t->seconds[e->node * 3 + e->phase] += gq_now() - start;
+    return GQ_OK;
+}
+
+void gq__eager_run(gq_tape *t, int32_t node)
+{
+    gq_engine           *e = t->engine;
+    const gq_op_kernels *k = &e->backend->ops[t->node[node].op];
+    gq_call              c;
+
+    build_call(t, node, &c);
+    if (k->temp && reserve_temp(e, k->temp(&c, 0, gq_pool_size(e->pool)), &t->err) != GQ_OK)
+        return;
+    k->fwd(&c);
+}
+
+gq_status gq_forward(gq_tape *t, gq_error *err)
+{
+    gq_status s;
+
+    if (!t->finished)
+        return gq_fail(err, GQ_EBUG, "tape '%s' is not finished", t->name);
+    if (t->bound_act != t->engine->act.generation)
+        point(t);
+    s = check_indices(t, err);
+#ifdef GIFQA_CHECKED
+    poison(t);
+#endif
+    for (int32_t i = 0; s == GQ_OK && i < t->forward_entries; i++)
+        s = run_entry(t, &t->entry[i], false, err);
+    return s;
+}
+
+/* Parameters that this tape does not reach have a gradient of zero, not last tape's. */
+static void clear_unreached(gq_tape *t)
+{
+    size_t real = gq_dtype_size(t->engine->backend->real);
+    for (int32_t i = 0; i < t->nunreached; i++) {
+        gq_param *q = &t->params->param[t->unreached[i]];
+        memset(gq_param_grad(t->params, q), 0, (size_t)q->n * real);
+    }
+}
+
+static void seed_loss(gq_tape *t)                   /* d loss / d loss = 1                                */
+{
+    gq_tensor *d = &t->tensor[t->tensor[t->tensor[t->loss].root].grad];
+    if (d->dtype == GQ_F64)
+        *(double *)d->data = 1.0;
+    else
+        *(float *)d->data = 1.0f;
+}
+
+gq_status gq_backward(gq_tape *t, bool accumulate, gq_error *err)
+{
+    gq_status s = GQ_OK;
+
+    if (!t->finished || !t->loss)
+        return gq_fail(err, GQ_EBUG, "tape '%s' has no loss to go backward from", t->name);
+    seed_loss(t);
+    if (!accumulate)
+        clear_unreached(t);
+    for (int32_t i = t->forward_entries; s == GQ_OK && i < t->nentry; i++)
+        s = run_entry(t, &t->entry[i], accumulate, err);
+    return s;
+}
+
+/* ---- looking for trouble ------------------------------------------------------------------------------------- */
+
+static bool finite_buffer(const gq_buf *b)
+{
+    int64_t n = gq_size(b);
+    if (!b->p || b->dtype == GQ_I32 || b->dtype == GQ_U8)
+        return true;
+    for (int64_t i = 0; i < n; i++)
+        if (!isfinite(b->dtype == GQ_F64 ? ((const double *)b->p)[i] : (double)((const float *)b->p)[i]))
+            return false;
+    return true;
+}
+
+static bool finite_entry(const gq_tape *t, const gq_entry *e)
+{
+    const gq_call *c = &t->call[e->node];
+    bool           ok = true;
+    for (int k = 0; k < GQ_MAX_OUT && e->phase != GQ_BACKWARD; k++)
+        ok &= finite_buffer(&c->out[k]);
+    for (int k = 0; k < GQ_MAX_IN && e->phase == GQ_BACKWARD; k++)
+        ok &= finite_buffer(&c->din[k]);
+    return ok;
+}
+
+static bool blame(const gq_tape *t, const gq_entry *e, char *text, size_t size)
+{
+    const gq_node *n = &t->node[e->node];
+    const char    *name = n->nin > 1 ? t->tensor[n->in[1]].name : "";
+    for (int k = 0; k < n->nin && e->phase != GQ_BACKWARD; k++)
+        if (!finite_buffer(&t->call[e->node].in[k])) {
+            snprintf(text, size, "input '%s' of %s '%s' (%s:%d)", t->tensor[n->in[k]].name, gq_op_table[n->op].name, name,
+                     n->file, n->line);
+            return true;
+        }
+    snprintf(text, size, "%s of %s '%s' (%s:%d)", e->phase == GQ_BACKWARD ? "backward" : "output",
+             gq_op_table[n->op].name, name, n->file, n->line);
+    return true;
+}
+
+bool gq_find_nonfinite(gq_tape *t, char *text, size_t size)
+{
+    gq_error err = {0};
+    for (int32_t i = 0; i < t->forward_entries; i++)
+        if (run_entry(t, &t->entry[i], false, &err) == GQ_OK && !finite_entry(t, &t->entry[i]))
+            return blame(t, &t->entry[i], text, size);
+    if (!t->loss || gq_forward(t, &err) != GQ_OK)
+        return false;
+    seed_loss(t);
+    for (int32_t i = t->forward_entries; i < t->nentry; i++)
+        if (run_entry(t, &t->entry[i], false, &err) == GQ_OK && !finite_entry(t, &t->entry[i]))
+            return blame(t, &t->entry[i], text, size);
+    return false;
+}
+
+gq_status gq_tape_profile(gq_tape *t, bool on, gq_error *err)
+{
+    gq_free(t->seconds);
+    t->seconds = on ? gq_calloc(3 * (size_t)t->nnode + 1, sizeof *t->seconds) : NULL;
+    return on && !t->seconds ? gq_fail(err, GQ_ENOMEM, "tape '%s': out of memory", t->name) : GQ_OK;
+}

@@ -1,0 +1,312 @@
+#include "core/params.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "core/mem.h"
+#include "core/philox.h"
+
+/* ---- registry ---------------------------------------------------------------------------------------- */
+
+static uint32_t hash_name(const char *s)
+{
+    uint32_t h = 2166136261u;                       /* FNV-1a */
+    for (; *s; s++)
+        h = (h ^ (uint8_t)*s) * 16777619u;
+    return h;
+}
+
+gq_status gq_params_new(gq_engine *e, gq_params **out, gq_error *err)
+{
+    gq_params *p = gq_calloc(1, sizeof *p);
+    *out = p;
+    if (!p)
+        return gq_fail(err, GQ_ENOMEM, "parameter registry: out of memory");
+    p->engine = e;
+    return GQ_OK;
+}
+
+void gq_params_free(gq_params *p)
+{
+    if (!p)
+        return;
+    for (int32_t i = 0; i < p->count; i++)
+        gq_free(p->param[i].name);
+    gq_free(p->param);
+    gq_free(p->index);
+    gq_arena_free(&p->weights);
+    gq_arena_free(&p->grad);
+    gq_arena_free(&p->m);
+    gq_arena_free(&p->v);
+    gq_free(p);
+}
+
+gq_param *gq_params_find(const gq_params *p, const char *name)
+{
+    if (!p->index_size)
+        return NULL;
+    for (uint32_t h = hash_name(name);; h++) {
+        int32_t i = p->index[h & (p->index_size - 1)];
+        if (i == 0)
+            return NULL;
+        if (strcmp(p->param[i - 1].name, name) == 0)
+            return &p->param[i - 1];
+    }
+}
+
+static bool grow(gq_params *p)
+{
+    int32_t   capacity = p->capacity ? 2 * p->capacity : 64;
+    uint32_t  size = 4u * (uint32_t)capacity;
+    gq_param *param = gq_realloc(p->param, (size_t)capacity, sizeof *param);
+    int32_t  *index;
+
+    if (!param)
+        return false;
+    p->param = param;
+    index = gq_calloc(size, sizeof *index);
+    if (!index)
+        return false;
+    for (int32_t i = 0; i < p->count; i++) {
+        uint32_t h = hash_name(param[i].name);
+        while (index[h & (size - 1)])
+            h++;
+        index[h & (size - 1)] = i + 1;
+    }
+    gq_free(p->index);
+    p->index = index;
+    p->index_size = size;
+    p->capacity = capacity;
+    return true;
+}
+
+static gq_status check_again(const gq_param *q, int rank, const int64_t *shape, gq_error *err)
+{
+    for (int i = 0; i < rank; i++)
+        if (rank != q->rank || shape[i] != q->shape[i])
+            return gq_fail(err, GQ_EBUG, "parameter '%s' is declared twice with different shapes", q->name);
+    return GQ_OK;
+}
+
+gq_status gq_params_add(gq_params *p, const char *name, gq_init init, int rank, const int64_t *shape, gq_error *err)
+{
+    gq_param *q = gq_params_find(p, name);
+    uint32_t  h;
+
+    if (q)
+        return check_again(q, rank, shape, err);
+    if (p->sealed)
+        return gq_fail(err, GQ_EBUG, "parameter '%s' is declared after the registry was sealed", name);
+    if (p->count == p->capacity && !grow(p))
+        return gq_fail(err, GQ_ENOMEM, "parameter registry: out of memory");
+    q = &p->param[p->count];
+    memset(q, 0, sizeof *q);
+    q->name = gq_strdup(name);
+    if (!q->name)
+        return gq_fail(err, GQ_ENOMEM, "parameter registry: out of memory");
+    q->rank = rank;
+    q->n = 1;
+    for (int i = 0; i < GQ_MAX_RANK; i++) {
+        q->shape[i] = i < rank ? shape[i] : 1;
+        if (q->shape[i] < 1 || __builtin_mul_overflow(q->n, q->shape[i], &q->n) || q->n > (int64_t)1 << 40) {
+            gq_free(q->name);
+            return gq_fail(err, GQ_ECONFIG, "parameter '%s': dimension %d is %lld", name, i, (long long)q->shape[i]);
+        }
+    }
+    q->init = init;
+    q->trainable = q->active = true;
+    q->lr_mult = 1.0;
+    h = hash_name(name);
+    while (p->index[h & (p->index_size - 1)])
+        h++;
+    p->index[h & (p->index_size - 1)] = ++p->count;
+    return GQ_OK;
+}
+
+/* ---- groups ------------------------------------------------------------------------------------------- */
+
+bool gq_glob(const char *pattern, const char *name)
+{
+    const char *star = NULL, *back = name;          /* last '*' seen, and how much it has swallowed */
+    while (*name) {
+        if (*pattern == '*') {
+            star = pattern++;
+            back = name;
+        } else if (*pattern == '?' || *pattern == *name) {
+            pattern++;
+            name++;
+        } else if (star) {
+            pattern = star + 1;
+            name = ++back;
+        } else {
+            return false;
+        }
+    }
+    while (*pattern == '*')
+        pattern++;
+    return *pattern == '\0';
+}
+
+int gq_params_group(gq_params *p, const gq_param_group *g)
+{
+    int matched = 0;
+    for (int32_t i = 0; i < p->count; i++) {
+        gq_param *q = &p->param[i];
+        if (!gq_glob(g->match, q->name))
+            continue;
+        q->trainable = q->active = !g->frozen;
+        q->lr_mult = g->lr_mult;
+        q->decay = g->decay;
+        matched++;
+    }
+    return matched;
+}
+
+/* ---- arenas -------------------------------------------------------------------------------------------- */
+
+static int64_t padded(const gq_params *p, int64_t n)
+{
+    int64_t unit = (int64_t)(64 / gq_dtype_size(p->engine->backend->real));
+    return (n + unit - 1) / unit * unit;
+}
+
+static gq_status zeroed(gq_arena *a, size_t bytes, gq_error *err)
+{
+    gq_status s = gq_arena_reserve(a, bytes ? bytes : 64, err);
+    if (s == GQ_OK)
+        memset(a->base, 0, bytes);
+    return s;
+}
+
+gq_status gq_params_seal(gq_params *p, bool with_state, gq_error *err)
+{
+    int64_t   at = 0;
+    size_t    real = gq_dtype_size(p->engine->backend->real);
+    gq_status s;
+
+    for (int32_t i = p->count - 1; i >= 0; i--) {   /* reverse order of use: see the header */
+        if (!with_state)
+            p->param[i].trainable = p->param[i].active = false;
+        if (p->param[i].trainable) {
+            p->param[i].offset = at;
+            at += padded(p, p->param[i].n);
+        }
+    }
+    p->trainable_n = at;
+    for (int32_t i = 0; i < p->count; i++)
+        if (!p->param[i].trainable) {
+            p->param[i].offset = at;
+            at += padded(p, p->param[i].n);
+        }
+    p->total_n = at;
+    s = zeroed(&p->weights, (size_t)p->total_n * real, err);
+    if (s == GQ_OK && p->trainable_n) {
+        size_t bytes = (size_t)p->trainable_n * real;
+        if ((s = zeroed(&p->grad, bytes, err)) == GQ_OK && (s = zeroed(&p->m, bytes, err)) == GQ_OK)
+            s = zeroed(&p->v, bytes, err);
+    }
+    p->sealed = s == GQ_OK;
+    return s;
+}
+
+void *gq_param_data(const gq_params *p, const gq_param *q)
+{
+    return (char *)p->weights.base + (size_t)q->offset * gq_dtype_size(p->engine->backend->real);
+}
+
+void *gq_param_grad(const gq_params *p, const gq_param *q)
+{
+    if (!q->trainable)
+        return NULL;
+    return (char *)p->grad.base + (size_t)q->offset * gq_dtype_size(p->engine->backend->real);
+}
+
+void gq_param_set_f32(gq_params *p, gq_param *q, int64_t first, const float *src, int64_t n)
+{
+    void *w = gq_param_data(p, q);
+    if (p->engine->backend->real == GQ_F32)
+        memcpy((float *)w + first, src, (size_t)n * sizeof *src);
+    else
+        for (int64_t i = 0; i < n; i++)
+            ((double *)w)[first + i] = src[i];
+}
+
+void gq_param_get_f32(const gq_params *p, const gq_param *q, int64_t first, float *dst, int64_t n)
+{
+    const void *w = gq_param_data(p, q);
+    if (p->engine->backend->real == GQ_F32)
+        memcpy(dst, (const float *)w + first, (size_t)n * sizeof *dst);
+    else
+        for (int64_t i = 0; i < n; i++)
+            dst[i] = (float)((const double *)w)[first + i];
+}
+
+/* ---- initialisation --------------------------------------------------------------------------------------- */
+
+/* position table: sin and cos of pos / base^(2i/D), amplitude value*sqrt(2) so that its rms is `value` */
+static float sinusoid(const gq_param *q, int64_t e)
+{
+    int64_t d = q->shape[q->rank - 1], pos = e / d, c = e % d;
+    double  angle = (double)pos * exp(-log(q->init.base) * (double)(c - (c & 1)) / (double)d);
+    return (float)(q->init.value * 1.4142135623730951 * (c & 1 ? cos(angle) : sin(angle)));
+}
+
+typedef struct init_job { gq_params *p; gq_param *q; uint64_t seed; } init_job;
+
+static void init_tile(void *ctx, int64_t tile, int thread)
+{
+    const init_job *j = ctx;
+    const gq_param *q = j->q;
+    int64_t         first = tile * 4096, last = first + 4096 < q->n ? first + 4096 : q->n;
+    uint32_t        purpose = hash_name(q->name);
+    float           x[4096];
+
+    (void)thread;
+    for (int64_t i = first; i < last; i++) {
+        float *y = &x[i - first];
+        switch (q->init.dist) {
+        case GQ_INIT_ZERO: *y = 0.0f; break;
+        case GQ_INIT_CONST: *y = (float)q->init.value; break;
+        case GQ_INIT_NORMAL:
+            *y = (float)(q->init.value * gq_normal_at(j->seed, (uint64_t)i, GQ_RNG_INIT, purpose));
+            break;
+        case GQ_INIT_SINUSOID: *y = sinusoid(q, i); break;
+        }
+    }
+    gq_param_set_f32(j->p, j->q, first, x, last - first);
+}
+
+void gq_params_init(gq_params *p, uint64_t seed)
+{
+    for (int32_t i = 0; i < p->count; i++)
+        if (!p->param[i].loaded) {
+            init_job j = {p, &p->param[i], seed};
+            gq_parallel(p->engine->pool, (p->param[i].n + 4095) / 4096, init_tile, &j);
+        }
+}
+
+/* ---- optimiser ---------------------------------------------------------------------------------------------- */
+
+double gq_params_grad_norm(gq_params *p)
+{
+    return p->trainable_n ? sqrt(p->engine->backend->sumsq(p->grad.base, p->trainable_n, &p->engine->work)) : 0.0;
+}
+
+void gq_params_adamw(gq_params *p, const gq_adamw_opts *o, int64_t t, double norm)
+{
+    size_t real = gq_dtype_size(p->engine->backend->real);
+    double scale = o->clip > 0 && norm > o->clip ? o->clip / norm : 1.0;
+
+    for (int32_t i = 0; i < p->count; i++) {
+        const gq_param *q = &p->param[i];
+        size_t          at = (size_t)q->offset * real;
+        gq_adamw_call   c = {
+            .w = (char *)p->weights.base + at, .g = (char *)p->grad.base + at, .m = (char *)p->m.base + at,
+            .v = (char *)p->v.base + at, .n = q->n, .lr = o->lr * q->lr_mult, .beta1 = o->beta1, .beta2 = o->beta2,
+            .eps = o->eps, .decay = q->decay, .gscale = scale,
+            .c1 = 1.0 - pow(o->beta1, (double)t), .c2 = 1.0 - pow(o->beta2, (double)t),
+        };
+        if (q->trainable && q->active)
+            p->engine->backend->adamw(&c, &p->engine->work);
+    }
+}
