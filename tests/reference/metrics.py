@@ -4,7 +4,6 @@ import pathlib
 import random
 import re
 import string
-import sys
 import warnings
 from collections import Counter
 
@@ -86,8 +85,9 @@ def main():
         "nltk": nltk_all([c["bleu_tokens"] for c in cases], [c["ref_tokens"] for c in cases], range(4)),
         "sacre": {m: sacre(hyps, refs, False, m) for m in ("none", "floor", "add-k", "exp")},
     }
-    path = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parent) / "metrics.json"
-    path.write_text(json.dumps({"cases": cases, "corpus": corpus}, ensure_ascii=True, indent=0) + "\n")
+    path = pathlib.Path(__file__).parent / "metrics.json"
+    lines = ",\n".join(json.dumps(c) for c in cases)
+    path.write_text('{"cases": [\n%s\n], "corpus": %s}\n' % (lines, json.dumps(corpus)))
 
 
 main()
