@@ -35,7 +35,7 @@ typedef uint32_t vu __attribute__((vector_size(GQ_VLEN * 4)));
 typedef float    vf_any __attribute__((vector_size(GQ_VLEN * 4), aligned(4), may_alias));
 typedef uint32_t vu_any __attribute__((vector_size(GQ_VLEN * 4), aligned(4), may_alias));
 
-GQ_INLINE vf vset(float x) { return (vf){0} + x; }
+GQ_INLINE vf vset(float x) { return x - (vf){0}; }     /* x - 0 is x; x + 0 is not for -0          */
 GQ_INLINE vf vload(const float *p) { return *(const vf_any *)p; }
 GQ_INLINE void vstore(float *p, vf v) { *(vf_any *)p = v; }
 

@@ -1,0 +1,240 @@
+/* gemm.c - plan, pack, multiply.
+ *
+ * A product is cut into blocks whose packed A and B fit the workspace. Per block two parallel phases run: one packs
+ * panels, one multiplies a grid of tiles. Operands that are small and whose layout suits the register tile are read in
+ * place, and then no packing phase runs at all: that is the case of small models.
+ */
+#include "kernels/cpu/gemm.h"
+
+#include "kernels/cpu/act.h"
+#include "kernels/cpu/pack.h"
+#include "kernels/cpu/tile.h"
+
+enum {
+    KC = 384,                           /* k per pass over a tile: a panel of A stays in L1              */
+    K_BLOCK = 4096,                     /* k per block                                                   */
+    A_FLOATS = 2 << 20,                 /* packed A per block, floats: with B inside a shared L3         */
+    B_FLOATS = 4 << 20,
+    PACK_TASK = 16384,                  /* floats a packing task copies at least                         */
+    TILE_FLOPS = 1000000,               /* a tile of the grid does at least this much work               */
+    TILES = 48,                         /* and there are not many more tiles than this                   */
+    MAX_PANELS = 8,                     /* panels of a tile along either side                            */
+};
+
+typedef struct gemm_plan {
+    bool    pack_a, pack_b;
+    int64_t mb, nb, kb;                 /* block                                                         */
+} gemm_plan;
+
+typedef struct gemm_block {
+    const gemm_call *g;
+    gemm_plan p;
+    float    *pa, *pb;                  /* packed panels, NULL: in place                                 */
+    int64_t   i0, j0, k0, m, n, k;      /* this block                                                    */
+    bool      first, last;              /* along k                                                       */
+    int64_t   a_group, b_group;         /* panels per packing task                                       */
+    int64_t   b_tasks;                  /* tasks that pack B; those of A follow                          */
+    int64_t   tm, tn, across;           /* panels per tile, tiles per row of tiles                       */
+} gemm_block;
+
+static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+
+/* Even parts: the last one is not a crumb. */
+static int64_t even_part(int64_t size, int64_t limit, int64_t step)
+{
+    size = most(size, 1);
+    int64_t parts = ceil_div(size, most(limit, step));
+    return least(ceil_div(ceil_div(size, parts), step) * step, ceil_div(size, step) * step);
+}
+
+static gemm_plan make_plan(gemm_kind kind, int64_t m, int64_t n, int64_t k)
+{
+    gemm_plan p = {.pack_a = n > 4 * NR || m < MR, .pack_b = kind == GEMM_NT || n % VL != 0 || (m > 64 && n * k > 65536)};
+    p.kb = even_part(k, K_BLOCK, 8);
+    p.nb = p.pack_b ? most(NR, even_part(n, B_FLOATS / p.kb, NR)) : n;
+    p.mb = p.pack_a ? most(MR, even_part(m, A_FLOATS / p.kb, MR)) : m;
+    return p;
+}
+
+static size_t a_floats(const gemm_plan *p)
+{
+    return p->pack_a ? (size_t)(ceil_div(p->mb, MR) * MR * p->kb + 2 * VL) / 16 * 16 + 16 : 0;
+}
+
+static size_t b_floats(const gemm_plan *p)
+{
+    return p->pack_b ? (size_t)(ceil_div(p->nb, NR) * NR * p->kb + 2 * VL) / 16 * 16 + 16 : 0;
+}
+
+size_t gemm_temp(gemm_kind kind, int64_t m, int64_t n, int64_t k)
+{
+    gemm_plan p = make_plan(kind, m, n, k);
+    return (a_floats(&p) + b_floats(&p)) * sizeof(float);
+}
+
+static void pack_task(void *ctx, int64_t task, int thread)
+{
+    const gemm_block *b = ctx;
+    const gemm_call  *g = b->g;
+    (void)thread;
+    if (task < b->b_tasks) {
+        int64_t p0 = task * b->b_group, panels = least(b->b_group, ceil_div(b->n, NR) - p0);
+        int64_t j = b->j0 + p0 * NR, left = b->n - p0 * NR;
+        float  *dst = b->pb + p0 * NR * b->k;
+        if (g->kind != GEMM_NT)
+            pack_cols(dst, NR, NR * b->k, panels, g->b + b->k0 * g->ldb + j, g->ldb, left, b->k);
+        else
+            for (int64_t p = 0; p < panels; p++)
+                pack_rows(dst + p * NR * b->k, NR, g->b + (j + p * NR) * g->ldb + b->k0, g->ldb, left - p * NR, b->k);
+        return;
+    }
+    int64_t p0 = (task - b->b_tasks) * b->a_group, panels = least(b->a_group, ceil_div(b->m, MR) - p0);
+    int64_t i = b->i0 + p0 * MR, left = b->m - p0 * MR;
+    float  *dst = b->pa + p0 * MR * b->k;
+    if (g->kind == GEMM_TN)
+        pack_cols(dst, MR, MR * b->k, panels, g->a + b->k0 * g->lda + i, g->lda, left, b->k);
+    else
+        for (int64_t p = 0; p < panels; p++)
+            pack_rows(dst + p * MR * b->k, MR, g->a + (i + p * MR) * g->lda + b->k0, g->lda, left - p * MR, b->k);
+}
+
+static void pack_block(gemm_block *b, gq_pool *pool, bool a, bool bb)
+{
+    int64_t a_tasks = 0;
+    b->b_tasks = 0;
+    if (bb && b->p.pack_b) {
+        b->b_group = most(1, PACK_TASK / (NR * most(b->k, 1)));
+        b->b_tasks = ceil_div(ceil_div(b->n, NR), b->b_group);
+    }
+    if (a && b->p.pack_a) {
+        b->a_group = most(1, PACK_TASK / (MR * most(b->k, 1)));
+        a_tasks = ceil_div(ceil_div(b->m, MR), b->a_group);
+    }
+    gq_parallel(pool, a_tasks + b->b_tasks, pack_task, b);
+}
+
+#define TILE_(name, mr, nv, rows) \
+    static void name(const tile_job *t) { tile_run(t, mr, nv, rows); }
+TILE_(tile_c11, MR_STEP, 1, 0)
+TILE_(tile_c21, 2 * MR_STEP, 1, 0)
+TILE_(tile_c31, MR, 1, 0)
+TILE_(tile_c12, MR_STEP, 2, 0)
+TILE_(tile_c22, 2 * MR_STEP, 2, 0)
+TILE_(tile_c32, MR, 2, 0)
+TILE_(tile_r11, MR_STEP, 1, 1)
+TILE_(tile_r21, 2 * MR_STEP, 1, 1)
+TILE_(tile_r31, MR, 1, 1)
+TILE_(tile_r12, MR_STEP, 2, 1)
+TILE_(tile_r22, 2 * MR_STEP, 2, 1)
+TILE_(tile_r32, MR, 2, 1)
+
+static void (*const tile_kernel[2][2][3])(const tile_job *) = {      /* [rows][nv-1][mr/MR_STEP-1]       */
+    {{tile_c11, tile_c21, tile_c31}, {tile_c12, tile_c22, tile_c32}},
+    {{tile_r11, tile_r21, tile_r31}, {tile_r12, tile_r22, tile_r32}},
+};
+
+/* One register tile: panel ip of the block's rows, panel jp of its columns, k from kk on. */
+static void one_tile(const gemm_block *b, int64_t ip, int64_t jp, int64_t kk, int64_t kn)
+{
+    const gemm_call *g = b->g;
+    int64_t  i = ip * MR, j = jp * NR, rows = least(MR, b->m - i), cols = least(NR, b->n - j);
+    int      step = (int)ceil_div(rows, MR_STEP), nv = cols > VL ? 2 : 1, mr = step * MR_STEP;
+    bool     by_row = !b->p.pack_a && g->kind != GEMM_TN, start = b->first && kk == 0;
+    tile_job t = {.k = kn, .lo = 0, .hi = (int)rows, .cols = cols, .ldc = g->ldc, .ldi = g->ldc};
+    if (b->p.pack_a) {
+        t.a = b->pa + i * b->k + kk * MR;
+        t.as = MR;
+    } else {                            /* the last panel moves up to have all its rows inside           */
+        t.lo = (int)(mr - rows);
+        t.hi = mr;
+        i -= t.lo;
+        t.a = by_row ? g->a + (b->i0 + i) * g->lda + b->k0 + kk : g->a + (b->k0 + kk) * g->lda + b->i0 + i;
+        t.as = g->lda;
+    }
+    t.b = b->p.pack_b ? b->pb + j * b->k + kk * NR : g->b + (b->k0 + kk) * g->ldb + b->j0 + j;
+    t.bs = b->p.pack_b ? NR : g->ldb;
+    t.c = g->c + (b->i0 + i) * g->ldc + b->j0 + j;
+    if (!start || g->add) {
+        t.init = t.c;
+    } else if (g->r && g->act == GQ_NONE) {
+        t.init = g->r + (b->i0 + i) * g->ldr + b->j0 + j;
+        t.ldi = g->ldr;
+    }
+    t.bias = start && g->bias ? g->bias + b->j0 + j : NULL;
+    tile_kernel[by_row][nv - 1][step - 1](&t);
+}
+
+static void activate(const gemm_call *g, int64_t i, int64_t j, int64_t m, int64_t n)
+{
+    for (int64_t end = i + m; i < end; i++) {
+        const float *z = g->c + i * g->ldc + j, *r = g->r ? g->r + i * g->ldr + j : NULL;
+        float       *y = g->y + i * g->ldc + j;
+        for (int64_t l = 0; l < n; l += VL) {
+            int64_t left = n - l;
+            vf      v = act_value(g->act, left >= VL ? vload(z + l) : vload_n(z + l, left));
+            if (r)
+                v += left >= VL ? vload(r + l) : vload_n(r + l, left);
+            if (left >= VL)
+                vstore(y + l, v);
+            else
+                vstore_n(y + l, v, left);
+        }
+    }
+}
+
+static void tile_task(void *ctx, int64_t task, int thread)
+{
+    const gemm_block *b = ctx;
+    int64_t ip0 = task / b->across * b->tm, ip1 = least(ip0 + b->tm, ceil_div(b->m, MR));
+    int64_t jp0 = task % b->across * b->tn, jp1 = least(jp0 + b->tn, ceil_div(b->n, NR));
+    int64_t kc = even_part(b->k, KC, 8);
+    (void)thread;
+    for (int64_t kk = 0; kk < b->k || kk == 0; kk += kc)
+        for (int64_t jp = jp0; jp < jp1; jp++)
+            for (int64_t ip = ip0; ip < ip1; ip++)
+                one_tile(b, ip, jp, kk, least(kc, b->k - kk));
+    if (b->last && b->g->act != GQ_NONE) {
+        int64_t i = ip0 * MR, j = jp0 * NR;
+        activate(b->g, b->i0 + i, b->j0 + j, least(ip1 * MR, b->m) - i, least(jp1 * NR, b->n) - j);
+    }
+}
+
+/* Chooses the grid: enough tiles for balance, none too small to be worth a visit. */
+static int64_t make_grid(gemm_block *b)
+{
+    int64_t pm = ceil_div(b->m, MR), pn = ceil_div(b->n, NR), flops = 2 * MR * NR * most(1, b->k);
+    int64_t want = most(ceil_div(TILE_FLOPS, flops), pm * pn / TILES), tn = 1;
+    while (tn * tn * NR < want * MR)
+        tn++;
+    tn = most(1, least(least(tn, pn), MAX_PANELS));
+    int64_t tm = least(most(1, want / tn), pm);
+    if (tm == pm)
+        tn = most(1, least(pn, want / tm));
+    b->tm = ceil_div(pm, ceil_div(pm, tm));
+    b->tn = ceil_div(pn, ceil_div(pn, tn));
+    b->across = ceil_div(pn, b->tn);
+    return b->across * ceil_div(pm, b->tm);
+}
+
+void gemm(const gemm_call *g, gq_pool *pool, void *temp)
+{
+    gemm_block b = {.g = g, .p = make_plan(g->kind, g->m, g->n, g->k)};
+    bool       one_a = g->m <= b.p.mb && g->k <= b.p.kb;
+    b.pb = temp;
+    b.pa = b.pb ? b.pb + b_floats(&b.p) : NULL;
+    for (b.j0 = 0; b.j0 < g->n; b.j0 += b.p.nb) {
+        b.n = least(b.p.nb, g->n - b.j0);
+        for (b.k0 = 0; b.k0 < g->k || b.k0 == 0; b.k0 += b.p.kb) {
+            b.k = least(b.p.kb, g->k - b.k0);
+            b.first = b.k0 == 0;
+            b.last = b.k0 + b.k >= g->k;
+            for (b.i0 = 0; b.i0 < g->m; b.i0 += b.p.mb) {
+                b.m = least(b.p.mb, g->m - b.i0);
+                pack_block(&b, pool, !one_a || b.j0 == 0, b.i0 == 0);
+                gq_parallel(pool, make_grid(&b), tile_task, &b);
+            }
+        }
+    }
+}

@@ -1,0 +1,40 @@
+/* gemm.h - the packed matrix product of the CPU backend. Private to kernels/cpu.
+ *
+ *   z = A B (+ c if add) (+ bias per column);   act == GQ_NONE:  c = z (+ r)      else:  c = z, y = act(z) (+ r)
+ *
+ * A is [m,k] (NN, NT) or stored as [k,m] (TN); B is [k,n] (NN, TN) or stored as [n,k] (NT); ld* are floats from row to
+ * row. y may be c. `add` goes with neither act nor r. The tiles depend on the problem only; k is never split between
+ * threads, so the bits do not depend on the pool. Workspace: gemm_temp() bytes, 64-byte aligned.
+ */
+#ifndef GIFQA_CPU_GEMM_H
+#define GIFQA_CPU_GEMM_H
+
+#include <stdbool.h>
+
+#include "kernels/cpu/vec.h"
+#include "kernels/kernels.h"
+
+typedef enum gemm_kind { GEMM_NN, GEMM_NT, GEMM_TN } gemm_kind;
+
+typedef struct gemm_call {
+    gemm_kind    kind;
+    int64_t      m, n, k;
+    const float *a, *b;
+    int64_t      lda, ldb;
+    float       *c;
+    int64_t      ldc;
+    bool         add;
+    const float *bias;                  /* [n], NULL: none                                               */
+    int          act;                   /* gq_act                                                        */
+    float       *y;                     /* [m,n] at ldc; only with act                                   */
+    const float *r;                     /* [m,n] at ldr, NULL: none                                      */
+    int64_t      ldr;
+} gemm_call;
+
+#define gemm_temp GQ_NAME(gq_cpu_gemm_temp)
+#define gemm      GQ_NAME(gq_cpu_gemm)
+
+size_t gemm_temp(gemm_kind kind, int64_t m, int64_t n, int64_t k);
+void   gemm(const gemm_call *g, gq_pool *pool, void *temp);
+
+#endif
