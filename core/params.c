@@ -264,11 +264,12 @@ static void init_tile(void *ctx, int64_t tile, int thread)
     (void)thread;
     for (int64_t i = first; i < last; i++) {
         float *y = &x[i - first];
+        double value = q->init.second != 0.0 && 2 * i >= q->n ? q->init.second : q->init.value;
         switch (q->init.dist) {
         case GQ_INIT_ZERO: *y = 0.0f; break;
-        case GQ_INIT_CONST: *y = (float)q->init.value; break;
+        case GQ_INIT_CONST: *y = (float)value; break;
         case GQ_INIT_NORMAL:
-            *y = (float)(q->init.value * gq_normal_at(j->seed, (uint64_t)i, GQ_RNG_INIT, purpose));
+            *y = (float)(value * gq_normal_at(j->seed, (uint64_t)i, GQ_RNG_INIT, purpose));
             break;
         case GQ_INIT_SINUSOID: *y = sinusoid(q, i); break;
         }

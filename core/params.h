@@ -17,6 +17,7 @@ typedef enum gq_init_dist { GQ_INIT_ZERO, GQ_INIT_CONST, GQ_INIT_NORMAL, GQ_INIT
 typedef struct gq_init {
     gq_init_dist dist;
     double       value;                 /* constant; standard deviation; amplitude of the sinusoid table */
+    double       second;                /* value of the second half of the rows (packed k|v); 0: the same */
     double       base;                  /* sinusoid: wavelength base (200 in the nano recipe)            */
 } gq_init;
 

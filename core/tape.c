@@ -116,7 +116,6 @@ gq_status gq_tape_new(gq_engine *e, gq_params *p, const char *name, gq_tape **ou
         return gq_fail(err, GQ_ENOMEM, "tape '%s': out of memory", name);
     t->engine = e;
     t->params = p;
-    t->recording_grad = true;
     t->name = gq_strdup(name);
     new_tensor(t, "", GQ_I32, 1, &one, 0);          /* tensor 0 means "none" */
     gq_segment(t, "start");
@@ -154,7 +153,12 @@ void gq_tape_free(gq_tape *t)
 
 void gq_tape_no_grad(gq_tape *t)
 {
-    t->recording_grad = false;
+    t->inference = true;
+}
+
+void gq_grad_pause(gq_tape *t, bool paused)
+{
+    t->paused = paused;
 }
 
 void gq_tape_eager(gq_tape *t)
@@ -218,7 +222,7 @@ static gq_t parameter(gq_tape *t, bool required, const char *name)
     for (i = 1; i < t->ntensor; i++)                /* one tensor per parameter: gradients of ties add up */
         if (t->tensor[i].param == (int32_t)(q - t->params->param))
             return (gq_t){i};
-    if (t->recording_grad && q->trainable && q->active)
+    if (!t->inference && q->trainable && q->active)
         flags |= GQ_TF_NEEDS_GRAD;
     i = new_tensor(t, name, t->engine->backend->real, q->rank, q->shape, flags);
     if (i) {
@@ -362,7 +366,7 @@ static bool settle_grad(gq_tape *t, gq_node *n)
     for (int k = 0; k < n->nin; k++)
         if (n->in[k] && !(info->rule->no_grad >> k & 1) && t->tensor[n->in[k]].flags & GQ_TF_NEEDS_GRAD)
             wanted = true;
-    if (!wanted)
+    if (!wanted || t->paused)
         return true;
     if (info->flags & GQ_OP_NOGRAD || !t->engine->backend->ops[n->op].bwd)
         return gq__fail(t, n, "a gradient is needed through this op, and backend %s has no backward for it",

@@ -82,7 +82,8 @@ typedef struct gq_tape {
     void      *host; size_t host_bytes; /* inputs                                                        */
     size_t     act_bytes, temp_bytes;   /* what this tape needs of ACT and TEMP                          */
     uint32_t   bound_act;               /* generation of ACT the calls were bound to                     */
-    bool       finished, eager, planned_separate, recording_grad;
+    bool       finished, eager, planned_separate;
+    bool       inference, paused;       /* no gradients on this tape; none through what is recorded now  */
     void     **eager_mem; int32_t neager, eager_cap;         /* storage of an eager tape                 */
     double    *seconds;                 /* [nnode*3] per phase, NULL unless profiling                    */
 } gq_tape;
@@ -94,6 +95,8 @@ void      gq_tape_free(gq_tape *t);                          /* NULL allowed    
 void      gq_tape_eager(gq_tape *t);                         /* debug mode: ops also run when recorded   */
 /* Inference tapes save nothing for backward and treat parameters as constants. Default: gradients on. */
 void      gq_tape_no_grad(gq_tape *t);
+/* While paused, recorded ops are constants for backward: the teacher pass is the same model code under a pause. */
+void      gq_grad_pause(gq_tape *t, bool paused);
 /* loss: a scalar, or none for an inference tape. */
 gq_status gq_tape_finish(gq_tape *t, gq_t loss, const gq_plan_opts *o, gq_error *err);
 
