@@ -116,6 +116,8 @@ typedef enum gq_cfg_prec     { GQ_LIST_PREC(GQ_ENUM_NAME)     } gq_cfg_prec;
 typedef enum gq_cfg_beamlen  { GQ_LIST_BEAMLEN(GQ_ENUM_NAME)  } gq_cfg_beamlen;
 typedef enum gq_cfg_early    { GQ_LIST_EARLY(GQ_ENUM_NAME)    } gq_cfg_early;
 
+#define GQ_UNSET (-1.0)                 /* a number of a group that the group does not set               */
+
 /* ---- compound values -------------------------------------------------------------------------------- */
 
 typedef struct gq_amount {              /* a point or length of the run: "300" steps, "0.03" or "3%" of it */
@@ -141,8 +143,8 @@ typedef struct gq_mix {                 /* how often a question kind is drawn; a
 
 typedef struct gq_group {               /* all groups that match a parameter apply, later over earlier   */
     char   match[GQ_GLOB_MAX];          /* glob                                                          */
-    double lr_mult;                     /* times train.lr; negative: not set by this group               */
-    double decay;                       /* weight decay, also of vectors; negative: not set by this group */
+    double lr_mult;                     /* times train.lr; GQ_UNSET: not set by this group               */
+    double decay;                       /* weight decay, also of vectors; GQ_UNSET: not set by this group */
     int    frozen;                      /* 1 frozen, 0 trained, -1 not set by this group                 */
 } gq_group;
 typedef struct gq_groups { size_t n; gq_group item[GQ_GROUPS_MAX]; } gq_groups;
@@ -161,7 +163,7 @@ typedef struct gq_rule {                /* initialisation; the last rule that ma
     gq_cfg_dist dist;                   /* normal: N(0, scale); fan_in: N(0, scale / sqrt(inputs));
                                            constant: scale; zeros; sinusoid: scale * sqrt(2) * sin | cos */
     double      scale;                  /* see dist; default 1                                           */
-    double      base;                   /* sinusoid: the longest wavelength / 2 pi, positions            */
+    double      base;                   /* sinusoid: pair i of columns turns base^(-2i/width) a position */
     gq_cfg_part part;                   /* which half of the outputs: kv tensors hold k, then v; the other
                                            half stays with the rule before                               */
 } gq_rule;
@@ -245,7 +247,7 @@ typedef struct gq_config {
     } init;
 
     struct {
-        char    template_[GQ_TEXT_MAX]; /* key prompt.template; holds {q} once                           */
+        char    template[GQ_TEXT_MAX];  /* holds {q} once                                                */
         char    answer_prefix[GQ_TEXT_MAX];
         int64_t max_question_tokens;    /* of the filled template; longer ones are cut from the left     */
         int64_t max_answer_tokens;      /* without the end token                                         */
