@@ -304,7 +304,7 @@ gq_status gq_append_line(gq_append *a, const char *line, gq_error *err)
 gq_status gq_append_truncate(gq_append *a, uint64_t bytes, gq_error *err)
 {
     if (bytes > a->size)
-        return gq_fail(err, GQ_EINPUT, "%s: %llu bytes, cannot keep %llu: lines are missing", a->path,
+        return gq_fail(err, GQ_EINPUT, "%s: %llu bytes, cannot keep %llu: lines missing", a->path,
                        (unsigned long long)a->size, (unsigned long long)bytes);
     return append_cut(a, bytes, err);
 }
