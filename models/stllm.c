@@ -47,6 +47,7 @@ static gq_t masked_visual(gq_tape *t, const gq_stllm_config *c, gq_stllm_tape *h
 
     if (c->mvm.mode == GQ_MVM_DROP) {
         h->kept = gq_input(t, "kept", GQ_I32, 1, GQ_SHAPE(b * h->shape.kept));
+        o->visible = h->visible = gq_input_real(t, "visible", 2, GQ_SHAPE(b, h->shape.kept + h->shape.text));
         x = gq_gather_rows(t, h->visual, h->kept);
         return gq_reshape(t, x, 3, GQ_SHAPE(b, h->shape.kept, d));
     }

@@ -43,7 +43,7 @@ typedef struct gq_stllm_shape {
     int  batch, frames;                 /* B, k                                                          */
     int  text;                          /* T: question, answer and end tokens, padded                    */
     int  labels;                        /* R: labelled rows, padded                                      */
-    int  kept;                          /* drop-mode: kept tokens a sample (n); else ignored             */
+    int  kept;                          /* drop-mode: places for kept tokens (n), padded; else ignored   */
     bool live;                          /* pixels go through CLIP; else cached features are the input    */
     bool masked;                        /* a masked step with teacher and MVM loss                       */
     bool train;                         /* dropout, gradients                                            */
@@ -59,8 +59,8 @@ typedef struct gq_stllm_tape {          /* handles of one recorded pass; inputs 
     gq_t rows, labels;                  /* i32 [R] rows of the student's states (b*S + s); -100 pads     */
     gq_t inv_lm;                        /* real [1]: 1 / counted labels of the whole step                */
     gq_t u;                             /* real [B,N] or [B,N,D]: 1 kept  in, masked zero-mode           */
-    gq_t visible;                       /* real [B,N+T]                   in, hidden                     */
-    gq_t kept;                          /* i32 [B*n]: rows of V (b*N + j) in, drop-mode                  */
+    gq_t visible;                       /* real [B,S]: 0 hides a key      in, hidden or drop-mode (pads)  */
+    gq_t kept;                          /* i32 [B*n]: rows of V (b*N + j), -1 pads        in, drop-mode  */
     gq_t student_rows;                  /* i32: rows of the student's states compared: B*N or B*n        */
     gq_t weight;                        /* real: which compared rows count, as many                      */
     gq_t teacher_pos;                   /* i32 [B,N]                      in                             */

@@ -1,0 +1,195 @@
+#include "train/feed.h"
+
+#include <string.h>
+
+#include "core/mem.h"
+
+static int round_up(int n, int unit)
+{
+    return (n + unit - 1) / unit * unit;
+}
+
+int gq_feed_text(const gq_config *c, int nq, int na)
+{
+    return round_up(nq + na + 1, (int)c->prompt.bucket);
+}
+
+static int visual_tokens(const gq_config *c)
+{
+    return (int)(c->data.frames * c->qformer.queries);
+}
+
+void gq_feed_shape(const gq_config *c, const gq_sample *s, int batch, bool live, bool masked, bool train,
+                   const uint8_t *keep, gq_stllm_shape *out)
+{
+    int text = 0, answer = 0, kept = 0, n = visual_tokens(c);
+
+    for (int b = 0; b < batch; b++) {
+        int held = 0;
+        if (gq_feed_text(c, s[b].nq, s[b].na) > text)
+            text = gq_feed_text(c, s[b].nq, s[b].na);
+        if (s[b].na > answer)
+            answer = s[b].na;
+        for (int j = 0; masked && keep && j < n; j++)
+            held += keep[b * n + j];
+        if (held > kept)
+            kept = held;
+    }
+    memset(out, 0, sizeof *out);
+    out->batch = batch;
+    out->frames = (int)c->data.frames;
+    out->text = text;
+    out->labels = batch * round_up(answer + 1, 2);
+    out->kept = round_up(kept, 16) < n ? round_up(kept, 16) : n;
+    out->live = live;
+    out->masked = masked;
+    out->train = train;
+}
+
+static void feed_vision(const gq_sample *s, gq_stllm_tape *h)
+{
+    gq_t    x = h->shape.live ? h->frames : h->features;
+    int64_t per = gq_dim(h->tape, x, 1) * gq_dim(h->tape, x, 2) * (h->shape.live ? 3 : 1) * h->shape.frames;
+
+    for (int b = 0; b < h->shape.batch; b++) {
+        if (h->shape.live) {
+            memcpy((uint8_t *)gq_data(h->tape, x) + b * per, s[b].vision, (size_t)per);
+        } else if (h->tape->engine->backend->real == GQ_F64) {
+            for (int64_t i = 0; i < per; i++)
+                ((double *)gq_data(h->tape, x))[b * per + i] = ((const float *)s[b].vision)[i];
+        } else {
+            memcpy((float *)gq_data(h->tape, x) + b * per, s[b].vision, (size_t)per * sizeof(float));
+        }
+    }
+}
+
+/* ids, labels and labelled rows; seen = visual positions in front of the text */
+static void feed_text(const gq_sample *s, int end_id, int seen, gq_stllm_tape *h)
+{
+    int      t = h->shape.text, r = 0, width = seen + t;
+    int32_t *ids = gq_data(h->tape, h->ids), *rows = gq_data(h->tape, h->rows), *labels = gq_data(h->tape, h->labels);
+
+    for (int b = 0; b < h->shape.batch; b++) {
+        int32_t *row = ids + b * t;
+        int      used = s[b].nq + s[b].na;
+        memcpy(row, s[b].question, (size_t)s[b].nq * sizeof *row);
+        memcpy(row + s[b].nq, s[b].answer, (size_t)s[b].na * sizeof *row);
+        for (int j = used; j < t; j++)
+            row[j] = end_id;                        /* the end token, then padding nobody looks at        */
+        for (int j = s[b].nq; j <= used; j++, r++) {
+            rows[r] = b * width + seen + j - 1;
+            labels[r] = row[j];
+        }
+    }
+    for (; r < h->shape.labels; r++) {
+        rows[r] = 0;
+        labels[r] = -100;
+    }
+}
+
+/* Position ids of the whole sequence. keep (drop-mode): the places of the kept tokens, first in `seen` slots. */
+static void feed_positions(const gq_config *c, const uint8_t *keep, int seen, gq_stllm_tape *h)
+{
+    int      n = visual_tokens(c), t = h->shape.text, width = seen + t;
+    bool     drop = h->shape.masked && c->mvm.mode == GQ_CFG_MVM_DROP, compact = drop && c->mvm.pos == GQ_CFG_POS_COMPACT;
+    int32_t *pos = gq_data(h->tape, h->pos);
+
+    for (int b = 0; b < h->shape.batch; b++) {
+        int used = 0;
+        for (int j = 0; j < n; j++)
+            if (!drop || keep[b * n + j]) {
+                pos[b * width + used] = compact ? used : j;
+                used++;
+            }
+        for (int j = used; j < seen; j++)
+            pos[b * width + j] = 0;
+        for (int j = 0; j < t; j++)
+            pos[b * width + seen + j] = (compact ? used : n) + j;
+    }
+}
+
+static void put(gq_stllm_tape *h, gq_t x, int64_t i, float v)
+{
+    void *d = gq_data(h->tape, x);
+    if (h->tape->tensor[x.i].dtype == GQ_F64)
+        ((double *)d)[i] = v;
+    else
+        ((float *)d)[i] = v;
+}
+
+/* Exact in double for the reference backend. */
+static void put_scale(gq_stllm_tape *h, gq_t x, double v)
+{
+    if (h->tape->tensor[x.i].dtype == GQ_F64)
+        *(double *)gq_data(h->tape, x) = v;
+    else
+        put(h, x, 0, (float)v);
+}
+
+static void feed_zero(const gq_config *c, const uint8_t *keep, const float *elements, gq_stllm_tape *h)
+{
+    int      n = visual_tokens(c), t = h->shape.text, b_count = h->shape.batch;
+    int32_t *rows = gq_data(h->tape, h->student_rows);
+
+    if (elements)
+        gq_put_real(h->tape, h->u, elements, (int64_t)b_count * n * gq_dim(h->tape, h->u, -1));
+    for (int b = 0; b < b_count; b++) {
+        for (int j = 0; j < n; j++) {
+            float k = elements ? 1.0f : keep[b * n + j];
+            if (!elements)
+                put(h, h->u, b * n + j, k);
+            put(h, h->weight, b * n + j, k);
+            rows[b * n + j] = b * (n + t) + j;
+            if (h->visible.i)
+                put(h, h->visible, (int64_t)b * (n + t) + j, k);
+        }
+        for (int j = n; h->visible.i && j < n + t; j++)
+            put(h, h->visible, (int64_t)b * (n + t) + j, 1.0f);
+    }
+}
+
+static void feed_drop(const gq_config *c, const uint8_t *keep, gq_stllm_tape *h)
+{
+    int      n = visual_tokens(c), seen = h->shape.kept, width = seen + h->shape.text;
+    int32_t *rows = gq_data(h->tape, h->student_rows), *kept = gq_data(h->tape, h->kept);
+
+    for (int b = 0; b < h->shape.batch; b++) {
+        int used = 0;
+        for (int j = 0; j < n; j++)
+            if (keep[b * n + j])
+                kept[b * seen + used++] = b * n + j;
+        for (int j = 0; j < seen; j++) {
+            bool real = j < used;
+            if (!real)
+                kept[b * seen + j] = -1;
+            put(h, h->weight, b * seen + j, real);
+            put(h, h->visible, (int64_t)b * width + j, real);
+            rows[b * seen + j] = b * width + j;
+        }
+        for (int j = seen; j < width; j++)
+            put(h, h->visible, (int64_t)b * width + j, 1.0f);
+    }
+}
+
+void gq_feed(const gq_config *c, const gq_sample *s, const uint8_t *keep, const float *elements, const gq_feed_opts *o,
+             gq_stllm_tape *h)
+{
+    int  n = visual_tokens(c);
+    bool drop = h->shape.masked && c->mvm.mode == GQ_CFG_MVM_DROP;
+    int  seen = drop ? h->shape.kept : n;
+
+    feed_vision(s, h);
+    feed_text(s, o->end_id, seen, h);
+    feed_positions(c, keep, seen, h);
+    put_scale(h, h->inv_lm, o->inv_lm);
+    if (!h->shape.masked)
+        return;
+    put_scale(h, h->inv_mvm, o->inv_mvm);
+    for (int b = 0; b < h->shape.batch; b++)
+        for (int j = 0; j < n; j++)
+            ((int32_t *)gq_data(h->tape, h->teacher_pos))[b * n + j] = j;
+    if (drop)
+        feed_drop(c, keep, h);
+    else
+        feed_zero(c, keep, elements, h);
+}
