@@ -71,7 +71,8 @@ static bool harmless(uint32_t c)
     if (c < 0x20 || (c >= 0x7F && c < 0xA0))
         return false;
     /* marks that reorder or hide what follows: U+200B..200F, 2028..202E, 2060..206F, the byte order mark */
-    return !((c >= 0x200B && c <= 0x200F) || (c >= 0x2028 && c <= 0x202E) || (c >= 0x2060 && c <= 0x206F) || c == 0xFEFF);
+    return !((c >= 0x200B && c <= 0x200F) || (c >= 0x2028 && c <= 0x202E) || (c >= 0x2060 && c <= 0x206F) ||
+             c == 0xFEFF);
 }
 
 char *gq_printable(const char *text, size_t bytes, char *out, size_t out_size)

@@ -339,8 +339,8 @@ int gq_cli_parse(const gq_cli_program *p, int argc, char **argv, gq_cli_list *po
         }
     }
     if (positional->n < p->least)
-        return gq_cli_usage(p->name, "%s: usage: %s %s", positional->n ? "an argument is missing" : "arguments are missing",
-                            p->name, p->usage);
+        return gq_cli_usage(p->name, "%s: usage: %s %s",
+                            positional->n ? "an argument is missing" : "arguments are missing", p->name, p->usage);
     return GQ_CLI_GO;
 }
 

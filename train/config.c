@@ -533,29 +533,6 @@ int64_t gq_amount_steps(gq_amount a, int64_t total)
     return (int64_t)llround(a.fraction ? a.value * (double)total : a.value);
 }
 
-bool gq_glob(const char *pattern, const char *name)
-{
-    const char *star = NULL, *back = NULL;
-
-    while (*name) {
-        if (*pattern == '*') {          /* remember it, try to match nothing first */
-            star = pattern++;
-            back = name;
-        } else if (*pattern == '?' || *pattern == *name) {
-            pattern++;
-            name++;
-        } else if (star) {
-            pattern = star + 1;
-            name = ++back;
-        } else {
-            return false;
-        }
-    }
-    while (*pattern == '*')
-        pattern++;
-    return !*pattern;
-}
-
 double gq_mix_weight(const gq_mix *m, const char *kind)
 {
     size_t i = mix_index(m, kind);

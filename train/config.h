@@ -11,7 +11,7 @@
  * directives and second documents are refused. Limits: 1 MiB, depth 32, 10,000 nodes, checked while scanning.
  *
  * Patterns (`match`, `freeze`) are globs over parameter names: '*' matches any run of characters, dots included,
- * '?' one character; gq_glob() below is the matcher.
+ * '?' one character; core/params.h has the matcher, gq_glob().
  */
 #ifndef GIFQA_TRAIN_CONFIG_H
 #define GIFQA_TRAIN_CONFIG_H
@@ -72,7 +72,8 @@ enum {
 #define GQ_LIST_PREDICT(X)  X(GQ_CFG_PREDICT_NONE, "none") X(GQ_CFG_PREDICT_LINEAR_LN, "linear_ln")
 #define GQ_LIST_REDUCE(X)   X(GQ_CFG_REDUCE_MEAN, "mean") X(GQ_CFG_REDUCE_MAX, "max") X(GQ_CFG_REDUCE_FIRST, "first")
 #define GQ_LIST_FILTER(X)   X(GQ_CFG_FILTER_BICUBIC, "bicubic") X(GQ_CFG_FILTER_NEAREST, "nearest")
-#define GQ_LIST_SOURCE(X)   X(GQ_CFG_SOURCE_AUTO, "auto") X(GQ_CFG_SOURCE_CACHED, "cached") X(GQ_CFG_SOURCE_LIVE, "live")
+#define GQ_LIST_SOURCE(X)   X(GQ_CFG_SOURCE_AUTO, "auto") X(GQ_CFG_SOURCE_CACHED, "cached") \
+                            X(GQ_CFG_SOURCE_LIVE, "live")
 #define GQ_LIST_SCHEDULE(X) X(GQ_CFG_COSINE, "cosine") X(GQ_CFG_LINEAR, "linear") X(GQ_CFG_CONSTANT, "constant")
 #define GQ_LIST_POLICY(X)   X(GQ_CFG_POLICY_KEEP, "keep") X(GQ_CFG_POLICY_SEGMENT, "segment")
 #define GQ_LIST_DEVICE(X)   X(GQ_CFG_DEVICE_CPU, "cpu")
@@ -398,8 +399,6 @@ gq_status gq_config_reference(FILE *f, gq_error *err);
 
 /* steps that an amount means in a run of `total` steps, rounded to the nearest */
 int64_t gq_amount_steps(gq_amount a, int64_t total);
-/* glob over parameter names: '*' any run, '?' one character */
-bool    gq_glob(const char *pattern, const char *name);
 /* weight of a question kind in a mix; 1 when not named */
 double  gq_mix_weight(const gq_mix *m, const char *kind);
 bool    gq_kinds_has(const gq_kinds *k, const char *kind);           /* true for an empty list           */

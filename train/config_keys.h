@@ -149,10 +149,11 @@ GQ_STRS(data.test, path, "path", "Shards that gifqa-eval takes when no other is 
 GQ_INT(data.max_bad, "100", 0, 1e9, "rows", "Bad rows and GIFs that are skipped and listed before a job gives up.")
 GQ_INT(data.workers, "1", 1, 64, "threads", "Reader threads.")
 GQ_INT(data.ring, "4", 1, 1024, "batches", "Batches read ahead.")
-GQ_ENUM(data.features, source, "auto", "cached: CLIP states stored in the shard; live: pixels through CLIP; auto: cached "
-        "when stored and CLIP is frozen.")
+GQ_ENUM(data.features, source, "auto", "cached: CLIP states stored in the shard; live: pixels through CLIP; auto: "
+        "cached when stored and CLIP is frozen.")
 GQ_INT(data.frames, "3", 1, 1024, "frames", "Frames per sample that the model sees.")
-GQ_SECTION("data.limits", "What a GIF from a stranger may cost. A GIF beyond a limit is bad data, named with its limit.")
+GQ_SECTION("data.limits", "What a GIF from a stranger may cost. "
+           "A GIF beyond a limit is bad data, named with its limit.")
 GQ_SIZE(data.limits.bytes, "64MiB", 1, 0x1p40, "bytes", "Size of the file.")
 GQ_INT(data.limits.side, "4096", 1, 65535, "pixels", "Width and height of the screen.")
 GQ_SIZE(data.limits.pixels, "256Mi", 1, 0x1p48, "pixels", "Decoded pixels of all frames together.")
@@ -186,8 +187,8 @@ GQ_INT(train.save_every, "0", 0, 1e9, "steps", "Steps between checkpoints. 0 = o
 GQ_INT(train.keep_last, "2", 1, 1000, "checkpoints", "Newest checkpoints that are kept, besides the best.")
 GQ_INT(train.probe, "4", 0, 64, "questions", "Fixed questions whose answers are shown at each evaluation.")
 GQ_INT(train.log_every, "10", 1, 1e9, "steps", "Steps between status lines where the output is not a terminal.")
-GQ_ENUM(train.checkpoint, policy, "keep", "Activations: keep all for the backward pass, or recompute each segment (less "
-        "memory, more time, the same bits).")
+GQ_ENUM(train.checkpoint, policy, "keep", "Activations: keep all for the backward pass, or recompute each segment "
+        "(less memory, more time, the same bits).")
 GQ_BOOL(train.finite_check, "true", "Check every step for NaN and infinity; the first bad step ends the run.")
 GQ_BOOL(train.overfit_batch, "false", "Train on the first batch only: a test that the loss can fall.")
 
@@ -205,8 +206,8 @@ GQ_INT(decode.beams, "1", 1, 64, "", "Beam search; 1 = greedy.")
 GQ_REAL(decode.length_penalty, "1", -10, 10, "", "A finished beam's score is its log-probability / length^penalty.")
 GQ_ENUM(decode.beam_len, beamlen, "generated", "Length in that formula: the generated tokens, or hf_legacy prompt "
         "included.")
-GQ_ENUM(decode.early_stopping, early, "false", "When beam search ends: false no better score is likely, true as soon as "
-        "enough beams are finished, never only when no better score is possible.")
+GQ_ENUM(decode.early_stopping, early, "false", "When beam search ends: false no better score is likely, true as soon "
+        "as enough beams are finished, never only when no better score is possible.")
 
 GQ_SECTION("run", "The run directory.")
 GQ_STR(run.dir, "", "path", "Config, logs and checkpoints; usually given as --run-dir.")

@@ -140,8 +140,8 @@ static void check_sequence(gq_loader *l)
 
     text = (text + c->prompt.bucket - 1) / c->prompt.bucket * c->prompt.bucket;
     if (c->gpt2.positions > 0 && visual + text > c->gpt2.positions)
-        gq_problem_key(l, "gpt2.positions", "%lld are too few for %lld visual tokens (data.frames * qformer.queries) and "
-                       "%lld of text (prompt.max_*, rounded up to prompt.bucket)", (long long)c->gpt2.positions,
+        gq_problem_key(l, "gpt2.positions", "%lld are too few for %lld visual tokens (data.frames * qformer.queries) "
+                       "and %lld of text (prompt.max_*, rounded up to prompt.bucket)", (long long)c->gpt2.positions,
                        (long long)visual, (long long)text);
     if (c->mvm.enable && c->mvm.min_keep > visual)
         gq_problem_key(l, "mvm.min_keep", "%lld is more than the %lld visual tokens", (long long)c->mvm.min_keep,
@@ -158,7 +158,8 @@ static void check_mvm(gq_loader *l)
     if (c->mvm.rate_dist != GQ_CFG_RATE_FIXED && c->mvm.rate_lo > c->mvm.rate_hi)
         gq_problem_key(l, "mvm.rate_lo", "%.10g is above mvm.rate_hi, which is %.10g", c->mvm.rate_lo, c->mvm.rate_hi);
     if (drop && c->mvm.sampler != GQ_CFG_SAMPLER_EXACT)
-        gq_problem_key(l, "mvm.sampler", "mvm.mode 'drop' needs 'exact': every sample of a batch keeps the same number");
+        gq_problem_key(l, "mvm.sampler", "mvm.mode 'drop' needs 'exact': every sample of a batch keeps the same "
+                       "number");
     if (drop && c->mvm.rate_scope != GQ_CFG_SCOPE_BATCH)
         gq_problem_key(l, "mvm.rate_scope", "mvm.mode 'drop' needs 'batch': every sample of a batch keeps the same "
                        "number");

@@ -221,8 +221,8 @@ gq_status gq_config_reference(FILE *f, gq_error *err)
 
     gq_text_add(&t,
         "# Configuration reference\n\n"
-        "Made from `train/config_keys.h` by `gifqa-train --reference`; a test compares the two. Every key can be given\n"
-        "in the YAML file of `--config` and on the command line as `--set section.key=value`, later values over\n"
+        "Made from `train/config_keys.h` by `gifqa-train --reference`; a test compares the two. Every key can be\n"
+        "given in the YAML file of `--config` and on the command line as `--set section.key=value`, later values over\n"
         "earlier ones. Unknown, repeated, wrongly typed and out-of-range keys are errors. Sizes take Ki, Mi, Gi, Ti\n"
         "(of bytes: KiB, MiB, ...). Patterns match parameter names: `*` any run of characters, `?` one.\n");
     for (size_t i = 0; i < gq_n_keys; i++) {

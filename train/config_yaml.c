@@ -5,6 +5,8 @@
 
 #include "core/mem.h"
 
+#define MARKED "anchors (&) and tags (!) are not allowed here: write the value out"
+
 typedef struct reader {
     gq_yaml    *y;
     int         open[GQ_YAML_DEPTH];    /* node indexes of the open lists and maps                       */
@@ -72,7 +74,7 @@ static bool scalar(reader *r, const yaml_event_t *e)
     int index;
 
     if (e->data.scalar.anchor || e->data.scalar.tag)
-        return refuse(r, GQ_ECONFIG, e->start_mark, "anchors (&) and tags (!) are not allowed here: write the value out");
+        return refuse(r, GQ_ECONFIG, e->start_mark, MARKED);
     if (memchr(e->data.scalar.value, 0, e->data.scalar.length))
         return refuse(r, GQ_ECONFIG, e->start_mark, "a NUL byte inside text");
     if (!new_node(r, GQ_YAML_SCALAR, e->start_mark, &index))
@@ -87,7 +89,7 @@ static bool open_node(reader *r, const yaml_event_t *e, gq_yaml_kind kind, bool 
     int index;
 
     if (marked)
-        return refuse(r, GQ_ECONFIG, e->start_mark, "anchors (&) and tags (!) are not allowed here: write the value out");
+        return refuse(r, GQ_ECONFIG, e->start_mark, MARKED);
     if (r->depth == GQ_YAML_DEPTH)
         return refuse(r, GQ_ECONFIG, e->start_mark, "nested more than 32 deep");
     if (!new_node(r, kind, e->start_mark, &index))

@@ -91,8 +91,8 @@ static int here(char **argv)
 static void options_are_read(void **state)
 {
     (void)state;
-    assert_int_equal(HERE("--json", "-o", "x.png", "--frames=7", "run", "--set", "a=b", "--rate", "-2.5", "--set=c=d=e"),
-                     GQ_CLI_GO);
+    assert_int_equal(HERE("--json", "-o", "x.png", "--frames=7", "run", "--set", "a=b", "--rate", "-2.5",
+                          "--set=c=d=e"), GQ_CLI_GO);
     assert_true(flag);
     assert_string_equal(text, "x.png");
     assert_int_equal(count, 7);
@@ -168,7 +168,8 @@ static int command_ok(int argc, char **argv)
 
 static int dispatching(void *argv)
 {
-    static const gq_cli_command commands[] = {{"build", "makes shards", command_ok}, {"verify", "checks them", command_ok}};
+    static const gq_cli_command commands[] = {{"build", "makes shards", command_ok},
+                                              {"verify", "checks them", command_ok}};
     char **v = argv;
     int    n = 0;
     while (v[n])

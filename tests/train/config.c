@@ -6,7 +6,6 @@
 
 #include "core/io.h"
 #include "core/mem.h"
-#include "core/text.h"
 #include "train/config.h"
 
 static gq_config   a, b;
@@ -230,8 +229,10 @@ static double cost_of(const char *head, const char *unit, size_t total)
 /* Nothing up to 1 MiB may be slow. The promise is 50 ms; sanitizers cost up to ten times that. */
 static void limits(void **state)
 {
-    static const char *const units[] = {"[", "{", "[\n", "- ", "? ", "a: {", "[a: ", "a: 1\n", "- a\n", "a,", "'", "\"\\n",
-        "#", "\n", " ", "%TAG !a! b\n", "!", "&a ", "*a ", "a", "a: b: ", "\t", "\r", "---\n", "...\n", "|\n", "\xc3\xa9",
+    static const char *const units[] = {
+        "[", "{", "[\n", "- ", "? ", "a: {", "[a: ", "a: 1\n", "- a\n", "a,", "'", "\"\\n",
+        "#", "\n", " ", "%TAG !a! b\n",
+        "!", "&a ", "*a ", "a", "a: b: ", "\t", "\r", "---\n", "...\n", "|\n", "\xc3\xa9",
         "[]", "{}", "[],", "key_that_is_not_known: 1\n", "train: 1\n", "\"a\":", "? a\n: b\n"};
 #if defined __SANITIZE_ADDRESS__
     const double most = 0.5;
@@ -378,7 +379,8 @@ static void round_trip(void **state)
     assert_ok(parse("train: {stages: [{until: 8%, kinds: [a, 'b: c'], freeze: ['clip.*']}, {until: 700}],"
                     " groups: [{match: '*', decay: 0}, {match: x, frozen: false, lr_mult: 0.30000000000000004}],"
                     " mix: {a: 0.1, 'true': 7}}\n"
-                    "init: {scheme: nano, rules: [{match: '\"q\\', dist: sinusoid, base: 200, part: second_half}]}\n"), &err);
+                    "init: {scheme: nano, rules: [{match: '\"q\\', dist: sinusoid, base: 200, part: second_half}]}\n"),
+              &err);
     for (size_t i = 0; i < sizeof awkward / sizeof awkward[0]; i++) {
         a.train.lr = a.mvm.rate_mean = awkward[i];
         a.train.warmup = (gq_amount){awkward[i], true};
@@ -496,37 +498,6 @@ static void help_and_explain(void **state)
     fclose(f);
 }
 
-static void globs(void **state)
-{
-    (void)state;
-    assert_true(gq_glob("gpt2.*", "gpt2.h.0.ln_1.g"));
-    assert_true(gq_glob("*.ln_?.g", "gpt2.h.0.ln_1.g"));
-    assert_true(gq_glob("qformer.h.*.cross.kv.w", "qformer.h.11.cross.kv.w"));
-    assert_true(gq_glob("*", ""));
-    assert_true(gq_glob("", ""));
-    assert_true(gq_glob("a*b*c", "aXbXbYc"));
-    assert_false(gq_glob("a*b*c", "aXbXbY"));
-    assert_false(gq_glob("gpt2.*", "gpt2"));
-    assert_false(gq_glob("?", ""));
-    assert_false(gq_glob("", "a"));
-    assert_false(gq_glob("proj.w", "proj.wx"));
-}
-
-static void edit_distances(void **state)
-{
-    (void)state;
-    assert_int_equal(gq_edit_distance("kitten", "sitting"), 3);
-    assert_int_equal(gq_edit_distance("batch", "bacth"), 1);
-    assert_int_equal(gq_edit_distance("", "abc"), 3);
-    assert_int_equal(gq_edit_distance("abc", ""), 3);
-    assert_int_equal(gq_edit_distance("same", "same"), 0);
-    char buf[32];
-    assert_string_equal(gq_printable("a\x1b[31mb\n", 8, buf, sizeof buf), "a\\x1b[31mb\\x0a");
-    assert_string_equal(gq_printable("\xc3\xa9\xff\xe2\x80\xae", 6, buf, sizeof buf), "\xc3\xa9\\xff\\xe2\\x80\\xae");
-    assert_string_equal(gq_printable("0123456789", 10, buf, 8), "0123...");
-    assert_string_equal(gq_printable("0123456", 7, buf, 8), "0123456");
-}
-
 /* Every allocation failing once: an error each time, no leak, no crash. libyaml's own are not under this switch. */
 static void out_of_memory(void **state)
 {
@@ -552,8 +523,7 @@ int main(void)
         cmocka_unit_test(depth_and_nodes), cmocka_unit_test(many_problems), cmocka_unit_test(overrides),
         cmocka_unit_test(drop_takes_exact), cmocka_unit_test(differences), cmocka_unit_test(round_trip),
         cmocka_unit_test(locale_with_comma), cmocka_unit_test(shipped_configs), cmocka_unit_test(reference_is_current),
-        cmocka_unit_test(help_and_explain), cmocka_unit_test(globs), cmocka_unit_test(edit_distances),
-        cmocka_unit_test(out_of_memory),
+        cmocka_unit_test(help_and_explain), cmocka_unit_test(out_of_memory),
     };
     return cmocka_run_group_tests_name("train/config", tests, NULL, NULL);
 }
