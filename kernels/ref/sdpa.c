@@ -179,7 +179,7 @@ void REF(sdpa_bwd)(const gq_call *c)
 
 size_t REF(sdpa_temp)(const gq_call *c, int backward, int threads)
 {
-    int64_t Tq = c->in[0].shape[1], Tk = c->in[1].p ? c->in[1].shape[1] : Tq;
+    int64_t Tq = c->in[0].shape[1], Tk = c->in[1].shape[1] > Tq ? c->in[1].shape[1] : Tq;
     (void)threads;
     return (size_t)(backward ? 2 * Tq * Tk : Tk) * sizeof(double);
 }
