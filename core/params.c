@@ -123,7 +123,7 @@ gq_status gq_params_add(gq_params *p, const char *name, gq_init init, int rank, 
     return GQ_OK;
 }
 
-/* ---- groups ------------------------------------------------------------------------------------------- */
+/* ---- patterns ------------------------------------------------------------------------------------------- */
 
 bool gq_glob(const char *pattern, const char *name)
 {
@@ -145,21 +145,6 @@ bool gq_glob(const char *pattern, const char *name)
     while (*pattern == '*')
         pattern++;
     return *pattern == '\0';
-}
-
-int gq_params_group(gq_params *p, const gq_param_group *g)
-{
-    int matched = 0;
-    for (int32_t i = 0; i < p->count; i++) {
-        gq_param *q = &p->param[i];
-        if (!gq_glob(g->match, q->name))
-            continue;
-        q->trainable = q->active = !g->frozen;
-        q->lr_mult = g->lr_mult;
-        q->decay = g->decay;
-        matched++;
-    }
-    return matched;
 }
 
 /* ---- arenas -------------------------------------------------------------------------------------------- */

@@ -1,6 +1,6 @@
 /* params.h - the registry of parameters: names, shapes, initialisation, groups, and their flat arenas.
  *
- * Life: declare (gq_params_add) -> set groups -> gq_params_seal() allocates PARAM and STATE -> initialise or load.
+ * Life: declare (gq_params_add) -> set trainable, lr_mult, decay -> gq_params_seal() allocates PARAM and STATE -> initialise or load.
  * Layout: trainable parameters first, in reverse order of declaration (so gradients become final from one end of the
  * arena to the other), frozen ones after them, without STATE. Every parameter starts at a multiple of 64
  * bytes; gaps are zero and stay zero. Offsets count elements of the backend's real type.
@@ -54,10 +54,7 @@ void      gq_params_free(gq_params *p);                      /* NULL allowed    
 gq_status gq_params_add(gq_params *p, const char *name, gq_init init, int rank, const int64_t *shape, gq_error *err);
 gq_param *gq_params_find(const gq_params *p, const char *name);      /* NULL: no such parameter          */
 
-/* Sets trainable, lr_mult, decay for all names matching the glob ('*' any run, '?' one char); returns how many. */
-typedef struct gq_param_group { const char *match; bool frozen; double lr_mult, decay; } gq_param_group;
-int       gq_params_group(gq_params *p, const gq_param_group *g);
-bool      gq_glob(const char *pattern, const char *name);
+bool      gq_glob(const char *pattern, const char *name);    /* '*' any run of characters, '?' one       */
 
 gq_status gq_params_seal(gq_params *p, bool with_state, gq_error *err);
 /* Fills every parameter that was not loaded from its init rule; a pure function of (seed, name, element), so adding
