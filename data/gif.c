@@ -207,6 +207,19 @@ static void fill_colors(gq_gif *g, uint32_t color[256])
     }
 }
 
+/* Frames with a transparent index lie on nothing. Those without lie on the screen's background colour: browsers
+ * ignore it, but wherever this shows, most decoders do not. */
+static uint32_t background(const gq_gif *g)
+{
+    const ColorMapObject *map = g->lib->SColorMap;
+    int                   index = g->lib->SBackGroundColor;
+    uint32_t              pixel = 0;
+    if (g->next.transparent < 0 && map && index < map->ColorCount)
+        memcpy(&pixel, (uint8_t[4]){ map->Colors[index].Red, map->Colors[index].Green, map->Colors[index].Blue, 255 },
+               sizeof pixel);
+    return pixel;
+}
+
 /* Pixels of the current image that can be seen or stand before one: rows below the screen are never decoded. */
 static gq_status pixels_needed(gq_gif *g, const gq_gif_frame *info, size_t *want, gq_error *err)
 {
@@ -254,7 +267,7 @@ static step show_image(gq_gif *g, gq_gif_frame *info, gq_error *err)
                 g->name, (unsigned long long)g->limits.max_pixels_total, info->index);
         return STEP_FAILED;
     }
-    if (!got && want && !g->frames && end != GQ_LZW_SHORT) {
+    if (!got && want && !g->frames && (end == GQ_LZW_CUT || end == GQ_LZW_INVALID)) {
         gq_fail(err, GQ_EINPUT, "%s: the data of the first frame %s; nothing can be shown", g->name,
                 end == GQ_LZW_CUT ? "are cut off before its first pixel" : "are invalid from the start");
         return STEP_FAILED;
@@ -263,13 +276,13 @@ static step show_image(gq_gif *g, gq_gif_frame *info, gq_error *err)
     if (end == GQ_LZW_CUT && g->frames)
         return stop_with(g, GQ_GIF_TRUNCATED);
     gq_patch patch = { .rect = { info->x, info->y, info->w, info->h }, .index = g->index, .have = got,
-                       .interlaced = info->interlaced, .dispose = info->disposal };
+                       .interlaced = info->interlaced, .dispose = info->disposal, .background = background(g) };
     fill_colors(g, patch.color);
     if (gq_canvas_draw(&g->canvas, &patch, err))
         return STEP_FAILED;
-    if (end == GQ_LZW_SHORT || end == GQ_LZW_INVALID)
+    if (end == GQ_LZW_SHORT || end == GQ_LZW_NO_MORE || end == GQ_LZW_INVALID)
         g->flags |= GQ_GIF_DAMAGED;
-    if (end == GQ_LZW_CUT || !skip_blocks(g))
+    if (end == GQ_LZW_CUT || (end != GQ_LZW_NO_MORE && !skip_blocks(g)))
         stop_with(g, GQ_GIF_TRUNCATED);
     return STEP_FRAME;
 }

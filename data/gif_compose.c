@@ -36,16 +36,23 @@ static uint32_t *canvas_row(const gq_canvas *c, gq_rect r, uint32_t row)
     return c->rgba + (size_t)(r.y + row) * c->width + r.x;
 }
 
+static void fill(uint32_t *to, size_t n, uint32_t color)
+{
+    for (size_t i = 0; i < n; i++)
+        to[i] = color;
+}
+
 static void dispose_last(gq_canvas *c)
 {
     gq_rect r = c->last;
     if (c->dispose != DISPOSE_BACKGROUND && c->dispose != DISPOSE_PREVIOUS)
         return;
     for (uint32_t y = 0; y < r.h; y++) {
+        uint32_t *row = canvas_row(c, r, y);
         if (c->dispose == DISPOSE_PREVIOUS)
-            memcpy(canvas_row(c, r, y), c->saved + (size_t)y * r.w, r.w * sizeof *c->rgba);
+            memcpy(row, c->saved + (size_t)y * r.w, r.w * sizeof *row);
         else
-            memset(canvas_row(c, r, y), 0, r.w * sizeof *c->rgba);
+            fill(row, r.w, c->background);
     }
 }
 
@@ -87,7 +94,12 @@ static void draw_row(uint32_t *restrict to, const uint8_t *restrict index, const
 
 gq_status gq_canvas_draw(gq_canvas *c, const gq_patch *p, gq_error *err)
 {
-    dispose_last(c);
+    if (c->used)
+        dispose_last(c);
+    else if (p->background)
+        fill(c->rgba, (size_t)c->width * c->height, p->background);
+    c->used = true;
+    c->background = p->background;
     c->last = gq_rect_clip(p->rect, c->width, c->height);
     c->dispose = p->dispose;
     if (p->dispose == DISPOSE_PREVIOUS) {

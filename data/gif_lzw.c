@@ -35,7 +35,7 @@ static bool refill(bit_reader *r, unsigned need, gq_lzw_end *why)
                 return false;
             }
             if (!block) {
-                *why = GQ_LZW_SHORT;
+                *why = GQ_LZW_NO_MORE;
                 return false;
             }
             r->at = block + 1;
@@ -72,7 +72,7 @@ gq_lzw_end gq_lzw_decode(gq_lzw *z, GifFileType *gif, uint8_t *out, size_t want,
     size_t         pos = 0, last_at = 0, last_len = 0;       /* last_len 0: nothing since the clear code  */
     gq_lzw_end     why = GQ_LZW_FULL;
     if (!block)
-        return GQ_LZW_SHORT;
+        return GQ_LZW_NO_MORE;
     while (pos < want) {
         if (r.bits < width && !refill(&r, width, &why))
             break;

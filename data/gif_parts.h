@@ -18,7 +18,8 @@
 
 typedef enum gq_lzw_end {
     GQ_LZW_FULL,                        /* every pixel is there                                           */
-    GQ_LZW_SHORT,                       /* end code or last block came first                              */
+    GQ_LZW_SHORT,                       /* the end code came first                                        */
+    GQ_LZW_NO_MORE,                     /* the last block came first, and is read                         */
     GQ_LZW_INVALID,                     /* a code that no string has                                      */
     GQ_LZW_CUT,                         /* the file ends inside the data                                  */
 } gq_lzw_end;
@@ -28,7 +29,8 @@ typedef struct gq_lzw {
 } gq_lzw;
 
 /* Decodes up to `want` indices (< 2^32) of the image whose header giflib has just read into out [want + slack].
- * Reads data blocks through giflib until the pixels are complete; later blocks are left unread. */
+ * Reads data blocks through giflib until the pixels are complete; later blocks are left unread,
+ * unless the result is GQ_LZW_NO_MORE. */
 gq_lzw_end gq_lzw_decode(gq_lzw *z, GifFileType *gif, uint8_t *out, size_t want, size_t *got);
 
 /* ---- canvas --------------------------------------------------------------------------------------- */
@@ -44,6 +46,8 @@ typedef struct gq_canvas {
     size_t    saved_room;               /* pixels allocated for it                                        */
     gq_rect   last;                     /* rectangle of the last frame within the canvas                  */
     uint8_t   dispose;                  /* what to do with it before the next one: 0..7                   */
+    uint32_t  background;               /* what disposal 2 leaves there                                   */
+    bool      used;                     /* a frame was drawn                                              */
 } gq_canvas;
 
 typedef struct gq_patch {               /* one decoded frame                                              */
@@ -53,6 +57,7 @@ typedef struct gq_patch {               /* one decoded frame                    
     bool           interlaced;
     uint8_t        dispose;             /* 0..7                                                           */
     uint32_t       color[256];          /* bytes R G B 255, or 0: draws nothing                           */
+    uint32_t       background;          /* under the first frame and where disposal 2 clears it           */
 } gq_patch;
 
 gq_status gq_canvas_init(gq_canvas *c, uint32_t width, uint32_t height, gq_error *err);
