@@ -115,26 +115,6 @@ static void pack_block(gemm_block *b, gq_pool *pool, bool a, bool bb)
     gq_parallel(pool, a_tasks + b->b_tasks, pack_task, b);
 }
 
-#define TILE_(name, mr, nv, rows) \
-    static void name(const tile_job *t) { tile_run(t, mr, nv, rows); }
-TILE_(tile_c11, MR_STEP, 1, 0)
-TILE_(tile_c21, 2 * MR_STEP, 1, 0)
-TILE_(tile_c31, MR, 1, 0)
-TILE_(tile_c12, MR_STEP, 2, 0)
-TILE_(tile_c22, 2 * MR_STEP, 2, 0)
-TILE_(tile_c32, MR, 2, 0)
-TILE_(tile_r11, MR_STEP, 1, 1)
-TILE_(tile_r21, 2 * MR_STEP, 1, 1)
-TILE_(tile_r31, MR, 1, 1)
-TILE_(tile_r12, MR_STEP, 2, 1)
-TILE_(tile_r22, 2 * MR_STEP, 2, 1)
-TILE_(tile_r32, MR, 2, 1)
-
-static void (*const tile_kernel[2][2][3])(const tile_job *) = {      /* [rows][nv-1][mr/MR_STEP-1]       */
-    {{tile_c11, tile_c21, tile_c31}, {tile_c12, tile_c22, tile_c32}},
-    {{tile_r11, tile_r21, tile_r31}, {tile_r12, tile_r22, tile_r32}},
-};
-
 /* One register tile: panel ip of the block's rows, panel jp of its columns, k from kk on. */
 static void one_tile(const gemm_block *b, int64_t ip, int64_t jp, int64_t kk, int64_t kn)
 {
@@ -163,7 +143,7 @@ static void one_tile(const gemm_block *b, int64_t ip, int64_t jp, int64_t kk, in
         t.ldi = g->ldr;
     }
     t.bias = start && g->bias ? g->bias + b->j0 + j : NULL;
-    tile_kernel[by_row][nv - 1][step - 1](&t);
+    tile_kernels[by_row][nv - 1][step - 1](&t);
 }
 
 static void activate(const gemm_call *g, int64_t i, int64_t j, int64_t m, int64_t n)

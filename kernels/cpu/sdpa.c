@@ -1,0 +1,325 @@
+/* sdpa.c - attention, one head of one sequence at a time, queries in blocks of NR.
+ *
+ * Scores are kept transposed, [keys][queries]: a vector holds one key's scores for VL queries, so the softmax runs
+ * down the columns without any sum across lanes, and what it leaves is already in the layout both products want.
+ *
+ *   forward    S^T = K Q^T;  P = exp(scale S - max);  o = (P keep) V / sum
+ *   backward   P = exp(scale S - lse);  dP^T = V dO^T;  ds = scale P (dP keep - sum_k P dP keep);
+ *              dq = ds K;  dk = ds^T Q;  dv = (P keep)^T dO
+ *
+ * Scratch is per thread; a head is computed wholly by one thread, so nothing depends on the pool.
+ */
+#include <math.h>
+
+#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/pack.h"
+#include "kernels/cpu/rng.h"
+#include "kernels/cpu/tile.h"
+
+enum { GROUP_FLOPS = 400000 };          /* heads are handed out in groups of at least this work          */
+
+typedef struct sdpa_job {
+    const gq_call *c;
+    int64_t B, H, Tq, Tk, w, wp;        /* w: columns of a head; wp: rounded up to vectors               */
+    int64_t wq, wk;                     /* row lengths of the q and kv sources                           */
+    const float *q, *kv;
+    float  *dq, *dkv;                   /* backward, NULL: unwanted                                      */
+    int     addq, addkv, self;
+    int64_t group;                      /* heads per tile                                                */
+    int64_t scratch;                    /* floats per thread                                             */
+} sdpa_job;
+
+typedef struct head {                   /* one head of one sequence, and this thread's scratch           */
+    const sdpa_job *j;
+    int64_t b, h, keys;                 /* keys: those before lengths[b]                                 */
+    const float *shown;                 /* visible[b], NULL: all                                         */
+    float  *K, *V;                      /* [Tk+MR][wp] copies, zero beyond w                             */
+    float  *P, *dP;                     /* [Tk+MR][NR]                                                   */
+    float  *QT, *dOT;                   /* [w][NR] transposed query block                                */
+    float  *Q, *dO;                     /* [NR][wp] query block                                          */
+    float  *dK, *dV;                    /* [Tk][wp]                                                      */
+    float  *keep, *keepT;               /* dropout factors [NR][Tk] and [Tk][NR]                         */
+} head;
+
+/* Lays out one thread's scratch; with base NULL only its size in floats matters. */
+static int64_t lay_out(const sdpa_job *j, int backward, float *base, head *o)
+{
+    int64_t at = 0, keys = (j->Tk + MR) * j->wp, scores = (j->Tk + MR) * NR, w = j->w * NR, block = NR * j->wp;
+    struct { float **p; int64_t n; } part[] = {
+        {&o->K, keys}, {&o->V, keys}, {&o->P, scores}, {&o->QT, w},
+        {&o->keep, j->c->attr.p > 0 ? scores : 0}, {&o->keepT, j->c->attr.p > 0 ? scores : 0},
+        {&o->dP, backward ? scores : 0}, {&o->dOT, backward ? w : 0}, {&o->Q, backward ? block : 0},
+        {&o->dO, backward ? block : 0}, {&o->dK, backward ? keys : 0}, {&o->dV, backward ? keys : 0},
+    };
+    for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
+        *part[i].p = base ? base + at : NULL;
+        at += (part[i].n + 15) / 16 * 16;
+    }
+    return at;
+}
+
+static sdpa_job job_of(const gq_call *c, int backward)
+{
+    const gq_buf *ks = c->in[1].p ? &c->in[1] : &c->in[0];
+    sdpa_job      j = {.c = c, .B = c->in[0].shape[0], .H = c->attr.heads, .Tq = c->in[0].shape[1],
+                       .Tk = ks->shape[1], .w = c->attr.width / c->attr.heads, .wq = c->in[0].shape[2],
+                       .wk = ks->shape[2], .q = c->in[0].p, .kv = ks->p, .self = !c->in[1].p};
+    head          none;
+    j.wp = (j.w + VL - 1) / VL * VL;
+    j.group = imax(1, GROUP_FLOPS / imax(1, (backward ? 10 : 4) * j.Tq * j.Tk * j.w));
+    j.scratch = lay_out(&j, backward, NULL, &none);
+    return j;
+}
+
+/* C = A B (+ C): m x n of it, `cols` <= n columns stored; see tile.h for how A is read */
+static void product(int by_row, int64_t m, int64_t n, int64_t k, const float *a, int64_t as, const float *b,
+                    int64_t bs, float *c, int64_t ldc, int64_t cols, int add)
+{
+    for (int64_t jj = 0; jj < n; jj += NR)
+        for (int64_t i = 0; i < m; i += MR) {
+            int64_t  rows = imin(MR, m - i);
+            tile_job t = {.a = by_row ? a + i * as : a + i, .as = as, .b = b + jj, .bs = bs, .k = k,
+                          .c = c + i * ldc + jj, .ldc = ldc, .ldi = ldc, .lo = 0, .hi = (int)rows,
+                          .cols = imin(NR, cols - jj)};
+            t.init = add ? t.c : NULL;
+            tile_kernels[by_row][n - jj > VL][(rows + MR_STEP - 1) / MR_STEP - 1](&t);
+        }
+}
+
+static void copy_rows(float *dst, const float *src, int64_t ld, int64_t rows, int64_t w, int64_t wp)
+{
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t i = 0; i < wp; i += VL)
+            vstore(dst + r * wp + i, i + VL <= w ? vload(src + r * ld + i) : vload_n(src + r * ld + i, w - i));
+}
+
+/* [queries][w] to [w][NR], zeros where there is no query */
+static void turn_block(float *dst, const float *src, int64_t ld, int64_t queries, int64_t w)
+{
+    for (int64_t i = 0; i < queries; i += VL)
+        pack_turn(dst + i, NR, VL, src + i * ld, ld, queries - i, w);
+}
+
+static void take_head(head *o, int64_t index)
+{
+    const sdpa_job *j = o->j;
+    const int32_t  *lengths = j->c->in[2].p;
+    const float    *kv;
+    o->b = index / j->H;
+    o->h = index % j->H;
+    o->keys = lengths ? imax(0, imin(j->Tk, lengths[o->b])) : j->Tk;
+    o->shown = j->c->in[3].p ? (const float *)j->c->in[3].p + o->b * j->Tk : NULL;
+    kv = j->kv + o->b * j->Tk * j->wk + o->h * j->w;
+    copy_rows(o->K, kv + j->c->attr.koff, j->wk, o->keys, j->w, j->wp);
+    copy_rows(o->V, kv + j->c->attr.voff, j->wk, o->keys, j->w, j->wp);
+}
+
+/* Which of the VL queries from `i` on see key k */
+GQ_INLINE vi visible(const head *o, int64_t i, int64_t k)
+{
+    vi query = {0}, see;
+    for (int l = 0; l < VL; l++)
+        query[l] = (int32_t)i + l;
+    see = query >= (o->j->c->attr.mask == GQ_MASK_CAUSAL ? (int32_t)k : INT32_MIN);
+    if (o->shown && o->shown[k] == 0)
+        see &= query == (o->j->self ? (int32_t)k : -1);
+    return see;
+}
+
+/* Does key k need a mask for the queries from i on? */
+GQ_INLINE int masked(const head *o, int64_t i, int64_t k)
+{
+    return (o->j->c->attr.mask == GQ_MASK_CAUSAL && k > i) || (o->shown && o->shown[k] == 0);
+}
+
+/* Keys the queries i..i+n-1 can see at all */
+static int64_t reach(const head *o, int64_t i, int64_t n)
+{
+    return o->j->c->attr.mask == GQ_MASK_CAUSAL ? imin(o->keys, i + n) : o->keys;
+}
+
+/* Dropout factors of queries i..i+n-1, transposed. */
+static void draw(const head *o, int64_t i, int64_t n)
+{
+    const sdpa_job *j = o->j;
+    for (int64_t r = 0; r < n; r++)
+        drop_factors(o->keep + r * j->Tk, j->Tk, (uint64_t)(((o->b * j->H + o->h) * j->Tq + i + r) * j->Tk), j->c);
+    turn_block(o->keepT, o->keep, j->Tk, n, j->Tk);
+}
+
+/* ---- forward ---------------------------------------------------------------------------------------- */
+
+/* Softmax down the columns of VL queries at p: leaves exp(scale s - max), gives their inverse sums and lse. */
+static void softmax(const head *o, float *p, const float *keep, int64_t i, int64_t keys, vf *inverse, float *lse)
+{
+    vf top = vset(-INFINITY), sum = {0}, scale = vset(o->j->c->attr.scale);
+    for (int64_t k = 0; k < keys; k++) {
+        vf t = vload(p + k * NR) * scale;
+        if (masked(o, i, k))
+            t = vselect(visible(o, i, k), t, vset(-INFINITY));
+        vstore(p + k * NR, t);
+        top = vmax(t, top);
+    }
+    top = vselect(top == -INFINITY, vset(0.0f), top);
+    for (int64_t k = 0; k < keys; k++) {
+        vf e = vexp(vload(p + k * NR) - top);
+        sum += e;
+        vstore(p + k * NR, keep ? e * vload(keep + k * NR) : e);
+    }
+    vi none = sum == 0.0f;
+    *inverse = vselect(none, vset(0.0f), 1.0f / sum);
+    for (int l = 0; l < VL; l++)
+        lse[l] = none[l] ? 0.0f : top[l] + logf(sum[l]);
+}
+
+static void forward_block(const head *o, int64_t i)
+{
+    const sdpa_job *j = o->j;
+    const gq_call  *c = j->c;
+    int64_t         n = imin(NR, j->Tq - i), lanes = n > VL ? NR : VL, keys = reach(o, i, n);
+    float          *out = (float *)c->out[0].p + (o->b * j->Tq + i) * c->attr.width + o->h * j->w;
+    float          *saved = c->save[0].p, inverse[2 * GQ_VLEN], lse[2 * GQ_VLEN];
+    turn_block(o->QT, j->q + (o->b * j->Tq + i) * j->wq + c->attr.qoff + o->h * j->w, j->wq, n, j->w);
+    product(1, keys, lanes, j->w, o->K, j->wp, o->QT, NR, o->P, NR, lanes, 0);
+    if (c->attr.p > 0)
+        draw(o, i, n);
+    for (int64_t v = 0; v < lanes; v += VL) {
+        vf inv;
+        softmax(o, o->P + v, c->attr.p > 0 ? o->keepT + v : NULL, i + v, keys, &inv, lse + v);
+        vstore(inverse + v, inv);
+    }
+    product(0, n, j->wp, keys, o->P, NR, o->V, j->wp, out, c->attr.width, j->w, 0);
+    for (int64_t r = 0; r < n; r++) {
+        float *row = out + r * c->attr.width;
+        for (int64_t x = 0; x < j->w; x += VL)
+            store_part(row + x, load_part(row + x, j->w - x) * inverse[r], j->w - x);
+    }
+    if (saved)
+        put(saved + (o->b * j->H + o->h) * j->Tq + i, lse, n, 0);
+}
+
+static void forward_tile(void *ctx, int64_t tile, int thread)
+{
+    const sdpa_job *j = ctx;
+    head            o = {.j = j};
+    lay_out(j, 0, (float *)j->c->work->temp + thread * j->scratch, &o);
+    for (int64_t x = tile * j->group; x < imin((tile + 1) * j->group, j->B * j->H); x++) {
+        take_head(&o, x);
+        for (int64_t i = 0; i < j->Tq; i += NR)
+            forward_block(&o, i);
+    }
+}
+
+void CPU(sdpa_fwd)(const gq_call *c)
+{
+    sdpa_job j = job_of(c, 0);
+    gq_parallel(c->work->pool, (j.B * j.H + j.group - 1) / j.group, forward_tile, &j);
+}
+
+/* ---- backward --------------------------------------------------------------------------------------- */
+
+/* P and dP of VL queries become P keep and ds, in place. */
+static void score_gradients(const head *o, float *p, float *dp, const float *keep, int64_t i, int64_t keys, vf lse)
+{
+    vf scale = vset(o->j->c->attr.scale), mean = {0};
+    for (int64_t k = 0; k < keys; k++) {
+        vf e = vexp(vfma(vload(p + k * NR), scale, -lse)), d = vload(dp + k * NR);
+        if (masked(o, i, k))
+            e = vselect(visible(o, i, k), e, vset(0.0f));
+        if (keep) {
+            d *= vload(keep + k * NR);
+            vstore(dp + k * NR, d);
+        }
+        vstore(p + k * NR, e);
+        mean = vfma(e, d, mean);
+    }
+    for (int64_t k = 0; k < keys; k++) {
+        vf e = vload(p + k * NR);
+        vstore(dp + k * NR, e * (vload(dp + k * NR) - mean) * scale);
+        if (keep)
+            vstore(p + k * NR, e * vload(keep + k * NR));
+    }
+}
+
+static void backward_block(const head *o, int64_t i)
+{
+    const sdpa_job *j = o->j;
+    const gq_call  *c = j->c;
+    int64_t         n = imin(NR, j->Tq - i), lanes = n > VL ? NR : VL, keys = reach(o, i, n), C = c->attr.width;
+    int64_t         qat = (o->b * j->Tq + i) * j->wq + c->attr.qoff + o->h * j->w;
+    const float    *dout = (const float *)c->dout[0].p + (o->b * j->Tq + i) * C + o->h * j->w;
+    const float    *lse = (const float *)c->save[0].p + (o->b * j->H + o->h) * j->Tq + i;
+    turn_block(o->QT, j->q + qat, j->wq, n, j->w);
+    turn_block(o->dOT, dout, C, n, j->w);
+    product(1, keys, lanes, j->w, o->K, j->wp, o->QT, NR, o->P, NR, lanes, 0);
+    product(1, keys, lanes, j->w, o->V, j->wp, o->dOT, NR, o->dP, NR, lanes, 0);
+    if (c->attr.p > 0)
+        draw(o, i, n);
+    for (int64_t v = 0; v < lanes; v += VL)
+        score_gradients(o, o->P + v, o->dP + v, c->attr.p > 0 ? o->keepT + v : NULL, i + v, keys,
+                        load_part(lse + v, n - v));
+    if (j->dq)
+        product(0, n, j->wp, keys, o->dP, NR, o->K, j->wp, j->dq + qat, j->wq, j->w, j->addq);
+    if (j->dkv) {
+        copy_rows(o->Q, j->q + qat, j->wq, n, j->w, j->wp);
+        copy_rows(o->dO, dout, C, n, j->w, j->wp);
+        product(1, keys, j->wp, n, o->dP, NR, o->Q, j->wp, o->dK, j->wp, j->wp, 1);
+        product(1, keys, j->wp, n, o->P, NR, o->dO, j->wp, o->dV, j->wp, j->wp, 1);
+    }
+}
+
+static void backward_tile(void *ctx, int64_t tile, int thread)
+{
+    const sdpa_job *j = ctx;
+    head            o = {.j = j};
+    lay_out(j, 1, (float *)j->c->work->temp + thread * j->scratch, &o);
+    for (int64_t x = tile * j->group; x < imin((tile + 1) * j->group, j->B * j->H); x++) {
+        take_head(&o, x);
+        put(o.dK, NULL, j->Tk * j->wp, 0);
+        put(o.dV, NULL, j->Tk * j->wp, 0);
+        for (int64_t i = 0; i < j->Tq; i += NR)
+            backward_block(&o, i);
+        for (int64_t k = 0; j->dkv && k < j->Tk; k++) {
+            float *d = j->dkv + (o.b * j->Tk + k) * j->wk + o.h * j->w;
+            put(d + j->c->attr.koff, o.dK + k * j->wp, j->w, j->addkv);
+            put(d + j->c->attr.voff, o.dV + k * j->wp, j->w, j->addkv);
+        }
+    }
+}
+
+/* Do `count` ranges of C columns at `at` cover a row of W columns exactly once? */
+static int cover_once(const int32_t *at, int count, int64_t C, int64_t W)
+{
+    for (int a = 0; a < count; a++)
+        for (int b = a + 1; b < count; b++)
+            if (at[a] < at[b] + C && at[b] < at[a] + C)
+                return 0;
+    return count * C == W;
+}
+
+void CPU(sdpa_bwd)(const gq_call *c)
+{
+    sdpa_job       j = job_of(c, 1);
+    const int32_t  at[3] = {c->attr.qoff, c->attr.koff, c->attr.voff};
+    if (nothing_arrives(c))
+        return;
+    j.dq = c->din[0].p;
+    j.dkv = j.self ? j.dq : c->din[1].p;
+    j.addq = adds(c, 0);
+    j.addkv = j.self ? j.addq : adds(c, 1);
+    if (!j.addq && !cover_once(at, j.self ? 3 : 1, c->attr.width, j.wq)) {
+        put_gradient(c, 0, NULL);
+        j.addq = 1;
+        j.addkv = j.self ? 1 : j.addkv;
+    }
+    if (!j.self && !j.addkv && !cover_once(at + 1, 2, c->attr.width, j.wk)) {
+        put_gradient(c, 1, NULL);
+        j.addkv = 1;
+    }
+    gq_parallel(c->work->pool, (j.B * j.H + j.group - 1) / j.group, backward_tile, &j);
+}
+
+size_t CPU(sdpa_temp)(const gq_call *c, int backward, int threads)
+{
+    return (size_t)(job_of(c, backward).scratch * (threads > 1 ? threads : 1)) * sizeof(float);
+}
