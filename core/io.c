@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <openssl/evp.h>
 #include <openssl/sha.h>
 #include <xxhash.h>
 #include <zlib.h>
@@ -96,7 +97,10 @@ static gq_status too_large(gq_error *err, const char *path, const char *kind, si
     return gq_fail(err, GQ_EINPUT, "%s: %slarger than the limit of %zu bytes", path, kind, limit);
 }
 
-enum { READ_MOST = 1 << 30 };            /* bytes asked of one read(2)                  */
+enum {
+    READ_MOST = 1 << 30,                /* bytes asked of one read(2)                                    */
+    READ_PIECE = 1 << 18,               /* bytes hashed at a time                                        */
+};
 
 /* Reads to the end of the file, whatever its size claims (it may grow, or be 0 as in /proc). */
 static gq_status read_to_end(int fd, const char *path, size_t limit, gq_bytes *out, gq_error *err)
@@ -316,6 +320,49 @@ void gq_sha256(const void *data, size_t bytes, uint8_t out[32])
 {
     memset(out, 0, 32);
     SHA256(data, bytes, out);
+}
+
+/* Feeds the rest of `fd` to the digest; buffer has READ_PIECE bytes. */
+static gq_status digest_fd(EVP_MD_CTX *ctx, int fd, uint8_t *buffer, const char *path, uint64_t *bytes,
+                           gq_error *err)
+{
+    for (;;) {
+        ssize_t n = read(fd, buffer, READ_PIECE);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return gq_sys_fail_read(err, path, "read");
+        if (n == 0)
+            return GQ_OK;
+        if (EVP_DigestUpdate(ctx, buffer, (size_t)n) != 1)
+            return gq_fail(err, GQ_EBUG, "%s: SHA-256 failed", path);
+        *bytes += (uint64_t)n;
+    }
+}
+
+gq_status gq_sha256_file(const char *path, uint64_t *bytes, uint8_t out[32], gq_error *err)
+{
+    struct stat st;
+    int         fd;
+    EVP_MD_CTX *ctx;
+    uint8_t    *buffer;
+    gq_status   s = open_regular(path, &fd, &st, err);
+
+    *bytes = 0;
+    if (s != GQ_OK)
+        return s;
+    ctx = EVP_MD_CTX_new();
+    buffer = gq_malloc(READ_PIECE, 1);
+    if (!ctx || !buffer || EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) != 1)
+        s = gq_fail(err, GQ_ENOMEM, "%s: no memory for its SHA-256", path);
+    else
+        s = digest_fd(ctx, fd, buffer, path, bytes, err);
+    if (s == GQ_OK && EVP_DigestFinal_ex(ctx, out, NULL) != 1)
+        s = gq_fail(err, GQ_EBUG, "%s: SHA-256 failed", path);
+    EVP_MD_CTX_free(ctx);
+    gq_free(buffer);
+    close(fd);
+    return s;
 }
 
 void gq_hex(const uint8_t *data, size_t bytes, char *out)

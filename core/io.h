@@ -79,6 +79,8 @@ void      gq_lock_release(gq_lock *l);                       /* NULL allowed    
 /* ---- hashes ---------------------------------------------------------------------------------------- */
 
 void     gq_sha256(const void *data, size_t bytes, uint8_t out[32]);
+/* Of a whole file, read in pieces, so that a failing disk is an error and not a signal. *bytes: what was read. */
+gq_status gq_sha256_file(const char *path, uint64_t *bytes, uint8_t out[32], gq_error *err);
 void     gq_hex(const uint8_t *data, size_t bytes, char *out);               /* 2 * bytes + 1 chars      */
 uint64_t gq_xxh64(const void *data, size_t bytes);           /* XXH3 64 bit, seed 0                      */
 
