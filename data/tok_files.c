@@ -1,5 +1,4 @@
 /* Which files a path means, and all formats but tokenizer.json. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/mem.h"
@@ -279,23 +278,36 @@ static gq_status open_text(const char *path, gq_tokenizer **out, gq_error *err)
     return status;
 }
 
-/* The file of `dir` that is there first of `names` (NULL at the end); owned by the caller. */
-static char *first_of(const char *dir, const char *const *names)
+/* The file of `dir` that is there first of `names` (NULL at the end), owned by the caller; NULL when none is. */
+static gq_status first_of(const char *dir, const char *const *names, char **out, gq_error *err)
 {
+    *out = NULL;
     for (; *names; names++) {
         char *path = gq_path(dir, *names);
-        if (path && gq_is_file(path))
-            return path;
+        if (!path)
+            return gq_fail(err, GQ_ENOMEM, "no memory for a path");
+        if (gq_is_file(path)) {
+            *out = path;
+            return GQ_OK;
+        }
         gq_free(path);
     }
-    return NULL;
+    return GQ_OK;
 }
 
-/* The directory a file is in. */
-static char *dir_of(const char *path)
+/* The same beside the file `path`. */
+static gq_status first_beside(const char *path, const char *const *names, char **out, gq_error *err)
 {
     const char *slash = strrchr(path, '/');
-    return slash ? gq_strndup(path, slash == path ? 1 : (size_t)(slash - path)) : gq_strdup(".");
+    char       *dir = slash ? gq_strndup(path, slash == path ? 1 : (size_t)(slash - path)) : gq_strdup(".");
+    gq_status   status;
+
+    *out = NULL;
+    if (!dir)
+        return gq_fail(err, GQ_ENOMEM, "no memory for a path");
+    status = first_of(dir, names, out, err);
+    gq_free(dir);
+    return status;
 }
 
 /* vocab.json with the merges beside it. */
@@ -303,17 +315,17 @@ static gq_status open_vocab(const char *path, json_t *vocab, gq_tokenizer **out,
 {
     static const char *const merge_names[] = { "merges.txt", "vocab.bpe", NULL };
     static const char *const added_names[] = { "added_tokens.json", NULL };
-    char                    *dir = dir_of(path);
-    char                    *merges = dir ? first_of(dir, merge_names) : NULL;
-    char                    *added = dir ? first_of(dir, added_names) : NULL;
-    pair_paths               p = { path, merges, added };
-    gq_status                status;
+    char                    *merges = NULL, *added = NULL;
+    gq_status                status = first_beside(path, merge_names, &merges, err);
 
-    status = merges ? open_pair(&p, vocab, out, err)
-                    : gq_fail(err, GQ_EWEIGHTS, "%s: merges.txt is missing beside it", path);
+    if (status == GQ_OK && !merges)
+        status = gq_fail(err, GQ_EWEIGHTS, "%s: merges.txt is missing beside it", path);
+    if (status == GQ_OK)
+        status = first_beside(path, added_names, &added, err);
+    if (status == GQ_OK)
+        status = open_pair(&(pair_paths){ path, merges, added }, vocab, out, err);
     gq_free(merges);
     gq_free(added);
-    gq_free(dir);
     return status;
 }
 
@@ -338,11 +350,13 @@ static gq_status open_json(const char *path, gq_tokenizer **out, gq_error *err)
 static gq_status open_merges(const char *path, gq_tokenizer **out, gq_error *err)
 {
     static const char *const names[] = { "vocab.json", "encoder.json", NULL };
-    char                    *dir = dir_of(path), *vocab = dir ? first_of(dir, names) : NULL;
-    gq_status                status = vocab ? open_json(vocab, out, err)
-                                            : gq_fail(err, GQ_EWEIGHTS, "%s: vocab.json is missing beside it", path);
+    char                    *vocab;
+    gq_status                status = first_beside(path, names, &vocab, err);
+
+    if (status == GQ_OK)
+        status = vocab ? open_json(vocab, out, err)
+                       : gq_fail(err, GQ_EWEIGHTS, "%s: vocab.json is missing beside it", path);
     gq_free(vocab);
-    gq_free(dir);
     return status;
 }
 
@@ -355,7 +369,9 @@ gq_status gq_tokenizer_open(const char *path, gq_tokenizer **out, gq_error *err)
 
     *out = NULL;
     if (gq_is_dir(path)) {
-        file = found = first_of(path, names);
+        if ((status = first_of(path, names, &found, err)))
+            return status;
+        file = found;
         if (!found)
             return gq_fail(err, GQ_EWEIGHTS, "%s: no tokenizer in it; looked for tokenizer.json, vocab.json and "
                            "merges.txt, %s, words.txt", path, CLIP_GZ);

@@ -50,7 +50,7 @@ static bool is_added(const gq_tokenizer *t, int32_t id)
     return t->flags[id] & TOK_IS_SPECIAL && id != t->end_id && id != t->begin_id;
 }
 
-static size_t put_entries(text *out, const gq_tokenizer *t, bool added)
+static void put_entries(text *out, const gq_tokenizer *t, bool added)
 {
     size_t  n = 0;
     int32_t id;
@@ -58,7 +58,6 @@ static size_t put_entries(text *out, const gq_tokenizer *t, bool added)
         if (is_added(t, id) == added)
             put_entry(out, t, id, n++ == 0);
     put(out, "}\n", 2);
-    return n;
 }
 
 static void put_merges(text *out, const gq_tokenizer *t)
@@ -98,22 +97,23 @@ static gq_status write_out(text *out, const char *dir, const char *name, gq_erro
     return status;
 }
 
-static gq_status refuse_others(const gq_tokenizer *t, const char *dir, gq_error *err)
+/* Files that would be read instead of what is written, or with it, and that are not written over. */
+static gq_status refuse_others(const gq_tokenizer *t, const char *dir, bool added, gq_error *err)
 {
-    static const char *const winners[] = { "tokenizer.json", "added_tokens.json", "vocab.json", "encoder.json",
-                                           "bpe_simple_vocab_16e6.txt.gz" };
-    const size_t             n = t->kind == GQ_TOK_WORDS ? 5 : 2;    /* BPE: vocab.json is written over   */
-    size_t                   i;
+    static const char *const before_words[] = { "tokenizer.json", "vocab.json", "encoder.json",
+                                                "bpe_simple_vocab_16e6.txt.gz", NULL };
+    static const char *const before_vocab[] = { "tokenizer.json", "added_tokens.json", NULL };
+    const char *const       *names = t->kind == GQ_TOK_WORDS ? before_words : before_vocab;
 
-    for (i = 0; i < n; i++) {
-        char *path = gq_path(dir, winners[i]);
+    for (; *names; names++) {
+        char *path = gq_path(dir, *names);
         bool  there = path && gq_is_file(path);
         gq_free(path);
         if (!path)
             return gq_fail(err, GQ_ENOMEM, "no memory for a path");
-        if (there)
-            return gq_fail(err, GQ_EINPUT, "%s: holds %s, which would be read together with or before what is written; "
-                           "choose another directory", dir, winners[i]);
+        if (there && !(added && strcmp(*names, "added_tokens.json") == 0))
+            return gq_fail(err, GQ_EINPUT, "%s holds %s, which would be read instead of what is written, or with it; "
+                           "choose another directory", dir, *names);
     }
     return GQ_OK;
 }
@@ -121,10 +121,14 @@ static gq_status refuse_others(const gq_tokenizer *t, const char *dir, gq_error 
 gq_status gq_tokenizer_save(const gq_tokenizer *t, const char *dir, gq_error *err)
 {
     text      out = { 0 };
+    bool      added = false;
     gq_status status = gq_mkdirs(dir, err);
+    int32_t   id;
 
+    for (id = 0; id < t->size && t->kind != GQ_TOK_WORDS; id++)
+        added |= is_added(t, id);
     if (status == GQ_OK)
-        status = refuse_others(t, dir, err);
+        status = refuse_others(t, dir, added, err);
     if (status)
         return status;
     if (t->kind == GQ_TOK_WORDS) {
@@ -133,9 +137,10 @@ gq_status gq_tokenizer_save(const gq_tokenizer *t, const char *dir, gq_error *er
     } else {
         put_merges(&out, t);
         status = write_out(&out, dir, "merges.txt", err);
-        if (status == GQ_OK && put_entries(&out, t, true) > 0)
+        if (status == GQ_OK && added) {
+            put_entries(&out, t, true);
             status = write_out(&out, dir, "added_tokens.json", err);
-        out.used = 0;
+        }
         if (status == GQ_OK) {
             put_entries(&out, t, false);
             status = write_out(&out, dir, "vocab.json", err);
