@@ -1,7 +1,8 @@
 /* image.h - what stands between a decoded frame and a model: resize the short side, crop the centre, normalise.
  *
  * Bytes are exactly Pillow's (Image.resize with BICUBIC or NEAREST on RGB; horizontal pass first, as in every Pillow
- * before 13, which swaps the passes for some shapes) followed by the crop of Hugging Face's CLIPImageProcessor: long side = size * long / short rounded down, crop origin (length - size) / 2 rounded down.
+ * before 13, which swaps the passes for some shapes) followed by the crop of Hugging Face's CLIPImageProcessor:
+ * long side = size * long / short rounded down, crop origin (length - size) / 2 rounded down.
  *
  * Invariants: images are RGB, 8 bit, [height, width, 3] without padding; sides are 1..GQ_IMAGE_MAX_SIDE and checked.
  * A gq_resizer caches the weight tables of the last pair of sizes and its scratch memory: one per thread, good for

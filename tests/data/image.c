@@ -4,7 +4,6 @@
 
 #include "core/io.h"
 #include "core/mem.h"
-#include "core/philox.h"
 #include "data/gif.h"
 #include "data/image.h"
 
