@@ -1,0 +1,202 @@
+#include "data/shard.h"
+
+#include <string.h>
+
+#include "core/io.h"
+#include "core/mem.h"
+#include "data/shard_private.h"
+
+struct gq_dataset {
+    char      *dir;
+    int        count;                   /* shards                                                        */
+    gq_shard **shard;                   /* [count]                                                       */
+    int64_t   *first_gif, *first_qa;    /* [count + 1], running sums                                     */
+};
+
+/* The shard that holds element i, given the running sums. */
+static int find(const int64_t *first, int count, int64_t i)
+{
+    int lo = 0, hi = count - 1;
+    while (lo < hi) {
+        int mid = (lo + hi + 1) / 2;
+        if (first[mid] <= i)
+            lo = mid;
+        else
+            hi = mid - 1;
+    }
+    return lo;
+}
+
+static gq_status check_same(const gq_shard *a, const gq_shard *b, gq_error *err)
+{
+    const gq_shard_meta *x = &a->meta, *y = &b->meta;
+    if (x->keyframes != y->keyframes || x->size != y->size || x->tokens != y->tokens || x->width != y->width ||
+        x->bf16 != y->bf16)
+        return gq_fail(err, GQ_EINPUT, "%s: its GIFs have another shape than those of %s; build the dataset again",
+                       b->path, a->path);
+    if (strcmp(x->tokenizer_sha256, y->tokenizer_sha256) != 0 || strcmp(x->prompt, y->prompt) != 0)
+        return gq_fail(err, GQ_EINPUT, "%s: was tokenized otherwise than %s; build the dataset again", b->path, a->path);
+    if (x->ntypes != y->ntypes || memcmp(x->types, y->types, sizeof x->types) != 0)
+        return gq_fail(err, GQ_EINPUT, "%s: has other question types than %s; build the dataset again", b->path, a->path);
+    return GQ_OK;
+}
+
+static gq_status open_shard(gq_dataset *d, const gq_shard_entry *e, int k, gq_error *err)
+{
+    char *path = gq_path(d->dir, e->file);
+    if (!path)
+        return gq_fail(err, GQ_ENOMEM, "%s: no memory for a path", d->dir);
+    gq_status s = gq_shard_open(path, e, &d->shard[k], err);
+    gq_free(path);
+    if (s != GQ_OK)
+        return s;
+    const gq_shard *h = d->shard[k];
+    d->count = k + 1;
+    d->first_gif[k + 1] = d->first_gif[k] + h->gifs;
+    d->first_qa[k + 1] = d->first_qa[k] + h->questions;
+    if (h->gifs != e->gifs || h->questions != e->questions)
+        return gq_fail(err, GQ_EINPUT, "%s: has %lld GIFs, the manifest says %u; build it again", h->path,
+                       (long long)h->gifs, e->gifs);
+    return check_same(d->shard[0], h, err);
+}
+
+static gq_status open_all(gq_dataset *d, const gq_manifest *m, gq_error *err)
+{
+    size_t n = (size_t)m->count;
+    if (!m->complete)
+        return gq_fail(err, GQ_EINPUT, "%s: is not finished (%d shards so far); run the same gifqa-prep build again",
+                       d->dir, m->count);
+    if (!n)
+        return gq_fail(err, GQ_EINPUT, "%s: has no shards: nothing was accepted when it was built", d->dir);
+    d->shard = gq_calloc(n, sizeof *d->shard);
+    d->first_gif = gq_calloc(n + 1, sizeof *d->first_gif);
+    d->first_qa = gq_calloc(n + 1, sizeof *d->first_qa);
+    if (!d->shard || !d->first_gif || !d->first_qa)
+        return gq_fail(err, GQ_ENOMEM, "%s: no memory for %zu shards", d->dir, n);
+    gq_status s = GQ_OK;
+    for (int k = 0; s == GQ_OK && k < m->count; k++)
+        s = open_shard(d, &m->shard[k], k, err);
+    return s;
+}
+
+gq_status gq_dataset_open(const char *dir, gq_dataset **out, gq_error *err)
+{
+    gq_manifest m = {0};
+    gq_dataset *d = *out = gq_calloc(1, sizeof *d);
+    if (!d || !(d->dir = gq_strdup(dir))) {
+        gq_free(d);
+        *out = NULL;
+        return gq_fail(err, GQ_ENOMEM, "%s: no memory to open it", dir);
+    }
+    gq_status s = gq_is_dir(dir) ? gq_manifest_load(dir, &m, err)
+                                 : gq_fail(err, GQ_EINPUT, "%s: is not a directory with shards; make one with "
+                                           "gifqa-prep build", dir);
+    if (s == GQ_OK)
+        s = open_all(d, &m, err);
+    gq_manifest_free(&m);
+    if (s != GQ_OK) {
+        gq_dataset_close(d);
+        *out = NULL;
+    }
+    return s;
+}
+
+void gq_dataset_close(gq_dataset *d)
+{
+    if (!d)
+        return;
+    for (int k = 0; k < d->count; k++)
+        gq_shard_free(d->shard[k]);
+    gq_free(d->shard);
+    gq_free(d->first_gif);
+    gq_free(d->first_qa);
+    gq_free(d->dir);
+    gq_free(d);
+}
+
+const gq_shard_meta *gq_dataset_meta(const gq_dataset *d) { return &d->shard[0]->meta; }
+const char          *gq_dataset_dir(const gq_dataset *d) { return d->dir; }
+int64_t              gq_dataset_count(const gq_dataset *d) { return d->first_qa[d->count]; }
+int64_t              gq_dataset_gifs(const gq_dataset *d) { return d->first_gif[d->count]; }
+
+const char *gq_dataset_type_name(const gq_dataset *d, int type)
+{
+    const gq_shard_meta *m = gq_dataset_meta(d);
+    return type >= 0 && type < m->ntypes ? m->types[type] : "?";
+}
+
+void gq_dataset_qa(const gq_dataset *d, int64_t i, gq_qa *qa)
+{
+    int             k = find(d->first_qa, d->count, i);
+    const gq_shard *s = d->shard[k];
+    int64_t         r = i - d->first_qa[k];
+    qa->gif = (int32_t)(d->first_gif[k] + s->qa_gif[r]);
+    qa->type = s->qa_type[r];
+    qa->question = s->q_text.text + s->q_text.off[r];
+    qa->answer = s->a_text.text + s->a_text.off[r];
+    qa->q_ids = s->q_tok.value + s->q_tok.off[r];
+    qa->a_ids = s->a_tok.value + s->a_tok.off[r];
+    qa->nq = (int32_t)(s->q_tok.off[r + 1] - s->q_tok.off[r]);
+    qa->na = (int32_t)(s->a_tok.off[r + 1] - s->a_tok.off[r]);
+}
+
+void gq_dataset_gif(const gq_dataset *d, int64_t gif, gq_shard_gif *out)
+{
+    int             k = find(d->first_gif, d->count, gif);
+    const gq_shard *s = d->shard[k];
+    int64_t         r = gif - d->first_gif[k];
+    out->name = s->name.text + s->name.off[r];
+    memcpy(out->sha256, s->sha256 + 32 * r, 32);
+    out->n_frames = s->n_frames[r];
+    out->width = s->wh[2 * r];
+    out->height = s->wh[2 * r + 1];
+    out->flags = s->flags[r];
+    out->frame_idx = s->frame_idx + r * s->meta.keyframes;
+    out->delay_cs = s->delay_cs + r * s->meta.keyframes;
+}
+
+bool gq_dataset_part(const gq_dataset *d, int k, const gq_shard **out)
+{
+    *out = k < d->count ? d->shard[k] : NULL;
+    return *out;
+}
+
+gq_status gq_shard_cursor_new(const gq_dataset *d, gq_shard_cursor **out, gq_error *err)
+{
+    return gq_shard_cursor_for((const gq_shard *const *)d->shard, d->count, out, err);
+}
+
+static gq_status row(const gq_dataset *d, gq_shard_cursor *c, int64_t gif, bool frames, void *dst, gq_error *err)
+{
+    if (gif < 0 || gif >= gq_dataset_gifs(d))
+        return gq_fail(err, GQ_EBUG, "%s: GIF %lld of %lld", d->dir, (long long)gif, (long long)gq_dataset_gifs(d));
+    int              k = find(d->first_gif, d->count, gif);
+    const gq_shard  *s = d->shard[k];
+    const gq_rowset *set = frames ? &s->frames : &s->tokens;
+    if (!set->chunk)
+        return gq_fail(err, GQ_EINPUT, "%s: holds no %s; build it with them", d->dir, frames ? "frames" : "features");
+    return gq_shard_row(s, set, gif - d->first_gif[k], c, dst, err);
+}
+
+gq_status gq_dataset_frames(const gq_dataset *d, gq_shard_cursor *c, int64_t gif, uint8_t *dst, gq_error *err)
+{
+    return row(d, c, gif, true, dst, err);
+}
+
+gq_status gq_dataset_tokens(const gq_dataset *d, gq_shard_cursor *c, int64_t gif, float *dst, gq_error *err)
+{
+    const gq_shard_meta *m = gq_dataset_meta(d);
+    size_t               n = gq_shard_token_count(m);
+    if (!m->bf16)
+        return row(d, c, gif, false, dst, err);
+    /* the 16-bit values land in the upper half of dst and are widened from the front: none is overwritten unread */
+    uint16_t *half = (uint16_t *)dst + n;
+    gq_status s = row(d, c, gif, false, half, err);
+    for (size_t k = 0; s == GQ_OK && k < n; k++) {
+        uint16_t h;
+        memcpy(&h, half + k, sizeof h);
+        uint32_t u = (uint32_t)h << 16;
+        memcpy(dst + k, &u, sizeof u);
+    }
+    return s;
+}

@@ -1,0 +1,270 @@
+/* Looking at datasets: verify reads every byte, stats and head make JSON. */
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/io.h"
+#include "core/mem.h"
+#include "data/shard_private.h"
+
+/* ---- verify --------------------------------------------------------------------------------------------- */
+
+static gq_status verify_rows(const gq_shard *s, gq_error *err)
+{
+    gq_shard_cursor *c = NULL;
+    size_t           bytes = s->frames.bytes > s->tokens.bytes ? s->frames.bytes : s->tokens.bytes;
+    void            *row = gq_malloc(bytes, 1);
+    if (!row)
+        return gq_fail(err, GQ_ENOMEM, "%s: no memory for one row", s->path);
+    gq_status st = gq_shard_cursor_for(&s, 1, &c, err);
+    for (int64_t g = 0; st == GQ_OK && g < s->gifs; g++) {
+        if (s->frames.chunk)
+            st = gq_shard_row(s, &s->frames, g, c, row, err);
+        if (st == GQ_OK && s->tokens.chunk)
+            st = gq_shard_row(s, &s->tokens, g, c, row, err);
+    }
+    gq_shard_cursor_free(c);
+    gq_free(row);
+    return st;
+}
+
+static gq_status verify_file(const char *path, uint64_t *gifs, uint64_t *questions, gq_error *err)
+{
+    gq_shard *s;
+    gq_status st = gq_shard_open(path, NULL, &s, err);
+    if (st != GQ_OK)
+        return st;
+    st = verify_rows(s, err);
+    *gifs += (uint64_t)s->gifs;
+    *questions += (uint64_t)s->questions;
+    gq_shard_free(s);
+    return st;
+}
+
+/* The whole file against the manifest; this also sees what nothing reads, such as unused bytes. */
+static gq_status verify_entry(const char *path, const gq_shard_entry *e, gq_error *err)
+{
+    uint8_t   hash[32];
+    char      hex[65];
+    uint64_t  bytes;
+    gq_status s = gq_sha256_file(path, &bytes, hash, err);
+    if (s != GQ_OK)
+        return s;
+    gq_hex(hash, sizeof hash, hex);
+    if (bytes != e->bytes || strcmp(hex, e->sha256) != 0)
+        return gq_fail(err, GQ_EINPUT, "%s: differs from the manifest (SHA-256 %.12s..., expected %.12s...); build it again",
+                       path, hex, e->sha256);
+    return GQ_OK;
+}
+
+static gq_status verify_dir(const char *dir, uint64_t *gifs, uint64_t *questions, gq_error *err)
+{
+    gq_manifest m;
+    gq_dataset *d = NULL;
+    gq_status   s = gq_manifest_load(dir, &m, err);
+    if (s != GQ_OK)
+        return s;
+    for (int k = 0; s == GQ_OK && k < m.count; k++) {
+        char *path = gq_path(dir, m.shard[k].file);
+        s = path ? verify_entry(path, &m.shard[k], err) : gq_fail(err, GQ_ENOMEM, "%s: no memory for a path", dir);
+        if (s == GQ_OK)
+            s = verify_file(path, gifs, questions, err);
+        gq_free(path);
+    }
+    gq_manifest_free(&m);
+    if (s == GQ_OK)                              /* and the shards fit together                              */
+        s = gq_dataset_open(dir, &d, err);
+    gq_dataset_close(d);
+    return s;
+}
+
+gq_status gq_shard_verify(const char *path, uint64_t *gifs, uint64_t *questions, gq_error *err)
+{
+    *gifs = *questions = 0;
+    return gq_is_dir(path) ? verify_dir(path, gifs, questions, err) : verify_file(path, gifs, questions, err);
+}
+
+/* ---- stats ---------------------------------------------------------------------------------------------- */
+
+typedef struct answer {
+    int32_t     type;
+    const char *text;
+    int64_t     count;
+} answer;
+
+static int by_type_and_text(const void *x, const void *y)
+{
+    const answer *a = x, *b = y;
+    return a->type != b->type ? (a->type > b->type) - (a->type < b->type) : strcmp(a->text, b->text);
+}
+
+/* Most frequent first, then by text, so that the order is always the same. */
+static int by_type_and_count(const void *x, const void *y)
+{
+    const answer *a = x, *b = y;
+    if (a->type != b->type || a->count == b->count)
+        return by_type_and_text(x, y);
+    return a->count < b->count ? 1 : -1;
+}
+
+/* Sorts and merges equal answers; returns how many are left. */
+static int64_t merge_answers(answer *list, int64_t n)
+{
+    int64_t m = 0;
+    qsort(list, (size_t)n, sizeof *list, by_type_and_text);
+    for (int64_t i = 0; i < n; i++) {
+        if (m && by_type_and_text(&list[m - 1], &list[i]) == 0)
+            list[m - 1].count++;
+        else
+            list[m++] = list[i];
+    }
+    qsort(list, (size_t)m, sizeof *list, by_type_and_count);
+    return m;
+}
+
+static json_t *types_json(const gq_dataset *d, answer *list, int64_t m)
+{
+    enum { TOP = 10 };
+    json_t *types = json_object();
+    for (int64_t i = 0; i < m;) {
+        json_t *top = json_object();
+        int64_t first = i, questions = 0;
+        for (; i < m && list[i].type == list[first].type; i++) {
+            questions += list[i].count;
+            if (i - first < TOP)
+                json_object_set_new(top, list[i].text, json_integer(list[i].count));
+        }
+        json_object_set_new(types, gq_dataset_type_name(d, list[first].type),
+                            json_pack("{s:I, s:I, s:o}", "questions", (json_int_t)questions, "answers",
+                                      (json_int_t)(i - first), "most_frequent", top));
+    }
+    return types;
+}
+
+typedef struct lengths { int64_t sum; int32_t max; } lengths;
+
+static json_t *lengths_json(const lengths *l, int64_t n)
+{
+    return json_pack("{s:f, s:i}", "mean", n ? (double)l->sum / (double)n : 0.0, "max", (int)l->max);
+}
+
+static void count_length(lengths *l, int32_t n)
+{
+    l->sum += n;
+    l->max = n > l->max ? n : l->max;
+}
+
+static json_t *stats_json(const gq_dataset *d, answer *list)
+{
+    const gq_shard_meta *m = gq_dataset_meta(d);
+    const gq_shard      *part;
+    lengths              q = {0}, a = {0};
+    int64_t              n = gq_dataset_count(d), bytes = 0;
+    int                  shards = 0;
+    for (; gq_dataset_part(d, shards, &part); shards++)
+        bytes += (int64_t)part->bytes;
+    for (int64_t i = 0; i < n; i++) {
+        gq_qa qa;
+        gq_dataset_qa(d, i, &qa);
+        list[i] = (answer){qa.type, qa.answer, 1};
+        count_length(&q, qa.nq);
+        count_length(&a, qa.na);
+    }
+    json_t *types = types_json(d, list, merge_answers(list, n));
+    json_t *o = json_pack("{s:s, s:i, s:I, s:I, s:I, s:i, s:i, s:i, s:i}", "dir", gq_dataset_dir(d), "shards", shards,
+                          "bytes", (json_int_t)bytes, "gifs", (json_int_t)gq_dataset_gifs(d), "questions",
+                          (json_int_t)n, "keyframes", (int)m->keyframes, "image_size", (int)m->size, "tokens",
+                          (int)m->tokens, "width", (int)m->width);
+    json_object_set_new(o, "codec", json_string(m->codec == GQ_CODEC_GZIP ? "gzip" : "none"));
+    json_object_set_new(o, "sampler", json_string(m->sampler));
+    json_object_set_new(o, "preprocess", json_string(m->preprocess));
+    json_object_set_new(o, "features", json_string(m->features));
+    json_object_set_new(o, "tokenizer", json_string(m->tokenizer));
+    json_object_set_new(o, "prompt", json_string(m->prompt));
+    json_object_set_new(o, "source", json_string(m->source));
+    json_object_set_new(o, "question_tokens", lengths_json(&q, n));
+    json_object_set_new(o, "answer_tokens", lengths_json(&a, n));
+    json_object_set_new(o, "types", types);
+    return o;
+}
+
+/* jansson's text as ours. */
+static gq_status to_text(json_t *o, size_t flags, const char *dir, char **text, gq_error *err)
+{
+    char *dump = o ? json_dumps(o, flags) : NULL;
+    *text = dump ? gq_strdup(dump) : NULL;
+    free(dump);
+    json_decref(o);
+    return *text ? GQ_OK : gq_fail(err, GQ_ENOMEM, "%s: no memory for its statistics", dir);
+}
+
+gq_status gq_shard_stats(const char *dir, char **json, gq_error *err)
+{
+    gq_dataset *d;
+    gq_status   s = gq_dataset_open(dir, &d, err);
+    *json = NULL;
+    if (s != GQ_OK)
+        return s;
+    answer *list = gq_malloc((size_t)gq_dataset_count(d), sizeof *list);
+    s = list ? to_text(stats_json(d, list), JSON_INDENT(1), dir, json, err)
+             : gq_fail(err, GQ_ENOMEM, "%s: no memory for its statistics", dir);
+    gq_free(list);
+    gq_dataset_close(d);
+    return s;
+}
+
+/* ---- head ----------------------------------------------------------------------------------------------- */
+
+static json_t *ints_json(const int32_t *v, int32_t n)
+{
+    json_t *a = json_array();
+    for (int32_t k = 0; k < n; k++)
+        json_array_append_new(a, json_integer(v[k]));
+    return a;
+}
+
+static json_t *question_json(const gq_dataset *d, int64_t i)
+{
+    gq_qa        qa;
+    gq_shard_gif gif;
+    gq_dataset_qa(d, i, &qa);
+    gq_dataset_gif(d, qa.gif, &gif);
+    return json_pack("{s:I, s:s, s:s, s:s, s:s, s:i, s:o, s:o, s:o}", "i", (json_int_t)i, "gif", gif.name, "question",
+                     qa.question, "answer", qa.answer, "type", gq_dataset_type_name(d, qa.type), "n_frames",
+                     (int)gif.n_frames, "keyframes", ints_json(gif.frame_idx, gq_dataset_meta(d)->keyframes),
+                     "question_ids", ints_json(qa.q_ids, qa.nq), "answer_ids", ints_json(qa.a_ids, qa.na));
+}
+
+gq_status gq_shard_head(const char *dir, int n, char **json_lines, gq_error *err)
+{
+    gq_dataset *d;
+    size_t      size = 0;
+    gq_status   s = gq_dataset_open(dir, &d, err);
+    *json_lines = NULL;
+    if (s != GQ_OK)
+        return s;
+    if (!(*json_lines = gq_strdup("")))
+        s = gq_fail(err, GQ_ENOMEM, "%s: no memory for %d questions", dir, n);
+    for (int64_t i = 0; s == GQ_OK && i < n && i < gq_dataset_count(d); i++) {
+        char *line, *more;
+        if ((s = to_text(question_json(d, i), JSON_COMPACT, dir, &line, err)) != GQ_OK)
+            break;
+        size_t len = strlen(line);
+        if ((more = gq_realloc(*json_lines, size + len + 2, 1))) {
+            *json_lines = more;
+            memcpy(more + size, line, len);
+            memcpy(more + size + len, "\n", 2);
+            size += len + 1;
+        } else {
+            s = gq_fail(err, GQ_ENOMEM, "%s: no memory for %d questions", dir, n);
+        }
+        gq_free(line);
+    }
+    gq_dataset_close(d);
+    if (s != GQ_OK) {
+        gq_free(*json_lines);
+        *json_lines = NULL;
+    }
+    return s;
+}
