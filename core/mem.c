@@ -25,9 +25,10 @@ void *gq_malloc(size_t count, size_t size)
 
 void *gq_calloc(size_t count, size_t size)
 {
-    if (refused())
+    size_t bytes;
+    if (refused() || !gq_mul_size(count, size, &bytes))
         return NULL;
-    return calloc(count ? count : 1, size ? size : 1);
+    return calloc(bytes ? bytes : 1, 1);
 }
 
 void *gq_realloc(void *p, size_t count, size_t size)

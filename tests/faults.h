@@ -1,7 +1,7 @@
 /* faults.h - a rig that lets the n-th file operation of a process fail or kill it, or cuts all writes short.
  *
  * The test program defines the system's functions itself, so every call of the library lands here first. Only one
- * source file of a program may include this. While fault.armed is set, each write, fsync, close, rename, mkdir,
+ * source file of a program may include this. While fault.armed is set, each write, writev, fsync, close, rename, mkdir,
  * unlink, unlinkat and rmdir is counted; number fault.at has the fault (kill, ENOSPC, EIO). In the modes EINTR and
  * SHORT every second write is interrupted, every write takes half. The rig also watches the order that survives a
  * power cut: fault.open_renames counts renames whose directory was not synced yet, fault.unsynced files renamed or
@@ -59,6 +59,19 @@ ssize_t write(int fd, const void *data, size_t n)
     if (fault.armed && fd >= 0 && fd < 1024)
         fault.dirty[fd] = true;
     return syscall(SYS_write, fd, data, n);
+}
+
+ssize_t writev(int fd, const struct iovec *v, int n)
+{
+    if (fault_here())
+        return -1;
+    if (fault.armed && fault.mode == FAULT_EINTR && fault.count % 2) {
+        errno = EINTR;
+        return -1;
+    }
+    if (fault.armed && fault.mode == FAULT_SHORT && v[0].iov_len > 1)
+        return syscall(SYS_write, fd, v[0].iov_base, v[0].iov_len / 2);
+    return syscall(SYS_writev, fd, v, n);
 }
 
 int fsync(int fd)
