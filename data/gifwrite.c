@@ -131,9 +131,9 @@ gq_status gq_gif_write(const char *path, uint32_t width, uint32_t height, const 
                          .ncolors = ncolors, .palette = palette, .delay_cs = delay_cs };
     gq_bytes  bytes;
     gq_status status = gq_gif_encode(&anim, &bytes, err);
-    if (!status) {
-        status = gq_write_file(path, bytes.data, bytes.size, err);
-        gq_bytes_free(&bytes);
-    }
-    return status ? gq_context(err, "%s", path) : GQ_OK;
+    if (status)
+        return gq_context(err, "%s", path);
+    status = gq_write_file(path, bytes.data, bytes.size, err);
+    gq_bytes_free(&bytes);
+    return status;
 }

@@ -34,9 +34,9 @@ gq_status gq_png_write(const char *path, const uint8_t *pixels, uint32_t width, 
 {
     gq_bytes  bytes;
     gq_status status = gq_png_encode(pixels, width, height, channels, &bytes, err);
-    if (!status) {
-        status = gq_write_file(path, bytes.data, bytes.size, err);
-        gq_bytes_free(&bytes);
-    }
-    return status ? gq_context(err, "%s", path) : GQ_OK;
+    if (status)
+        return gq_context(err, "%s", path);
+    status = gq_write_file(path, bytes.data, bytes.size, err);
+    gq_bytes_free(&bytes);
+    return status;
 }
