@@ -186,7 +186,7 @@ static gq_status check_indices(const gq_tape *t, gq_error *err)
                 continue;
             for (int64_t j = 0; j < count; j++) {
                 int32_t v = ((const int32_t *)x->data)[j];
-                if (v < lo || v >= hi)
+                if ((v < lo || v >= hi) && !(v == GQ_IGNORE && rule->ignore >> k & 1))
                     return gq_fail(err, GQ_EINPUT, "%s:%d: %s: element %lld of '%s' is %d, outside [%lld,%lld)", n->file,
                                    n->line, gq_op_table[n->op].name, (long long)j, x->name, v, (long long)lo, (long long)hi);
             }

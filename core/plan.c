@@ -69,7 +69,7 @@ static gq_status mark_backward(gq_tape *t, gq_error *err)
     gq_free(reached);
     if (!t->unreached)
         return gq_fail(err, GQ_ENOMEM, "tape '%s': out of memory", t->name);
-    return t->err.code;
+    return t->err.code == GQ_OK ? GQ_OK : gq_fail(err, t->err.code, "%s", t->err.text);
 }
 
 /* ---- checkpointing --------------------------------------------------------------------------------------- */

@@ -142,6 +142,8 @@ int       gq_tape_line(const gq_tape *t, int32_t node, char *text, size_t size);
 
 /* ---- for core/ops ---------------------------------------------------------------------------------- */
 
+enum { GQ_IGNORE = -100 };           /* a label that is not counted                                   */
+
 typedef struct gq_op_rule {
     bool   (*infer)(gq_tape *t, gq_node *n);                 /* checks shapes, creates outputs and saves  */
     void   (*cost)(const gq_tape *t, const gq_node *n, gq_cost *c);
@@ -149,6 +151,7 @@ typedef struct gq_op_rule {
     uint32_t no_grad;                                        /* bit k: input k never gets a gradient      */
     /* Input k holds indices in [*lo, *hi): checked before every run, because they come from data. NULL: none. */
     bool   (*range)(const gq_tape *t, const gq_node *n, int k, int64_t *lo, int64_t *hi);
+    uint32_t ignore;                                         /* bit k: input k may also hold GQ_IGNORE    */
 } gq_op_rule;
 
 typedef struct gq_op_info {

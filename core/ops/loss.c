@@ -67,13 +67,13 @@ static void cost_stream(const gq_tape *t, const gq_node *n, gq_cost *c)
 static bool range_lm(const gq_tape *t, const gq_node *n, int k, int64_t *lo, int64_t *hi)
 {
     const gq_tensor *h = gq__in(t, n, 0);
-    *lo = k == 2 ? 0 : -100;
+    *lo = 0;
     *hi = k == 2 ? (int64_t)(h->bytes / gq_dtype_size(h->dtype)) / h->shape[h->rank - 1] : gq__in(t, n, 1)->shape[0];
     return k == 2 || k == 3;
 }
 
 const gq_op_rule gq__rule_LM_LOSS = {infer_lm, cost_lm, .bwd_in = 1 | 2 | 4 | 8 | 16, .bwd_out = 0,
-                                     .no_grad = 4 | 8 | 16, .range = range_lm};
+                                     .no_grad = 4 | 8 | 16, .range = range_lm, .ignore = 8};
 const gq_op_rule gq__rule_MVM_LOSS = {infer_mvm, cost_stream, .bwd_in = 1 | 2 | 4 | 8, .bwd_out = 0,
                                       .no_grad = 2 | 4 | 8};
 const gq_op_rule gq__rule_COMBINE = {infer_combine, cost_stream, .bwd_in = 0, .bwd_out = 0};
