@@ -255,12 +255,13 @@ static inline void what_runs(char *text, size_t size, const op_case *c, const ho
 static inline void with_workspace(gq_call *call, gq_work *work, const op_case *c, const how_to_run *how, int backward)
 {
     const gq_op_kernels *k = &how->be->ops[c->op];
-    size_t bytes = k->temp ? k->temp(call, backward, gq_pool_size(how->pool)) : 0;
-    *work = (gq_work){how->pool, guarded(bytes, 0), bytes};
+    size_t               bytes;
     call->work = work;
     call->step = &test_step;
     call->rng_op = TEST_RNG_OP;
     call->attr = c->attr;
+    bytes = k->temp ? k->temp(call, backward, gq_pool_size(how->pool)) : 0;
+    *work = (gq_work){how->pool, guarded(bytes, 0), bytes};
 }
 
 /* Runs forward on v->in; results go to out[] and save[] (images as in v; may be v's own). */
