@@ -170,8 +170,6 @@ gq_status gq_params_seal(gq_params *p, bool with_state, gq_error *err)
     gq_status s;
 
     for (int32_t i = p->count - 1; i >= 0; i--) {   /* reverse order of use: see the header */
-        if (!with_state)
-            p->param[i].trainable = p->param[i].active = false;
         if (p->param[i].trainable) {
             p->param[i].offset = at;
             at += padded(p, p->param[i].n);
@@ -185,7 +183,7 @@ gq_status gq_params_seal(gq_params *p, bool with_state, gq_error *err)
         }
     p->total_n = at;
     s = zeroed(&p->weights, (size_t)p->total_n * real, err);
-    if (s == GQ_OK && p->trainable_n) {
+    if (s == GQ_OK && p->trainable_n && with_state) {
         size_t bytes = (size_t)p->trainable_n * real;
         if ((s = zeroed(&p->grad, bytes, err)) == GQ_OK && (s = zeroed(&p->m, bytes, err)) == GQ_OK)
             s = zeroed(&p->v, bytes, err);
@@ -201,7 +199,7 @@ void *gq_param_data(const gq_params *p, const gq_param *q)
 
 void *gq_param_grad(const gq_params *p, const gq_param *q)
 {
-    if (!q->trainable)
+    if (!q->trainable || !p->grad.base)
         return NULL;
     return (char *)p->grad.base + (size_t)q->offset * gq_dtype_size(p->engine->backend->real);
 }

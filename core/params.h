@@ -56,13 +56,14 @@ gq_param *gq_params_find(const gq_params *p, const char *name);      /* NULL: no
 
 bool      gq_glob(const char *pattern, const char *name);    /* '*' any run of characters, '?' one       */
 
+/* with_state: false for inference; the layout is the same, only STATE is not there. */
 gq_status gq_params_seal(gq_params *p, bool with_state, gq_error *err);
 /* Fills every parameter that was not loaded from its init rule; a pure function of (seed, name, element), so adding
  * a parameter changes no other. */
 void      gq_params_init(gq_params *p, uint64_t seed);
 
 void     *gq_param_data(const gq_params *p, const gq_param *q);      /* real[n]                          */
-void     *gq_param_grad(const gq_params *p, const gq_param *q);      /* NULL: frozen                     */
+void     *gq_param_grad(const gq_params *p, const gq_param *q);      /* NULL: frozen, or no STATE         */
 void      gq_param_set_f32(gq_params *p, gq_param *q, int64_t first, const float *src, int64_t n);
 void      gq_param_get_f32(const gq_params *p, const gq_param *q, int64_t first, float *dst, int64_t n);
 

@@ -1,0 +1,271 @@
+#include "train/snapshot.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/io.h"
+#include "core/json.h"
+#include "core/mem.h"
+#include "train/checkpoint.h"
+
+enum { NAME = 160 };
+
+/* Which parameters a file holds, and from which arena. */
+typedef enum section { WEIGHTS, FROZEN, MOMENTS } section;
+
+static bool holds(section which, const gq_param *q)
+{
+    return which == FROZEN ? !q->trainable : q->trainable;
+}
+
+static void *memory(const gq_net *n, const gq_param *q, section which, int moment)
+{
+    size_t at = (size_t)q->offset * gq_dtype_size(n->engine->backend->real);
+    if (which != MOMENTS)
+        return gq_param_data(n->params, q);
+    return (char *)(moment ? n->params->v.base : n->params->m.base) + at;
+}
+
+static void entry_name(section which, int moment, const gq_param *q, char name[NAME])
+{
+    snprintf(name, NAME, "%s%s", which == MOMENTS ? (moment ? "v." : "m.") : "", q->name);
+}
+
+/* ---- writing ------------------------------------------------------------------------------------------------ */
+
+static gq_status put_all(gq_net *n, section which, gq_st_writer *w, gq_error *err)
+{
+    size_t    real = gq_dtype_size(n->engine->backend->real);
+    char      name[NAME];
+    gq_status s = GQ_OK;
+
+    for (int moment = 0; moment < (which == MOMENTS ? 2 : 1); moment++)
+        for (int32_t i = 0; s == GQ_OK && i < n->params->count; i++) {
+            const gq_param *q = &n->params->param[i];
+            if (!holds(which, q))
+                continue;
+            entry_name(which, moment, q, name);
+            s = gq_st_put(w, name, memory(n, q, which, moment), (size_t)q->n * real, err);
+        }
+    return s;
+}
+
+static size_t declare_all(gq_net *n, section which, gq_st_tensor *t, char (*names)[NAME])
+{
+    size_t count = 0;
+    for (int moment = 0; moment < (which == MOMENTS ? 2 : 1); moment++)
+        for (int32_t i = 0; i < n->params->count; i++) {
+            const gq_param *q = &n->params->param[i];
+            if (!holds(which, q))
+                continue;
+            entry_name(which, moment, q, names[count]);
+            t[count] = (gq_st_tensor){.name = names[count], .rank = q->rank,
+                                      .dtype = n->engine->backend->real == GQ_F64 ? GQ_ST_F64 : GQ_ST_F32};
+            for (int d = 0; d < q->rank; d++)
+                t[count].shape[d] = (uint64_t)q->shape[d];
+            count++;
+        }
+    return count;
+}
+
+static gq_status write_section(gq_net *n, section which, const char *dir, const char *file, gq_error *err)
+{
+    size_t        most = 2 * (size_t)n->params->count + 1;
+    gq_st_tensor *t = gq_calloc(most, sizeof *t);
+    char        (*names)[NAME] = gq_calloc(most, sizeof *names), *path = gq_path(dir, file);
+    gq_st_writer *w = NULL;
+    gq_st_meta    meta = {"format", "gifqa"};
+    gq_status     s = t && names && path ? GQ_OK : gq_fail(err, GQ_ENOMEM, "%s/%s: out of memory", dir, file);
+
+    if (s == GQ_OK)
+        s = gq_st_writer_open(path, t, declare_all(n, which, t, names), &meta, 1, &w, err);
+    if (s == GQ_OK)
+        s = put_all(n, which, w, err);
+    if (s == GQ_OK)
+        s = gq_st_commit(w, err);
+    else
+        gq_st_abort(w);
+    gq_free(t);
+    gq_free(names);
+    gq_free(path);
+    return s;
+}
+
+static gq_status write_state(const gq_run_state *r, const char *dir, gq_error *err)
+{
+    char     *path = gq_path(dir, "state.json"), text[2048];
+    gq_status s;
+
+    if (!path)
+        return gq_fail(err, GQ_ENOMEM, "%s: out of memory", dir);
+    snprintf(text, sizeof text,
+             "{\n  \"format\": 1,\n  \"step\": %" PRIu64 ",\n  \"samples\": %" PRIu64 ",\n  \"metrics_bytes\": %" PRIu64
+             ",\n  \"best\": %.17g,\n  \"best_step\": %" PRIu64 ",\n  \"epoch_labels\": %" PRIu64
+             ",\n  \"epoch_rows\": %" PRIu64 ",\n  \"epoch_nll\": %.17g,\n  \"epoch_mvm\": %.17g,\n  \"epoch_loss\": %.17g,"
+             "\n  \"epoch_masked\": %" PRIu64 ",\n  \"epoch_steps\": %" PRIu64 ",\n  \"tokenizer_sha256\": \"%s\"\n}\n",
+             r->step, r->samples, r->metrics_bytes, r->best, r->best_step, r->epoch_labels, r->epoch_rows, r->epoch_nll,
+             r->epoch_mvm, r->epoch_loss, r->epoch_masked, r->epoch_steps, r->tokenizer_sha256);
+    s = gq_write_file(path, text, strlen(text), err);
+    gq_free(path);
+    return s;
+}
+
+uint64_t gq_snapshot_bytes(const gq_net *n)
+{
+    return 3 * (uint64_t)n->params->trainable_n * gq_dtype_size(n->engine->backend->real) + 65536;
+}
+
+/* A state with a value that is not finite is never written: a healthy checkpoint must not be rotated away by it. */
+static gq_status refuse_nonfinite(gq_net *n, gq_error *err)
+{
+    double w = n->engine->backend->sumsq(n->params->weights.base, n->params->trainable_n, &n->engine->work);
+    double m = n->engine->backend->sumsq(n->params->m.base, n->params->trainable_n, &n->engine->work);
+    if (n->params->trainable_n && !(isfinite(w) && isfinite(m)))
+        return gq_fail(err, GQ_ENUMERIC, "a weight or moment is not finite: this state is not saved");
+    return GQ_OK;
+}
+
+gq_status gq_snapshot_save(gq_net *n, const char *run_dir, const gq_run_state *state, gq_error *err)
+{
+    gq_ckpt  *c;
+    gq_status s = refuse_nonfinite(n, err);
+
+    if (s == GQ_OK)
+        s = gq_ckpt_begin(run_dir, state->step, gq_snapshot_bytes(n), &c, err);
+    if (s != GQ_OK)
+        return s;
+    s = write_section(n, WEIGHTS, gq_ckpt_dir(c), "weights.safetensors", err);
+    if (s == GQ_OK)
+        s = write_section(n, MOMENTS, gq_ckpt_dir(c), "optim.safetensors", err);
+    if (s == GQ_OK)
+        s = write_state(state, gq_ckpt_dir(c), err);
+    if (s == GQ_OK)
+        return gq_ckpt_commit(c, NULL, err);
+    gq_ckpt_abort(c);
+    return s;
+}
+
+/* ---- reading -------------------------------------------------------------------------------------------------- */
+
+static gq_status take(gq_net *n, const gq_param *q, section which, int moment, const gq_safetensors *st, const char *file,
+                      gq_error *err)
+{
+    char                name[NAME];
+    const gq_st_tensor *t;
+    bool                same;
+
+    entry_name(which, moment, q, name);
+    t = gq_st_find(st, name);
+    if (!t)
+        return gq_fail(err, GQ_EWEIGHTS, "%s: tensor '%s' is missing: the model in the config is not the one that was saved",
+                       file, name);
+    same = t->rank == q->rank;
+    for (int d = 0; same && d < q->rank; d++)
+        same = t->shape[d] == (uint64_t)q->shape[d];
+    if (!same)
+        return gq_fail(err, GQ_EWEIGHTS, "%s: tensor '%s' has another shape: the model in the config is not the one that "
+                       "was saved", file, name);
+    if (n->engine->backend->real == GQ_F64)
+        return gq_st_read_f64(t, memory(n, q, which, moment), err);
+    return gq_st_read_f32(t, memory(n, q, which, moment), err);
+}
+
+static gq_status read_section(gq_net *n, section which, const char *dir, const char *file, gq_error *err)
+{
+    char           *path = gq_path(dir, file);
+    gq_safetensors *st = NULL;
+    gq_status       s = path ? gq_safetensors_open(path, &st, err) : gq_fail(err, GQ_ENOMEM, "%s: out of memory", dir);
+
+    for (int moment = 0; moment < (which == MOMENTS ? 2 : 1); moment++)
+        for (int32_t i = 0; s == GQ_OK && i < n->params->count; i++) {
+            gq_param *q = &n->params->param[i];
+            if (!holds(which, q))
+                continue;
+            s = take(n, q, which, moment, st, path, err);
+            q->loaded = true;
+        }
+    gq_safetensors_close(st);
+    gq_free(path);
+    return s;
+}
+
+static void read_field(gq_json *j, const char *key, gq_run_state *r)
+{
+    struct { const char *name; uint64_t *to; } whole[] = {
+        {"step", &r->step}, {"samples", &r->samples}, {"metrics_bytes", &r->metrics_bytes}, {"best_step", &r->best_step},
+        {"epoch_labels", &r->epoch_labels}, {"epoch_rows", &r->epoch_rows}, {"epoch_masked", &r->epoch_masked},
+        {"epoch_steps", &r->epoch_steps},
+    };
+    struct { const char *name; double *to; } real[] = {
+        {"best", &r->best}, {"epoch_nll", &r->epoch_nll}, {"epoch_mvm", &r->epoch_mvm}, {"epoch_loss", &r->epoch_loss},
+    };
+    for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)
+        if (strcmp(key, whole[i].name) == 0) {
+            gq_json_u64(j, whole[i].to);
+            return;
+        }
+    for (size_t i = 0; i < sizeof real / sizeof *real; i++)
+        if (strcmp(key, real[i].name) == 0) {
+            gq_json_double(j, real[i].to);
+            return;
+        }
+    if (strcmp(key, "tokenizer_sha256") == 0)
+        gq_json_string(j, r->tokenizer_sha256, sizeof r->tokenizer_sha256);
+    else
+        gq_json_skip(j);
+}
+
+static gq_status read_state(const char *dir, gq_run_state *r, gq_error *err)
+{
+    char     *path = gq_path(dir, "state.json"), key[64];
+    gq_bytes  b = {0};
+    gq_json   j;
+    gq_status s = path ? gq_read_file(path, 1 << 20, &b, err) : gq_fail(err, GQ_ENOMEM, "%s: out of memory", dir);
+
+    memset(r, 0, sizeof *r);
+    if (s == GQ_OK) {
+        gq_json_begin(&j, path, b.data, b.size, GQ_EWEIGHTS, err);
+        gq_json_object(&j);
+        while (gq_json_key(&j, key, sizeof key))
+            read_field(&j, key, r);
+        s = gq_json_end(&j);
+    }
+    gq_bytes_free(&b);
+    gq_free(path);
+    return s;
+}
+
+static bool any_frozen(const gq_net *n)
+{
+    for (int32_t i = 0; i < n->params->count; i++)
+        if (!n->params->param[i].trainable)
+            return true;
+    return false;
+}
+
+gq_status gq_snapshot_frozen(gq_net *n, const char *run_dir, gq_error *err)
+{
+    char     *path = gq_path(run_dir, "frozen.safetensors");
+    gq_status s = path ? GQ_OK : gq_fail(err, GQ_ENOMEM, "%s: out of memory", run_dir);
+
+    if (s == GQ_OK && any_frozen(n) && !gq_is_file(path))
+        s = write_section(n, FROZEN, run_dir, "frozen.safetensors", err);
+    gq_free(path);
+    return s;
+}
+
+gq_status gq_snapshot_load(gq_net *n, const char *run_dir, const char *ckpt_dir, bool optimiser, gq_run_state *state,
+                           gq_error *err)
+{
+    gq_status s = read_state(ckpt_dir, state, err);
+
+    if (s == GQ_OK)
+        s = read_section(n, WEIGHTS, ckpt_dir, "weights.safetensors", err);
+    if (s == GQ_OK && optimiser)
+        s = read_section(n, MOMENTS, ckpt_dir, "optim.safetensors", err);
+    if (s == GQ_OK && any_frozen(n))
+        s = read_section(n, FROZEN, run_dir, "frozen.safetensors", err);
+    return s;
+}

@@ -1,0 +1,36 @@
+/* snapshot.h - the whole state of a training run in a checkpoint directory, and back, bit for bit.
+ *
+ *   weights.safetensors   every parameter that is trained, float32, by its own name
+ *   optim.safetensors     "m.<name>", "v.<name>": first and second moment of each
+ *   state.json            step and the little that is not a function of it
+ * Parameters that are never trained lie once in RUN/frozen.safetensors, whose XXH3 the state names. A checkpoint is
+ * written by core/safetensors.h in registry order: the same state gives the same bytes on any machine.
+ */
+#ifndef GIFQA_TRAIN_SNAPSHOT_H
+#define GIFQA_TRAIN_SNAPSHOT_H
+
+#include "train/net.h"
+
+typedef struct gq_run_state {
+    uint64_t step;                      /* optimiser steps done                                          */
+    uint64_t samples;                   /* samples drawn so far: the loader's position                   */
+    uint64_t metrics_bytes;             /* of metrics.jsonl that belong to this history                  */
+    double   best;                      /* best validation score so far, -1 none                         */
+    uint64_t best_step;                 /* where; UINT64_MAX none                                        */
+    uint64_t epoch_labels, epoch_rows;  /* sums of the running epoch: labelled tokens, hits              */
+    double   epoch_nll, epoch_mvm, epoch_loss;               /* sums                                     */
+    uint64_t epoch_masked, epoch_steps;
+    char     tokenizer_sha256[65];      /* of the data it was trained on                                 */
+} gq_run_state;
+
+/* Bytes a checkpoint of this net needs, about. */
+uint64_t  gq_snapshot_bytes(const gq_net *n);
+/* Writes checkpoint `state->step` of the run: verified and renamed, or nothing (train/checkpoint.h). */
+gq_status gq_snapshot_save(gq_net *n, const char *run_dir, const gq_run_state *state, gq_error *err);
+/* optimiser: also the moments (training); the frozen file is read in any case when there are frozen parameters. */
+gq_status gq_snapshot_load(gq_net *n, const char *run_dir, const char *ckpt_dir, bool optimiser, gq_run_state *state,
+                           gq_error *err);
+/* RUN/frozen.safetensors, written once when training starts; an existing healthy one is left alone. */
+gq_status gq_snapshot_frozen(gq_net *n, const char *run_dir, gq_error *err);
+
+#endif
