@@ -320,6 +320,39 @@ static void timing_loop_and_odd_blocks(void **state)
     gq_gif_close(gif);
 }
 
+/* Plain codes only and no clear code: the string table fills up, codes stay 12 bits wide and nothing is added. */
+static void a_full_table_stays_as_it_is(void **state)
+{
+    (void)state;
+    static const uint32_t side = 75;    /* 5,625 codes                                                    */
+    gq_gif              *gif;
+    gq_error             err = { 0 };
+    const uint8_t       *rgba;
+    gq_gif_frame         info;
+    static made          m;
+    made_coder           c = { .acc = 0 };
+    uint32_t             strings = 6;   /* codes that exist                                               */
+    int                  width = 3;
+    m = made_screen(side, side, 0, colors, 4);
+    made_bytes(&m, ",\0\0\0\0\x4b\0\x4b\0\0\x02", 11);
+    for (uint32_t i = 0; i < side * side; i++) {
+        made_code(&m, &c, i * i % 7 % 4, width);
+        if (i && strings < 4096 && ++strings == 1u << width && width < 12)
+            width++;
+    }
+    made_code(&m, &c, 5, width);
+    made_code(&m, &c, 0, 7);
+    made_bytes(&m, c.block, (size_t)c.block[0] + 1);
+    made_bytes(&m, "\0;", 2);
+    assert_ok(gq_gif_open(m.data, m.size, "full", NULL, &gif, &err), &err);
+    assert_ok(gq_gif_next(gif, &rgba, &info, &err), &err);
+    assert_non_null(rgba);
+    assert_true(info.complete);
+    for (uint32_t i = 0; i < side * side; i++)
+        assert_memory_equal(rgba + 4 * i, colors[i * i % 7 % 4], 3);
+    gq_gif_close(gif);
+}
+
 static void chosen_frames_over_a_matte(void **state)
 {
     (void)state;
@@ -359,6 +392,7 @@ int main(void)
         cmocka_unit_test(composition_follows_its_rules),
         cmocka_unit_test(palettes),
         cmocka_unit_test(timing_loop_and_odd_blocks),
+        cmocka_unit_test(a_full_table_stays_as_it_is),
         cmocka_unit_test(chosen_frames_over_a_matte),
         cmocka_unit_test(good_files_have_every_frame_of_the_truth),
         cmocka_unit_test(odd_files_agree_or_end_in_an_error),

@@ -15,7 +15,7 @@
 #include <cmocka.h>
 
 typedef struct made {
-    uint8_t  data[4096];
+    uint8_t  data[16384];
     size_t   size;                      /* bytes used                                                     */
     bool     control;                   /* write a graphics control extension before images               */
     uint32_t delay;                     /* 1/100 s                                                        */

@@ -60,7 +60,7 @@ static void file_holds_the_encoded_bytes(void **state)
     gq_bytes_free(&got);
     assert_ok(gq_remove_tree(dir, &err), &err);
     assert_true(gq_png_write("/nonexistent-dir/x.png", pixels, 5, 4, 3, &err) != GQ_OK);
-    assert_non_null(strstr(err.text, "/nonexistent-dir/x.png"));
+    assert_non_null(strstr(err.text, "/nonexistent-dir"));
 }
 
 static void wrong_input_and_lost_memory_are_errors(void **state)
