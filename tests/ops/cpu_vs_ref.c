@@ -32,106 +32,148 @@ static values with_own_results(const op_case *c, const values *v)
     return w;
 }
 
+/* ---- what a case must give ------------------------------------------------------------------------- */
+
+/* One case in one arithmetic. Backward gets the same saved tensors for everybody, rounded as that arithmetic stores
+ * them, so that it is judged by itself. */
+typedef struct expected {
+    values   v;                         /* inputs; out and save of ref64                                 */
+    values   saved;                     /* the same, out and save rounded to float unless in double      */
+    estimate may;                       /* bounds, forward and backward                                  */
+    double  *out[GQ_MAX_OUT], *save[GQ_MAX_SAVE], *din[GQ_MAX_IN];
+} expected;
+
+static double *value_part(const num *x, int64_t n)
+{
+    double *v = doubles(n);
+    for (int64_t i = 0; i < n; i++)
+        v[i] = x[i].v;
+    return v;
+}
+
+static double *in_float(const double *x, int64_t n)
+{
+    double *y = doubles(n);
+    for (int64_t i = 0; i < n; i++)
+        y[i] = (float)x[i];
+    return y;
+}
+
 static void new_gradients(const op_case *c, double *din[])
 {
     for (int k = 0; k < GQ_MAX_IN; k++)
         din[k] = c->in[k].rank ? doubles(count(&c->in[k])) : NULL;
 }
 
+static void expect_forward(const op_case *c, expected *x, bool in_double)
+{
+    how_to_run how = {.be = &gq_backend_ref64};
+    run_forward(c, &x->v, &how, x->v.out, x->v.save);
+    op_rows[c->op].values(c, &x->v, &x->may);
+    x->saved = x->v;
+    for (int k = 0; k < GQ_MAX_OUT + GQ_MAX_SAVE; k++) {
+        int      j = k < GQ_MAX_OUT ? k : k - GQ_MAX_OUT;
+        int64_t  n = count(k < GQ_MAX_OUT ? &c->out[j] : &c->save[j]);
+        double  *ours = k < GQ_MAX_OUT ? x->v.out[j] : x->v.save[j];
+        double **want = k < GQ_MAX_OUT ? &x->out[j] : &x->save[j];
+        *want = in_double ? value_part(k < GQ_MAX_OUT ? x->may.out[j] : x->may.save[j], n) : ours;
+        *(k < GQ_MAX_OUT ? &x->saved.out[j] : &x->saved.save[j]) = in_double ? ours : in_float(ours, n);
+    }
+}
+
+static void expect_backward(const op_case *c, expected *x, bool in_double)
+{
+    how_to_run how = {.be = &gq_backend_ref64, .wants = c->wants, .gives = c->gives};
+    for (int k = 0; k < GQ_MAX_OUT; k++)
+        if (!(c->gives >> k & 1))
+            x->saved.dout[k] = NULL;
+    op_rows[c->op].gradients(c, &x->saved, &x->may);
+    new_gradients(c, x->din);
+    if (!in_double)
+        run_backward(c, &x->saved, &how, x->din);
+    for (int k = 0; k < GQ_MAX_IN; k++)
+        if (in_double && c->wants >> k & 1)
+            x->din[k] = value_part(x->may.din[k], count(&c->in[k]));
+}
+
 /* ---- one backend, one case ------------------------------------------------------------------------- */
 
-static void check_forward(const op_case *c, const values *v, const contender *who)
+static void check_forward(const op_case *c, const expected *x, const contender *who)
 {
     how_to_run how = {.be = who->be, .shift = 1};
-    values     got = with_own_results(c, v), again;
-    estimate   may = estimate_of(c);
+    values     got = with_own_results(c, &x->v), again;
     char       what[160];
-    int        in_double = who->be->real == GQ_F64;
 
-    op_rows[c->op].values(c, v, &may);
-    run_forward(c, v, &how, got.out, got.save);
-    for (int k = 0; k < GQ_MAX_OUT + GQ_MAX_SAVE; k++) {
-        int            saved = k >= GQ_MAX_OUT, j = saved ? k - GQ_MAX_OUT : k;
-        const operand *o = saved ? &c->save[j] : &c->out[j];
-        const num     *allowed = saved ? may.save[j] : may.out[j];
-        const double  *want = saved ? v->save[j] : v->out[j];
-        double        *values_only = doubles(count(o));
-        for (int64_t i = 0; i < count(o); i++)
-            values_only[i] = allowed[i].v;
-        snprintf(what, sizeof what, "%s, %s: %s %d", c->name, who->be->name, saved ? "save" : "out", j);
-        compare(what, count(o), saved ? got.save[j] : got.out[j], in_double ? values_only : want, allowed);
+    run_forward(c, &x->v, &how, got.out, got.save);
+    for (int k = 0; k < GQ_MAX_OUT; k++) {
+        snprintf(what, sizeof what, "%s, %s: out %d", c->name, who->be->name, k);
+        compare(what, count(&c->out[k]), got.out[k], x->out[k], x->may.out[k]);
+    }
+    for (int k = 0; k < GQ_MAX_SAVE; k++) {
+        snprintf(what, sizeof what, "%s, %s: save %d", c->name, who->be->name, k);
+        compare(what, count(&c->save[k]), got.save[k], x->save[k], x->may.save[k]);
     }
     snprintf(what, sizeof what, "%s, %s, forward again", c->name, who->be->name);
     for (int threads = 1; threads <= 4; threads++) {
         how = (how_to_run){.be = who->be, .pool = pools[threads], .shift = (size_t)threads};
-        again = with_own_results(c, v);
-        run_forward(c, v, &how, again.out, again.save);
+        again = with_own_results(c, &x->v);
+        run_forward(c, &x->v, &how, again.out, again.save);
         same_values(c, what, &got, &again);
     }
     if (!(op_flags[c->op] & GQ_OP_SAVES)) {
         how.no_saves = 1;
-        again = with_own_results(c, v);
-        run_forward(c, v, &how, again.out, again.save);
+        again = with_own_results(c, &x->v);
+        run_forward(c, &x->v, &how, again.out, again.save);
         for (int k = 0; k < GQ_MAX_OUT; k++)
             same_bits(what, count(&c->out[k]), got.out[k], again.out[k]);
     }
 }
 
-/* Runs backward on the same saved tensors for `who` and for ref64 and compares; `acc` as in gq_call. */
-static void compare_gradients(const op_case *c, const values *v, const contender *who, const estimate *may,
-                              uint32_t wants, uint32_t acc, double *const got[])
+/* Gradients `wants`, those of `acc` added to the prior values, which are one more term of each sum. */
+static void check_gradients(const op_case *c, const expected *x, const contender *who, uint32_t wants, uint32_t acc,
+                            double *const got[])
 {
     how_to_run how = {.be = who->be, .shift = 1, .wants = wants, .gives = c->gives, .acc = acc};
-    double    *want[GQ_MAX_IN];
     char       what[160];
 
-    run_backward(c, v, &how, got);
-    new_gradients(c, want);
-    if (who->be->real == GQ_F32) {
-        how.be = &gq_backend_ref64;
-        run_backward(c, v, &how, want);
-    }
+    run_backward(c, &x->saved, &how, got);
     for (int k = 0; k < GQ_MAX_IN; k++) {
-        num *allowed = wants >> k & 1 ? nums(count(&c->in[k])) : NULL;
-        for (int64_t i = 0; allowed && i < count(&c->in[k]); i++) {
-            double prior = acc >> k & 1 ? v->prior[k][i] : 0;
-            allowed[i] = may->din[k][i];                      /* the prior value is one more term        */
-            allowed[i].e += unit * (fabs(allowed[i].v) + (acc >> k & 1 ? (double)(may->terms[k] + 2) * fabs(prior) : 0));
-            if (who->be->real == GQ_F64)
-                want[k][i] = prior + may->din[k][i].v;
+        int64_t n = wants >> k & 1 ? count(&c->in[k]) : 0;
+        double *want = doubles(n);
+        num    *allowed = nums(n);
+        for (int64_t i = 0; i < n; i++) {
+            double prior = acc >> k & 1 ? x->v.prior[k][i] : 0;
+            want[i] = prior + x->din[k][i];
+            allowed[i] = x->may.din[k][i];
+            allowed[i].e += unit * (fabs(allowed[i].v) + (double)(x->may.terms[k] + 2) * fabs(prior));
         }
-        snprintf(what, sizeof what, "%s, %s, %s: gradient %d", c->name, who->be->name, acc ? "added" : "stored", k);
-        if (allowed)
-            compare(what, count(&c->in[k]), got[k], want[k], allowed);
+        snprintf(what, sizeof what, "%s, %s, acc %u: gradient %d", c->name, who->be->name, acc, k);
+        compare(what, n, got[k], want, allowed);
     }
 }
 
-static void check_backward(const op_case *c, const values *forward, const contender *who)
+static void check_backward(const op_case *c, const expected *x, const contender *who)
 {
-    values   v = *forward;
-    estimate may = estimate_of(c);
-    double  *stored_to[GQ_MAX_IN], *other[GQ_MAX_IN];
-    char     what[160];
+    double *first[GQ_MAX_IN], *other[GQ_MAX_IN];
+    char    what[160];
 
-    for (int k = 0; k < GQ_MAX_OUT; k++)
-        if (!(c->gives >> k & 1))
-            v.dout[k] = NULL;
-    op_rows[c->op].gradients(c, &v, &may);
-    new_gradients(c, stored_to);
+    new_gradients(c, first);
     new_gradients(c, other);
-    compare_gradients(c, &v, who, &may, c->wants, 0, stored_to);
-    compare_gradients(c, &v, who, &may, c->wants, c->wants, other);
+    check_gradients(c, x, who, c->wants, 0, first);
+    check_gradients(c, x, who, c->wants, c->wants, other);
     for (uint32_t k = 0; k < GQ_MAX_IN; k++)
-        if (c->wants >> k & 1 && c->wants != 1u << k)
-            compare_gradients(c, &v, who, &may, 1u << k, 0, other);
+        if (c->wants >> k & 1 && c->wants != 1u << k) {
+            check_gradients(c, x, who, 1u << k, 0, other);
+            check_gradients(c, x, who, c->wants, 1u << k, other);
+        }
     snprintf(what, sizeof what, "%s, %s, backward again", c->name, who->be->name);
     for (int threads = 1; threads <= 4; threads++) {
         how_to_run how = {.be = who->be, .pool = pools[threads], .shift = (size_t)threads, .wants = c->wants,
                           .gives = c->gives};
-        run_backward(c, &v, &how, other);
+        run_backward(c, &x->saved, &how, other);
         for (int k = 0; k < GQ_MAX_IN; k++)
             if (c->wants >> k & 1)
-                same_bits(what, count(&c->in[k]), stored_to[k], other[k]);
+                same_bits(what, count(&c->in[k]), first[k], other[k]);
     }
 }
 
@@ -167,40 +209,42 @@ static void check_not_finite(const op_case *c, const values *v, const contender 
         run_backward(c, &w, &how, din);
 }
 
-static void round_all(double *const x[], const operand *o, int n)
+static void check_case(const op_case *c, const expected *x, const contender *who)
 {
-    for (int k = 0; k < n; k++)
-        for (int64_t i = 0; i < count(&o[k]); i++)
-            x[k][i] = (float)x[k][i];
+    int first = nblocks;
+    check_forward(c, x, who);
+    if (c->wants) {
+        check_backward(c, x, who);
+        check_no_gradient(c, &x->saved, who);
+    }
+    check_not_finite(c, &x->v, who);
+    drop_from(first, c->name);
 }
 
 static void test_op(void **state)
 {
     gq_op     op = (gq_op)(intptr_t)*state;
     contender who[8];
-    int       n = contenders(who);
+    int       n = contenders(who), cases = 0;
     op_case   c;
     check_row(op);
-    for (int i = 0; next_case(op, i, &c); i++)
+    for (; next_case(op, cases, &c); cases++) {
+        expected x;
         for (int j = 0; j < n; j++) {
-            values     v = values_of(&c, (uint64_t)(100 * op + i));
-            how_to_run ref = {.be = &gq_backend_ref64};
-            unit = who[j].unit;
-            gemm_operand = op == GQ_OP_LINEAR ? who[j].gemm_operand : 0;
-            run_forward(&c, &v, &ref, v.out, v.save);
-            check_forward(&c, &v, &who[j]);
-            if (who[j].be->real == GQ_F32) {                  /* both backwards read the same numbers    */
-                round_all(v.out, c.out, GQ_MAX_OUT);
-                round_all(v.save, c.save, GQ_MAX_SAVE);
+            if (j == 0 || who[j].unit != who[j - 1].unit || who[j].gemm_operand != who[j - 1].gemm_operand) {
+                drop_from(0, c.name);
+                unit = who[j].unit;
+                gemm_operand = op == GQ_OP_LINEAR ? who[j].gemm_operand : 0;
+                x = (expected){.v = values_of(&c, (uint64_t)(100 * op + cases)), .may = estimate_of(&c)};
+                expect_forward(&c, &x, who[j].be->real == GQ_F64);
+                if (c.wants)
+                    expect_backward(&c, &x, who[j].be->real == GQ_F64);
             }
-            if (c.wants) {
-                check_backward(&c, &v, &who[j]);
-                check_no_gradient(&c, &v, &who[j]);
-            }
-            check_not_finite(&c, &v, &who[j]);
-            drop_from(0, c.name);
+            check_case(&c, &x, &who[j]);
         }
-    assert_true(next_case(op, 0, &c));
+        drop_from(0, c.name);
+    }
+    assert_true(cases > 0);
 }
 
 /* ---- the optimiser, which is no op of a tape --------------------------------------------------------- */

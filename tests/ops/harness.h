@@ -85,9 +85,11 @@ typedef enum fill {
     FILL_POSITIVE,                      /* uniform in [1/4, 1)                                           */
     FILL_BITS,                          /* 0 or 1                                                        */
     FILL_ZERO_ROWS,                     /* normal, every third row all zeros                             */
+    FILL_TINY_ROWS,                     /* normal, every third row times 1e-10                           */
     FILL_EQUAL_ROWS,                    /* normal, every third row one value                             */
     FILL_INDEX,                         /* 0..hi-1                                                       */
     FILL_INDEX_OR_NONE,                 /* -1..hi-1                                                      */
+    FILL_LAST,                          /* hi-1                                                          */
     FILL_LABEL,                         /* 0..hi-1, a quarter -100                                       */
     FILL_PIXEL,                         /* 0..255                                                        */
 } fill;
@@ -148,9 +150,11 @@ static inline double fill_value(const operand *o, uint64_t seed, int64_t i, uint
     case FILL_POSITIVE:      return 0.25 + 0.75 * gq_u01(w);
     case FILL_BITS:          return w % 4 != 0;
     case FILL_ZERO_ROWS:     return row % 3 == 1 ? 0 : z;
+    case FILL_TINY_ROWS:     return row % 3 == 1 ? z * 1e-10 : z;
     case FILL_EQUAL_ROWS:    return row % 3 == 1 ? 0.75 : z;
     case FILL_INDEX:         return (double)(w % (uint64_t)o->hi);
     case FILL_INDEX_OR_NONE: return (double)(w % (uint64_t)(o->hi + 1)) - 1;
+    case FILL_LAST:          return (double)(o->hi - 1);
     case FILL_LABEL:         return w % 4 == 0 ? -100 : (double)(w / 4 % (uint64_t)o->hi);
     case FILL_PIXEL:         return w % 256;
     default:                 return z;

@@ -246,18 +246,18 @@ static inline bool mvm_loss_case(int i, op_case *c)
     static const struct { int R, D, kind; fill how; } t[] = {
         {1, 1, GQ_MVM_SSE, FILL_NORMAL}, {5, 7, GQ_MVM_SSE, FILL_NORMAL}, {5, 7, GQ_MVM_MSE, FILL_NORMAL},
         {6, 9, GQ_MVM_COS, FILL_NORMAL}, {7, 33, GQ_MVM_COS, FILL_ZERO_ROWS}, {67, 65, GQ_MVM_MSE, FILL_ZERO_ROWS},
-        {67, 65, GQ_MVM_COS, FILL_NORMAL},
+        {67, 65, GQ_MVM_COS, FILL_NORMAL}, {5, 9, GQ_MVM_COS, FILL_TINY_ROWS},
     };
     if (i >= COUNT(t))
         return false;
     c->in[0] = reals(t[i].how, 2, t[i].R, t[i].D, 1);
     c->in[1] = reals(FILL_NORMAL, 2, t[i].R, t[i].D, 1);
-    c->in[2] = reals(i % 2 ? FILL_BITS : FILL_NORMAL, 1, t[i].R, 1, 1);
+    c->in[2] = reals(i % 2 && t[i].how == FILL_NORMAL ? FILL_BITS : FILL_NORMAL, 1, t[i].R, 1, 1);
     c->in[3] = reals(FILL_POSITIVE, 1, 1, 1, 1);
     c->out[0] = reals(FILL_NORMAL, 1, 1, 1, 1);
     c->attr.kind = t[i].kind;
     c->wants = c->gives = 1;
-    c->rough = t[i].kind == GQ_MVM_COS && t[i].how == FILL_ZERO_ROWS;
+    c->rough = t[i].kind == GQ_MVM_COS && t[i].how != FILL_NORMAL;
     return true;
 }
 
@@ -276,12 +276,14 @@ static inline bool combine_case(int i, op_case *c)
 
 static inline bool kv_append_case(int i, op_case *c)
 {
-    static const struct { int B, T, cap, C, hi; } t[] = {{1, 1, 1, 1, 1}, {3, 2, 9, 5, 8}, {2, 7, 7, 33, 1}, {4, 3, 5, 2, 5}};
+    static const struct { int B, T, cap, C, hi; fill how; } t[] = {
+        {1, 1, 1, 1, 1, FILL_INDEX}, {3, 2, 9, 5, 8, FILL_INDEX}, {2, 7, 7, 33, 1, FILL_INDEX}, {4, 3, 5, 2, 5, FILL_LAST},
+    };
     if (i >= COUNT(t))
         return false;
     c->in[0] = reals(FILL_NORMAL, 3, t[i].B, t[i].T, 3 * t[i].C);
     c->in[1] = c->out[0] = reals(FILL_NORMAL, 3, t[i].B, t[i].cap, 2 * t[i].C);
-    c->in[2] = ints(FILL_INDEX, t[i].hi, 1, t[i].B, 1);
+    c->in[2] = ints(t[i].how, t[i].hi, 1, t[i].B, 1);
     c->attr = (gq_attr){.width = t[i].C, .koff = t[i].C, .voff = 2 * t[i].C};
     c->in_place = 1;
     return true;
