@@ -273,24 +273,30 @@ void gq_params_init(gq_params *p, uint64_t seed)
 
 double gq_params_grad_norm(gq_params *p)
 {
-    return p->trainable_n ? sqrt(p->engine->backend->sumsq(p->grad.base, p->trainable_n, &p->engine->work)) : 0.0;
+    return p->grad.base ? sqrt(p->engine->backend->sumsq(p->grad.base, p->trainable_n, &p->engine->work)) : 0.0;
 }
 
 void gq_params_adamw(gq_params *p, const gq_adamw_opts *o, int64_t t, double norm)
 {
-    size_t real = gq_dtype_size(p->engine->backend->real);
-    double scale = o->clip > 0 && norm > o->clip ? o->clip / norm : 1.0;
+    size_t        real = gq_dtype_size(p->engine->backend->real);
+    gq_adamw_call c = {
+        .beta1 = o->beta1, .beta2 = o->beta2, .eps = o->eps,
+        .gscale = o->clip > 0 ? fmin(1.0, o->clip / (norm + 1e-6)) : 1.0,          /* as PyTorch has it   */
+        .c1 = 1.0 - pow(o->beta1, (double)t), .c2 = 1.0 - pow(o->beta2, (double)t),
+    };
 
     for (int32_t i = 0; i < p->count; i++) {
         const gq_param *q = &p->param[i];
         size_t          at = (size_t)q->offset * real;
-        gq_adamw_call   c = {
-            .w = (char *)p->weights.base + at, .g = (char *)p->grad.base + at, .m = (char *)p->m.base + at,
-            .v = (char *)p->v.base + at, .n = q->n, .lr = o->lr * q->lr_mult, .beta1 = o->beta1, .beta2 = o->beta2,
-            .eps = o->eps, .decay = q->decay, .gscale = scale,
-            .c1 = 1.0 - pow(o->beta1, (double)t), .c2 = 1.0 - pow(o->beta2, (double)t),
-        };
-        if (q->trainable && q->active)
-            p->engine->backend->adamw(&c, &p->engine->work);
+        if (!q->active || !gq_param_grad(p, q))
+            continue;
+        c.w = (char *)p->weights.base + at;
+        c.g = (char *)p->grad.base + at;
+        c.m = (char *)p->m.base + at;
+        c.v = (char *)p->v.base + at;
+        c.n = q->n;
+        c.lr = o->lr * q->lr_mult;
+        c.decay = q->decay;
+        p->engine->backend->adamw(&c, &p->engine->work);
     }
 }

@@ -70,7 +70,7 @@ void      gq_param_get_f32(const gq_params *p, const gq_param *q, int64_t first,
 typedef struct gq_adamw_opts { double lr, beta1, beta2, eps, clip; } gq_adamw_opts;   /* clip 0: none     */
 /* Global gradient norm over the trainable part (inactive parameters have zero gradients). */
 double    gq_params_grad_norm(gq_params *p);
-/* One AdamW step number t (from 1) with gradients scaled by min(1, clip / norm). */
+/* One AdamW step number t (from 1) with gradients scaled by min(1, clip / (norm + 1e-6)). */
 void      gq_params_adamw(gq_params *p, const gq_adamw_opts *o, int64_t t, double norm);
 
 #endif

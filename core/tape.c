@@ -222,7 +222,7 @@ static gq_t parameter(gq_tape *t, bool required, const char *name)
     for (i = 1; i < t->ntensor; i++)                /* one tensor per parameter: gradients of ties add up */
         if (t->tensor[i].param == (int32_t)(q - t->params->param))
             return (gq_t){i};
-    if (!t->inference && q->trainable && q->active)
+    if (!t->inference && q->active && gq_param_grad(t->params, q))
         flags |= GQ_TF_NEEDS_GRAD;
     i = new_tensor(t, name, t->engine->backend->real, q->rank, q->shape, flags);
     if (i) {
