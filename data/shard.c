@@ -41,64 +41,106 @@ static gq_status check_same(const gq_shard *a, const gq_shard *b, gq_error *err)
     return GQ_OK;
 }
 
-static gq_status open_shard(gq_dataset *d, const gq_shard_entry *e, int k, gq_error *err)
+static gq_status make_room(gq_dataset *d, gq_error *err)
 {
-    char *path = gq_path(d->dir, e->file);
-    if (!path)
-        return gq_fail(err, GQ_ENOMEM, "%s: no memory for a path", d->dir);
-    gq_status s = gq_shard_open(path, e, &d->shard[k], err);
-    gq_free(path);
-    if (s != GQ_OK)
+    size_t      n = (size_t)d->count + 1;
+    gq_shard  **shard = gq_realloc(d->shard, n, sizeof *shard);
+    d->shard = shard ? shard : d->shard;
+    int64_t    *gif = gq_realloc(d->first_gif, n + 1, sizeof *gif);
+    d->first_gif = gif ? gif : d->first_gif;
+    int64_t    *qa = gq_realloc(d->first_qa, n + 1, sizeof *qa);
+    d->first_qa = qa ? qa : d->first_qa;
+    if (!shard || !gif || !qa)
+        return gq_fail(err, GQ_ENOMEM, "%s: no memory for %zu shards", d->dir, n);
+    if (n == 1)
+        gif[0] = qa[0] = 0;
+    return GQ_OK;
+}
+
+static gq_status add_shard(gq_dataset *d, const char *path, const gq_shard_entry *e, gq_error *err)
+{
+    gq_shard *h;
+    gq_status s = make_room(d, err);
+    if (s != GQ_OK || (s = gq_shard_open(path, e, &h, err)) != GQ_OK)
         return s;
-    const gq_shard *h = d->shard[k];
-    d->count = k + 1;
+    int k = d->count++;
+    d->shard[k] = h;
     d->first_gif[k + 1] = d->first_gif[k] + h->gifs;
     d->first_qa[k + 1] = d->first_qa[k] + h->questions;
-    if (h->gifs != e->gifs || h->questions != e->questions)
+    if (e && (h->gifs != e->gifs || h->questions != e->questions))
         return gq_fail(err, GQ_EINPUT, "%s: has %lld GIFs, the manifest says %u; build it again", h->path,
                        (long long)h->gifs, e->gifs);
     return check_same(d->shard[0], h, err);
 }
 
-static gq_status open_all(gq_dataset *d, const gq_manifest *m, gq_error *err)
+static gq_status add_dir(gq_dataset *d, const char *dir, gq_error *err)
 {
-    size_t n = (size_t)m->count;
-    if (!m->complete)
-        return gq_fail(err, GQ_EINPUT, "%s: is not finished (%d shards so far); run the same gifqa-prep build again",
-                       d->dir, m->count);
-    if (!n)
-        return gq_fail(err, GQ_EINPUT, "%s: has no shards: nothing was accepted when it was built", d->dir);
-    d->shard = gq_calloc(n, sizeof *d->shard);
-    d->first_gif = gq_calloc(n + 1, sizeof *d->first_gif);
-    d->first_qa = gq_calloc(n + 1, sizeof *d->first_qa);
-    if (!d->shard || !d->first_gif || !d->first_qa)
-        return gq_fail(err, GQ_ENOMEM, "%s: no memory for %zu shards", d->dir, n);
-    gq_status s = GQ_OK;
-    for (int k = 0; s == GQ_OK && k < m->count; k++)
-        s = open_shard(d, &m->shard[k], k, err);
+    gq_manifest m;
+    gq_status   s = gq_manifest_load(dir, &m, err);
+    if (s != GQ_OK)
+        return s;
+    if (!m.complete)
+        s = gq_fail(err, GQ_EINPUT, "%s: is not finished (%d shards so far); run the same gifqa-prep build again", dir,
+                    m.count);
+    else if (!m.count)
+        s = gq_fail(err, GQ_EINPUT, "%s: has no shards: nothing was accepted when it was built", dir);
+    for (int k = 0; s == GQ_OK && k < m.count; k++) {
+        char *path = gq_path(dir, m.shard[k].file);
+        s = path ? add_shard(d, path, &m.shard[k], err) : gq_fail(err, GQ_ENOMEM, "%s: no memory for a path", dir);
+        gq_free(path);
+    }
+    gq_manifest_free(&m);
     return s;
 }
 
-gq_status gq_dataset_open(const char *dir, gq_dataset **out, gq_error *err)
+/* The manifest beside a shard file, when there is one that names it, tells more about the file than it does itself. */
+static gq_status add_file(gq_dataset *d, const char *path, gq_error *err)
 {
-    gq_manifest m = {0};
-    gq_dataset *d = *out = gq_calloc(1, sizeof *d);
-    if (!d || !(d->dir = gq_strdup(dir))) {
-        gq_free(d);
-        *out = NULL;
-        return gq_fail(err, GQ_ENOMEM, "%s: no memory to open it", dir);
-    }
-    gq_status s = gq_is_dir(dir) ? gq_manifest_load(dir, &m, err)
-                                 : gq_fail(err, GQ_EINPUT, "%s: is not a directory with shards; make one with "
-                                           "gifqa-prep build", dir);
+    const char           *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    char                 *dir = slash ? gq_strndup(path, (size_t)(slash - path) + 1) : gq_strdup(".");
+    char                 *list = dir ? gq_path(dir, "MANIFEST.json") : NULL;
+    const gq_shard_entry *e = NULL;
+    gq_manifest           m = {0};
+    gq_status             s = list ? GQ_OK : gq_fail(err, GQ_ENOMEM, "%s: no memory for a path", path);
+    if (s == GQ_OK && gq_is_file(list))
+        s = gq_manifest_load(dir, &m, err);
+    for (int k = 0; k < m.count; k++)
+        if (strcmp(m.shard[k].file, name) == 0)
+            e = &m.shard[k];
     if (s == GQ_OK)
-        s = open_all(d, &m, err);
+        s = add_shard(d, path, e, err);
     gq_manifest_free(&m);
+    gq_free(list);
+    gq_free(dir);
+    return s;
+}
+
+gq_status gq_dataset_open_list(const char *const *paths, int n, gq_dataset **out, gq_error *err)
+{
+    *out = NULL;
+    if (n < 1)
+        return gq_fail(err, GQ_EUSAGE, "no dataset is named");
+    gq_dataset *d = gq_calloc(1, sizeof *d);
+    if (!d || !(d->dir = gq_strdup(paths[0]))) {
+        gq_free(d);
+        return gq_fail(err, GQ_ENOMEM, "%s: no memory to open it", paths[0]);
+    }
+    gq_status s = GQ_OK;
+    for (int k = 0; s == GQ_OK && k < n; k++)
+        s = gq_is_dir(paths[k]) ? add_dir(d, paths[k], err)
+            : gq_is_file(paths[k]) ? add_file(d, paths[k], err)
+            : gq_fail(err, GQ_EINPUT, "%s: is not a directory with shards; make one with gifqa-prep build", paths[k]);
     if (s != GQ_OK) {
         gq_dataset_close(d);
-        *out = NULL;
+        return s;
     }
-    return s;
+    *out = d;
+    return GQ_OK;
+}
+
+gq_status gq_dataset_open(const char *path, gq_dataset **out, gq_error *err)
+{
+    return gq_dataset_open_list(&path, 1, out, err);
 }
 
 void gq_dataset_close(gq_dataset *d)

@@ -51,7 +51,8 @@ typedef struct gq_shard_meta {
     char           preprocess[64];      /* how a frame became S x S                                      */
     char           matte[32];           /* what transparent pixels became                                */
     char           features[128];       /* which tower made the tokens                                   */
-    char           prompt[128];         /* template around the question                                  */
+    char           prompt[256];         /* template around the question, {q}                             */
+    char           answer_prefix[256];  /* put before each answer                                        */
     char           tokenizer[16];       /* kind: gpt2, clip, words                                       */
     char           tokenizer_sha256[65];
     char           created[32];         /* label only                                                    */
@@ -89,7 +90,8 @@ typedef struct gq_shard_entry {         /* a finished shard, as MANIFEST.json li
     char     sha256[65];
     uint64_t bytes;
     uint32_t gifs, questions;
-    uint32_t rejects;                   /* rows refused while it was built                               */
+    uint32_t next;                      /* GIF of the table with which the next shard begins             */
+    uint32_t rejects;                   /* rows and GIFs refused while it was built                      */
     uint64_t rejects_bytes;             /* size of rejects.tsv when it was finished                      */
     uint64_t structure;                 /* hash of the bytes of the extents                              */
     int32_t  extents;                   /* parts of the file that hold more than chunks                  */
@@ -128,12 +130,14 @@ void      gq_manifest_free(gq_manifest *m);
 typedef struct gq_dataset gq_dataset;
 typedef struct gq_shard_cursor gq_shard_cursor;              /* scratch memory of one reading thread       */
 
-/* Opens all shards of a complete dataset; every array and attribute is checked now. */
-gq_status gq_dataset_open(const char *dir, gq_dataset **out, gq_error *err);
+/* Opens all shards of complete datasets as one; every array and attribute is checked now. A path is a directory with
+ * a manifest, or one shard file (checked against the manifest beside it, when that lists it). */
+gq_status gq_dataset_open_list(const char *const *paths, int n, gq_dataset **out, gq_error *err);
+gq_status gq_dataset_open(const char *path, gq_dataset **out, gq_error *err);
 void      gq_dataset_close(gq_dataset *d);                   /* NULL allowed                               */
 
 const gq_shard_meta *gq_dataset_meta(const gq_dataset *d);   /* shared by all shards                       */
-const char *gq_dataset_dir(const gq_dataset *d);
+const char *gq_dataset_dir(const gq_dataset *d);             /* the first path, for messages               */
 int64_t     gq_dataset_count(const gq_dataset *d);           /* questions                                  */
 int64_t     gq_dataset_gifs(const gq_dataset *d);
 const char *gq_dataset_type_name(const gq_dataset *d, int type);

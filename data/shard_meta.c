@@ -17,7 +17,7 @@ typedef struct text_field {
 } text_field;
 #define TEXT(f) {#f, offsetof(gq_shard_meta, f), sizeof(((gq_shard_meta *)0)->f)}
 static const text_field texts[] = {TEXT(source),   TEXT(sampler),   TEXT(preprocess),
-                                   TEXT(matte),    TEXT(features),  TEXT(prompt),
+                                   TEXT(matte),    TEXT(features),  TEXT(prompt),   TEXT(answer_prefix),
                                    TEXT(tokenizer), TEXT(tokenizer_sha256), TEXT(created)};
 static const char *const codec_name[] = {"none", "gzip"};
 
@@ -215,9 +215,9 @@ gq_status gq_manifest_save(const char *dir, const gq_manifest *m, gq_error *err)
         const gq_shard_entry *e = &m->shard[k];
         char                  hash[17];
         snprintf(hash, sizeof hash, "%016llx", (unsigned long long)e->structure);
-        json_array_append_new(list, json_pack("{s:s, s:I, s:s, s:I, s:I, s:I, s:I, s:s, s:o}", "file", e->file, "bytes",
+        json_array_append_new(list, json_pack("{s:s, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:o}", "file", e->file, "bytes",
                                               (json_int_t)e->bytes, "sha256", e->sha256, "gifs", (json_int_t)e->gifs,
-                                              "questions", (json_int_t)e->questions, "rejects",
+                                              "questions", (json_int_t)e->questions, "next", (json_int_t)e->next, "rejects",
                                               (json_int_t)e->rejects, "rejects_bytes", (json_int_t)e->rejects_bytes,
                                               "structure_xxh64", hash, "extents", extents_json(e)));
     }
@@ -263,19 +263,21 @@ static bool entry_from_json(const json_t *o, int k, gq_shard_entry *e)
     json_int_t  bytes = json_integer_value(json_object_get(o, "bytes"));
     json_int_t  gifs = json_integer_value(json_object_get(o, "gifs"));
     json_int_t  questions = json_integer_value(json_object_get(o, "questions"));
+    json_int_t  follow = json_integer_value(json_object_get(o, "next"));
     json_int_t  rejects = json_integer_value(json_object_get(o, "rejects"));
     json_int_t  rejects_bytes = json_integer_value(json_object_get(o, "rejects_bytes"));
     const char *structure = json_string_value(json_object_get(o, "structure_xxh64"));
 
     snprintf(e->file, sizeof e->file, "shard-%05d.h5", k);           /* never a name from the file        */
     if (!file || strcmp(file, e->file) != 0 || !is_hex(sha256) || bytes <= 0 || gifs <= 0 || gifs > INT32_MAX ||
-        questions < 0 || questions > INT32_MAX || rejects < 0 || rejects > UINT32_MAX || rejects_bytes < 0 ||
+        questions < 0 || questions > INT32_MAX || follow < 0 || follow > UINT32_MAX || rejects < 0 || rejects > UINT32_MAX || rejects_bytes < 0 ||
         !structure || strlen(structure) != 16 || strspn(structure, "0123456789abcdef") != 16)
         return false;
     snprintf(e->sha256, sizeof e->sha256, "%s", sha256);
     e->bytes = (uint64_t)bytes;
     e->gifs = (uint32_t)gifs;
     e->questions = (uint32_t)questions;
+    e->next = (uint32_t)follow;
     e->rejects = (uint32_t)rejects;
     e->rejects_bytes = (uint64_t)rejects_bytes;
     e->structure = strtoull(structure, NULL, 16);

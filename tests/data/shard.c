@@ -304,6 +304,42 @@ static void truncation_is_detected(void **state)
     assert_fails(read_all(dir, &err), GQ_EINPUT, &err, "gifqa-prep build");
 }
 
+/* Several paths are one dataset; a single file is checked against the manifest beside it. */
+static void lists_and_files_are_opened(void **state)
+{
+    (void)state;
+    gq_shard_meta m = meta_of(true, true, false, GQ_CODEC_NONE), other = m;
+    const char   *a = strdup(gq_scratch()), *b = gq_scratch(), *paths[2] = {a, b};
+    gq_error      err = {0};
+    gq_dataset   *d;
+    gq_shard_gif  gif;
+    char          file[128];
+    build(a, &m, 2);
+    build(b, &m, 1);
+    assert_ok(gq_dataset_open_list(paths, 2, &d, &err), &err);
+    assert_int_equal(gq_dataset_gifs(d), 2 * GIFS);
+    gq_dataset_gif(d, GIFS + 7, &gif);
+    assert_string_equal(gif.name, "gif-7.gif");
+    gq_dataset_close(d);
+    snprintf(file, sizeof file, "%s/shard-00001.h5", a);
+    assert_ok(gq_dataset_open(file, &d, &err), &err);
+    assert_int_equal(gq_dataset_gifs(d), GIFS / 2);
+    gq_dataset_close(d);
+    assert_int_equal(truncate(file, 100000), 0);
+    assert_fails(gq_dataset_open(file, &d, &err), GQ_EINPUT, &err, "the manifest says");
+    gq_error_clear(&err);
+    assert_ok(gq_remove_tree(a, &err), &err);
+    other.ntypes = 1;
+    gq_shard_type_add(&other, "other");
+    assert_int_equal(mkdir(a, 0777), 0);
+    build(a, &other, 1);
+    assert_fails(gq_dataset_open_list(paths, 2, &d, &err), GQ_EINPUT, &err, "other question types");
+    gq_error_clear(&err);
+    assert_ok(gq_remove_tree(a, &err), &err);
+    assert_ok(gq_remove_tree(b, &err), &err);
+    free((void *)(uintptr_t)a);
+}
+
 static void unfinished_datasets_are_refused(void **state)
 {
     (void)state;
@@ -519,7 +555,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_written_comes_back),      cmocka_unit_test(bf16_rounds_to_nearest_even),
         cmocka_unit_test(wrong_calls_are_refused),         cmocka_unit_test(every_flipped_bit_is_detected),
-        cmocka_unit_test(truncation_is_detected),          cmocka_unit_test(unfinished_datasets_are_refused),
+        cmocka_unit_test(truncation_is_detected), cmocka_unit_test(lists_and_files_are_opened),
+                cmocka_unit_test(unfinished_datasets_are_refused),
         cmocka_unit_test(killed_writers_leave_no_shard),   cmocka_unit_test(hostile_files_are_refused),
         cmocka_unit_test(other_files_are_no_shards),       cmocka_unit_test(every_failed_allocation_is_clean),
     };
