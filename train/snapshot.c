@@ -102,10 +102,10 @@ static gq_status write_state(const gq_run_state *r, const char *dir, gq_error *e
         return gq_fail(err, GQ_ENOMEM, "%s: out of memory", dir);
     snprintf(text, sizeof text,
              "{\n  \"format\": 1,\n  \"step\": %" PRIu64 ",\n  \"samples\": %" PRIu64 ",\n  \"metrics_bytes\": %" PRIu64
-             ",\n  \"best\": %.17g,\n  \"best_step\": %" PRIu64 ",\n  \"epoch_labels\": %" PRIu64
+             ",\n  \"best\": %.17g,\n  \"best_step\": %" PRIu64 ",\n  \"evaluated_step\": %" PRIu64 ",\n  \"epoch_labels\": %" PRIu64
              ",\n  \"epoch_rows\": %" PRIu64 ",\n  \"epoch_nll\": %.17g,\n  \"epoch_mvm\": %.17g,\n  \"epoch_loss\": %.17g,"
              "\n  \"epoch_masked\": %" PRIu64 ",\n  \"epoch_steps\": %" PRIu64 ",\n  \"tokenizer_sha256\": \"%s\"\n}\n",
-             r->step, r->samples, r->metrics_bytes, r->best, r->best_step, r->epoch_labels, r->epoch_rows, r->epoch_nll,
+             r->step, r->samples, r->metrics_bytes, r->best, r->best_step, r->evaluated_step, r->epoch_labels, r->epoch_rows, r->epoch_nll,
              r->epoch_mvm, r->epoch_loss, r->epoch_masked, r->epoch_steps, r->tokenizer_sha256);
     s = gq_write_file(path, text, strlen(text), err);
     gq_free(path);
@@ -195,6 +195,7 @@ static void read_field(gq_json *j, const char *key, gq_run_state *r)
 {
     struct { const char *name; uint64_t *to; } whole[] = {
         {"step", &r->step}, {"samples", &r->samples}, {"metrics_bytes", &r->metrics_bytes}, {"best_step", &r->best_step},
+        {"evaluated_step", &r->evaluated_step},
         {"epoch_labels", &r->epoch_labels}, {"epoch_rows", &r->epoch_rows}, {"epoch_masked", &r->epoch_masked},
         {"epoch_steps", &r->epoch_steps},
     };

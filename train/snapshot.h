@@ -17,6 +17,7 @@ typedef struct gq_run_state {
     uint64_t metrics_bytes;             /* of metrics.jsonl that belong to this history                  */
     double   best;                      /* best validation score so far, -1 none                         */
     uint64_t best_step;                 /* where; UINT64_MAX none                                        */
+    uint64_t evaluated_step;            /* of the last evaluation; 0 none                                */
     uint64_t epoch_labels, epoch_rows;  /* sums of the running epoch: labelled tokens, hits              */
     double   epoch_nll, epoch_mvm, epoch_loss;               /* sums                                     */
     uint64_t epoch_masked, epoch_steps;

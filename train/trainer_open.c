@@ -1,0 +1,331 @@
+/* trainer_open.c - everything before the first step: data, net, resume, passes. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/mem.h"
+#include "train/checkpoint.h"
+#include "train/trainer_private.h"
+
+/* ---- data ---------------------------------------------------------------------------------------------------- */
+
+/* Mix weights become places in a block: whole weights as they are, others in hundredths. */
+static uint32_t places(double weight, bool whole)
+{
+    double v = whole ? weight : 100.0 * weight;
+    return v >= 1000.0 ? 1000 : (uint32_t)(v + 0.5);
+}
+
+static bool mix_is_whole(const gq_mix *m)
+{
+    for (size_t i = 0; i < m->n; i++)
+        if (m->weight[i] != floor(m->weight[i]))
+            return false;
+    return true;
+}
+
+static void stage_weights(const gq_config *c, const gq_dataset *d, const gq_kinds *kinds, gq_loader_stage *s)
+{
+    bool whole = mix_is_whole(&c->train.mix);
+
+    memset(s->weight, 0, sizeof s->weight);
+    if (kinds->n == 0 && c->train.mix.n == 0)
+        return;                                     /* plain epochs                                       */
+    for (int k = 0; k < gq_dataset_meta(d)->ntypes; k++) {
+        const char *name = gq_dataset_type_name(d, k);
+        if (gq_kinds_has(kinds, name))
+            s->weight[k] = places(kinds->n ? 1.0 : gq_mix_weight(&c->train.mix, name), kinds->n || whole);
+    }
+}
+
+static gq_status open_loader(gq_trainer *t, gq_error *err)
+{
+    static const gq_kinds all;
+    const gq_config *c = &t->cfg;
+    uint64_t         per_step = (uint64_t)(c->train.batch * c->train.accumulate);
+    gq_loader_stage *stage = gq_calloc(c->train.stages.n + 1, sizeof *stage);
+    gq_loader_opts   o = {.batch = (int32_t)c->train.batch, .threads = (int32_t)c->data.workers,
+                          .ring = (int32_t)c->data.ring, .seed = c->train.seed, .shuffle = true, .frames = t->live,
+                          .tokens = !t->live, .max_bad = (uint32_t)c->data.max_bad, .stage = stage};
+    uint64_t         first = 0;
+    gq_status        s;
+
+    if (!stage)
+        return gq_fail(err, GQ_ENOMEM, "out of memory");
+    for (size_t i = 0; i <= c->train.stages.n; i++) {
+        const gq_stage *from = i < c->train.stages.n ? &c->train.stages.item[i] : NULL;
+        stage[o.stages].first = first;
+        stage_weights(c, t->data, from ? &from->kinds : &all, &stage[o.stages]);
+        o.stages++;
+        if (from)
+            first = per_step * (uint64_t)gq_amount_steps(from->until, c->train.steps);
+    }
+    s = gq_loader_open(t->data, &o, &t->loader, err);
+    gq_free(stage);
+    return s;
+}
+
+static int compare_int(const void *a, const void *b)
+{
+    return *(const int *)a - *(const int *)b;
+}
+
+/* Which padded text lengths occur, and the most labelled rows a sample has: passes are recorded for these. */
+static gq_status survey(gq_trainer *t, gq_error *err)
+{
+    int64_t count = gq_dataset_count(t->data);
+    int     answer = 0, most = 0;
+
+    for (int64_t i = 0; i < count; i++) {
+        gq_qa qa;
+        int   text, k;
+        gq_dataset_qa(t->data, i, &qa);
+        text = gq_feed_text(&t->cfg, qa.nq, qa.na);
+        most = text > most ? text : most;
+        answer = qa.na > answer ? qa.na : answer;
+        for (k = 0; k < t->texts && t->text[k] != text; k++)
+            ;
+        if (k == t->texts && t->texts < GQ_TEXT_SHAPES)
+            t->text[t->texts++] = text;
+    }
+    if (t->n + most > t->cfg.gpt2.positions)
+        return gq_fail(err, GQ_EINPUT, "%s: the longest question and answer need %d positions beside %d visual tokens; gpt2.positions"
+                       " is %d: lower prompt.max_question_tokens and build again", gq_dataset_dir(t->data), most, t->n,
+                       (int)t->cfg.gpt2.positions);
+    qsort(t->text, (size_t)t->texts, sizeof *t->text, compare_int);
+    t->labels = (int)t->cfg.train.batch * ((answer + 2) / 2 * 2);
+    return GQ_OK;
+}
+
+static gq_status buffers(gq_trainer *t, gq_error *err)
+{
+    size_t batch = (size_t)t->cfg.train.batch, n = (size_t)t->n;
+
+    t->keep = gq_malloc(batch, n);
+    t->sample = gq_calloc(batch, sizeof *t->sample);
+    if (t->cfg.mvm.enable && t->cfg.mvm.granularity == GQ_CFG_GRAIN_ELEMENT)
+        t->elements = gq_malloc(batch * n * (size_t)t->cfg.gpt2.width, sizeof *t->elements);
+    if (!t->keep || !t->sample || (t->cfg.mvm.enable && t->cfg.mvm.granularity == GQ_CFG_GRAIN_ELEMENT && !t->elements))
+        return gq_fail(err, GQ_ENOMEM, "out of memory");
+    return GQ_OK;
+}
+
+gq_status gq__trainer_data(gq_trainer *t, gq_error *err)
+{
+    gq_config *c = &t->cfg;
+    gq_status  s;
+
+    if (c->data.train.n != 1)
+        return gq_fail(err, GQ_ECONFIG, "data.train: name one directory made by 'gifqa-prep build' (%d given)",
+                       (int)c->data.train.n);
+    s = gq_dataset_open(c->data.train.path[0], &t->data, err);
+    if (s == GQ_OK && c->data.val.n)
+        s = gq_dataset_open(c->data.val.path[0], &t->val, err);
+    if (s == GQ_OK)
+        s = gq_data_fits(c, t->data, &t->live, err);
+    if (s == GQ_OK && gq_dataset_count(t->data) == 0)
+        s = gq_fail(err, GQ_EINPUT, "%s: there is no question in it", c->data.train.path[0]);
+    if (s != GQ_OK)
+        return s;
+    t->n = (int)(c->data.frames * c->qformer.queries);
+    if (c->train.steps == 0) {
+        int64_t per = c->train.batch * c->train.accumulate, count = gq_dataset_count(t->data);
+        c->train.steps = (c->train.epochs * count + per - 1) / per;
+    }
+    s = survey(t, err);
+    if (s == GQ_OK)
+        s = buffers(t, err);
+    if (s == GQ_OK)
+        s = open_loader(t, err);
+    return s;
+}
+
+/* ---- passes --------------------------------------------------------------------------------------------------- */
+
+gq_stllm_shape gq__trainer_shape(const gq_trainer *t, int text, int kept, bool masked)
+{
+    return (gq_stllm_shape){.batch = (int)t->cfg.train.batch, .frames = (int)t->cfg.data.frames, .text = text,
+                            .labels = t->labels, .kept = masked ? kept : 0, .live = t->live, .masked = masked,
+                            .train = true};
+}
+
+gq_status gq__trainer_record(gq_trainer *t, bool masked_too, gq_error *err)
+{
+    bool           drop = t->cfg.mvm.mode == GQ_CFG_MVM_DROP;
+    gq_stllm_tape *h;
+    gq_status      s = GQ_OK;
+
+    for (int i = 0; s == GQ_OK && i < t->texts; i++) {
+        gq_stllm_shape shape = gq__trainer_shape(t, t->text[i], 0, false);
+        if (!(t->cfg.mvm.enable && t->cfg.mvm.prob >= 1.0 && gq_amount_steps(t->cfg.mvm.start, t->cfg.train.steps) == 0))
+            s = gq_net_pass(t->net, &shape, &h, err);
+        for (int kept = drop ? 16 : t->n; s == GQ_OK && masked_too; kept += 16) {
+            shape = gq__trainer_shape(t, t->text[i], kept < t->n ? kept : t->n, true);
+            s = gq_net_pass(t->net, &shape, &h, err);
+            if (kept >= t->n)
+                break;
+        }
+    }
+    return s;
+}
+
+gq_status gq__trainer_stage(gq_trainer *t, int64_t step, gq_error *err)
+{
+    size_t i = 0;
+
+    while (i < t->cfg.train.stages.n && step >= gq_amount_steps(t->cfg.train.stages.item[i].until, t->cfg.train.steps))
+        i++;
+    if ((int)i == t->stage)
+        return GQ_OK;
+    t->stage = (int)i;
+    gq_net_freeze(t->net, i < t->cfg.train.stages.n ? &t->cfg.train.stages.item[i].freeze : NULL);
+    return gq__trainer_record(t, t->cfg.mvm.enable, err);
+}
+
+/* ---- resume ------------------------------------------------------------------------------------------------------ */
+
+static void announce(void *ctx, const char *key, const char *a, const char *b)
+{
+    gq__trainer_note(ctx, "config differs from the run so far: %s was %s, is now %s", key, a, b);
+}
+
+static gq_status start_fresh(gq_trainer *t, gq_error *err)
+{
+    int       aside = 0;
+    gq_status s = gq_ckpt_set_aside(t->dir.path, 0, &aside, err);
+
+    if (s == GQ_OK && aside)
+        gq__trainer_note(t, "starting from nothing: %d older checkpoints were set aside", aside);
+    if (s == GQ_OK)
+        s = gq_append_truncate(t->dir.metrics, 0, err);
+    t->state = (gq_run_state){.best = -1.0, .best_step = GQ_CKPT_NONE};
+    t->resumed_from = -1;
+    return s;
+}
+
+static gq_status load(gq_trainer *t, const char *ckpt, gq_error *err)
+{
+    char      sha[65];
+    int       aside = 0;
+    gq_status s = gq_snapshot_load(t->net, t->dir.path, ckpt, true, &t->state, err);
+
+    if (s == GQ_OK && *t->state.tokenizer_sha256 &&
+        strcmp(t->state.tokenizer_sha256, gq_dataset_meta(t->data)->tokenizer_sha256) != 0) {
+        snprintf(sha, sizeof sha, "%.12s", t->state.tokenizer_sha256);
+        s = gq_fail(err, GQ_EINPUT, "%s: made with another tokenizer than the data this run was trained on (%s...)",
+                    gq_dataset_dir(t->data), sha);
+    }
+    if (s == GQ_OK)
+        s = gq_append_truncate(t->dir.metrics, t->state.metrics_bytes, err);
+    if (s == GQ_OK)
+        s = gq_ckpt_set_aside(t->dir.path, t->state.step, &aside, err);
+    t->resumed_from = (int64_t)t->state.step;
+    if (s == GQ_OK)
+        gq__trainer_note(t, "resumed at step %lld from %s", (long long)t->state.step, ckpt);
+    return s;
+}
+
+static gq_status resume(gq_trainer *t, gq_error *err)
+{
+    gq_ckpt_found found = {0};
+    gq_status     s = gq_ckpt_clean(t->dir.path, err);
+
+    if (s == GQ_OK && t->o->resume == GQ_RESUME_PATH)
+        return load(t, t->o->resume_path, err);
+    if (s == GQ_OK && t->o->resume != GQ_RESUME_NEVER) {
+        s = gq_ckpt_find(t->dir.path, true, &found, err);
+        if (s == GQ_OK && found.broken)
+            gq__trainer_note(t, "%s", found.notes);
+    }
+    if (s == GQ_OK && found.path)
+        s = load(t, found.path, err);
+    else if (s == GQ_OK && t->o->resume == GQ_RESUME_MUST)
+        s = gq_fail(err, GQ_EWEIGHTS, "%s: no healthy checkpoint to resume from", t->dir.path);
+    else if (s == GQ_OK)
+        s = start_fresh(t, err);
+    gq_free(found.path);
+    return s;
+}
+
+static gq_status settle_config(gq_trainer *t, const gq_config *c, gq_error *err)
+{
+    gq_config *old = gq_calloc(1, sizeof *old);
+    bool       had = false;
+    gq_status  s = old ? gq_rundir_config(&t->dir, c, old, &had, err) : gq_fail(err, GQ_ENOMEM, "out of memory");
+
+    if (s == GQ_OK && had && gq_config_diff(old, c, announce, t) > 0)
+        s = gq_rundir_freeze(&t->dir, c, err);
+    gq_free(old);
+    return s;
+}
+
+static gq_status keep_tokenizer(gq_trainer *t, gq_error *err)
+{
+    char     *path = gq_path(t->dir.path, "tokenizer");
+    gq_status s = path ? gq_run_tokenizer(&t->cfg, t->dir.path, gq_dataset_meta(t->data), &t->tok, err)
+                       : gq_fail(err, GQ_ENOMEM, "out of memory");
+
+    if (s == GQ_OK && !gq_is_dir(path))
+        s = gq_tokenizer_save(t->tok, path, err);
+    gq_free(path);
+    return s;
+}
+
+static void report(gq_trainer *t, const gq_net_report *r)
+{
+    static const char *const names[] = {"CLIP", "Q-Former", "GPT-2", "bridge and projection"};
+    for (int f = 0; f < GQ_HF_FAMILIES; f++)
+        if (r->given[f])
+            gq__trainer_note(t, "%s weights: %d parameters matched, %d missing, %d tensors unused%s%s", names[f],
+                             r->family[f].matched, r->family[f].missing, r->family[f].unexpected,
+                             r->family[f].unexpected ? ", the first is " : "", r->family[f].first_unexpected);
+    gq__trainer_note(t, "%lld parameters, %lld trained; %d tensors start from seeded random values", (long long)r->total,
+                     (long long)r->trained, r->random);
+}
+
+gq_status gq__trainer_open(gq_trainer *t, const gq_config *c, const gq_train_opts *o, gq_error *err)
+{
+    gq_net_report report_of;
+    gq_status     s;
+
+    memset(t, 0, sizeof *t);
+    t->cfg = *c;
+    t->o = o;
+    t->stage = -1;
+    t->started = gq_now();
+    s = gq_rundir_open(o->run_dir, &t->dir, err);
+    if (s == GQ_OK)
+        s = gq__trainer_data(t, err);
+    if (s == GQ_OK)
+        s = settle_config(t, c, err);
+    if (s == GQ_OK)
+        s = keep_tokenizer(t, err);
+    if (s == GQ_OK)
+        s = gq_net_open(&t->cfg, GQ_NET_TRAIN, true, &t->net, &report_of, err);
+    if (s == GQ_OK) {
+        report(t, &report_of);
+        s = resume(t, err);
+    }
+    if (s == GQ_OK)
+        s = gq_snapshot_frozen(t->net, t->dir.path, err);
+    if (s == GQ_OK)
+        s = gq__trainer_stage(t, (int64_t)t->state.step, err);
+    if (s == GQ_OK)
+        s = gq_loader_seek(t->loader, t->state.samples, err);
+    memcpy(t->state.tokenizer_sha256, gq_dataset_meta(t->data)->tokenizer_sha256, sizeof t->state.tokenizer_sha256);
+    return s;
+}
+
+void gq__trainer_close(gq_trainer *t)
+{
+    gq_loader_close(t->loader);
+    gq_net_close(t->net);
+    gq_dataset_close(t->data);
+    gq_dataset_close(t->val);
+    gq_tokenizer_close(t->tok);
+    gq_free(t->keep);
+    gq_free(t->elements);
+    gq_free(t->sample);
+    gq_rundir_close(&t->dir);
+}
