@@ -187,7 +187,8 @@ static void check_no_gradient(const op_case *c, const values *v, const contender
     for (int k = 0; k < GQ_MAX_IN; k++)
         for (int64_t i = 0; c->wants >> k & 1 && i < count(&c->in[k]); i++)
             if (din[k][i] != 0)
-                fail_msg("%s, %s: gradient %d is %g without a gradient of the output", c->name, who->be->name, k, din[k][i]);
+                fail_msg("%s, %s: gradient %d is %g without a gradient of the output", c->name, who->be->name, k,
+                         din[k][i]);
 }
 
 /* NaN and infinity in the input: nothing is promised about the numbers, only that it ends within its buffers. */

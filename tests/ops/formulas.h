@@ -479,7 +479,8 @@ static inline void sdpa_values(const op_case *c, const values *v, estimate *to)
             sum s = {0};
             for (int64_t j = 0; j < a.Tk; j++)
                 if (p[j].v > 0)
-                    sum_add(&s, mul(mul(p[j], attention_factor(c, &a, b, h, i, j)), exact(a.kv[v_at(c, &a, b, h, j, d)])));
+                    sum_add(&s, mul(mul(p[j], attention_factor(c, &a, b, h, i, j)),
+                                    exact(a.kv[v_at(c, &a, b, h, j, d)])));
             to->out[0][(b * a.Tq + i) * a.C + h * a.width + d] = any ? quotient(sum_of(&s), total) : exact(0);
         }
     }

@@ -23,8 +23,8 @@ static void expect(const op_case *c, const values *v, const double *const want[4
         run_forward(c, v, &how, got.out, got.save);
         for (int k = 0; k < 4; k++)
             if (want[k])
-                compare(who[j].be->name, count(k < 2 ? &c->out[k] : &c->save[k - 2]), k < 2 ? got.out[k] : got.save[k - 2],
-                        want[k], k < 2 ? may.out[k] : may.save[k - 2]);
+                compare(who[j].be->name, count(k < 2 ? &c->out[k] : &c->save[k - 2]),
+                        k < 2 ? got.out[k] : got.save[k - 2], want[k], k < 2 ? may.out[k] : may.save[k - 2]);
     }
 }
 
@@ -44,8 +44,8 @@ static values values_with(const op_case *c, double *const in[], int n)
 /* ---- linear and activations ------------------------------------------------------------------------ */
 
 /* y = act(x w^T + b): x [rows,K], w [N,K], b [N] or NULL */
-static void expect_linear(const char *name, int act, int64_t rows, int64_t K, int64_t N, double *x, double *w, double *b,
-                          const double *y)
+static void expect_linear(const char *name, int act, int64_t rows, int64_t K, int64_t N, double *x, double *w,
+                          double *b, const double *y)
 {
     op_case c = {.op = GQ_OP_LINEAR, .attr = {.act = act}};
     double *in[] = {x, w, b};
@@ -365,7 +365,8 @@ static void test_onnx_cross_entropy(void **state)
 {
     static const struct { const char *name; int64_t ignore; int mean; } t[] = {
         {"sce_mean_3d", -1, 1}, {"sce_mean_no_weight_ii", 2, 1}, {"sce_mean_no_weight_ii_3d", 2, 1},
-        {"sce_mean_no_weight_ii_4d", 2, 1}, {"sce_none_log_prob", -1, 0}, {"sce_sum", -1, 0}, {"sce_sum_log_prob", -1, 0},
+        {"sce_mean_no_weight_ii_4d", 2, 1}, {"sce_none_log_prob", -1, 0}, {"sce_sum", -1, 0},
+        {"sce_sum_log_prob", -1, 0},
     };
     (void)state;
     need_shared("data/onnx_ops");
@@ -410,7 +411,8 @@ static void test_lm_loss_repeats(void **state)
         how_to_run how = {.be = who[j].be, .wants = 3, .gives = 1};
         values     a = values_with(&one, (double *[]){h, wte, rows, labels, &inv}, 5);
         values     b = values_with(&many, (double *[]){h, wte, rows, labels, &inv}, 5);
-        double    *once[GQ_MAX_IN] = {doubles(N * D), doubles(V * D)}, *often[GQ_MAX_IN] = {doubles(N * D), doubles(V * D)};
+        double    *once[GQ_MAX_IN] = {doubles(N * D), doubles(V * D)};
+        double    *often[GQ_MAX_IN] = {doubles(N * D), doubles(V * D)};
         estimate   may = estimate_of(&many);
         unit = who[j].unit;
         a.dout[0] = b.dout[0] = &up;
@@ -557,8 +559,8 @@ static void test_adamw_pytorch(void **state)
             from_buffer(&w, got);
             for (int i = 0; i < 4; i++)
                 if (!(fabs(got[i] - want[t][i]) <= off))
-                    fail_msg("%s: weight %d after step %d is %.17g, PyTorch has %.17g", who[j].be->name, i, t + 1, got[i],
-                             want[t][i]);
+                    fail_msg("%s: weight %d after step %d is %.17g, PyTorch has %.17g", who[j].be->name, i, t + 1,
+                             got[i], want[t][i]);
         }
         drop_from(0, "adamw");
     }

@@ -3,8 +3,8 @@
  * `num` is a value and a bound e: whatever floating-point arithmetic with unit roundoff `unit` (2^-24 for float, 2^-53
  * for double) makes of the same formula on the same inputs lies within e of the value. Each operation adds the bounds
  * of its operands, amplified by its derivative, and its own rounding: the standard running error analysis (Higham,
- * "Accuracy and Stability of Numerical Algorithms", 2nd ed., 3.3). Sums allow any order of n terms: (n-1) roundings of at
- * most the sum of the magnitudes. Fused multiply-add only leaves roundings out. The values themselves are computed in
+ * "Accuracy and Stability of Numerical Algorithms", 2nd ed., 3.3). Sums allow any order of n terms: (n-1) roundings
+ * of at most the sum of the magnitudes. Fused multiply-add only leaves roundings out. The values themselves are computed in
  * double; that error is far below any float bound, and for double both sides are allowed their bound.
  */
 #ifndef GIFQA_TESTS_OPS_NUMBER_H

@@ -277,7 +277,8 @@ static inline bool combine_case(int i, op_case *c)
 static inline bool kv_append_case(int i, op_case *c)
 {
     static const struct { int B, T, cap, C, hi; fill how; } t[] = {
-        {1, 1, 1, 1, 1, FILL_INDEX}, {3, 2, 9, 5, 8, FILL_INDEX}, {2, 7, 7, 33, 1, FILL_INDEX}, {4, 3, 5, 2, 5, FILL_LAST},
+        {1, 1, 1, 1, 1, FILL_INDEX}, {3, 2, 9, 5, 8, FILL_INDEX}, {2, 7, 7, 33, 1, FILL_INDEX},
+        {4, 3, 5, 2, 5, FILL_LAST},
     };
     if (i >= COUNT(t))
         return false;

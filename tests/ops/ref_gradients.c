@@ -1,6 +1,7 @@
 /* ref_gradients.c - the backward of every op in ref64 against finite differences of its forward.
  *
- * L(x) = sum_k <dout_k, out_k(x)> with random dout is a random projection of the outputs; backward must give its gradient.
+ * L(x) = sum_k <dout_k, out_k(x)> with random dout is a random projection of the outputs; backward must give its
+ * gradient.
  * The 4-point central difference
  *     D(h) = (8 (L(x+h) - L(x-h)) - (L(x+2h) - L(x-2h))) / 12h = L' - h^4/30 L^(5) + O(h^6)
  * is taken at h and h/2. Its two errors are bounded from what is known, not tuned:
