@@ -48,6 +48,12 @@ size_t CPU(sdpa_temp)(const gq_call *c, int backward, int threads);
 size_t CPU(lm_loss_temp)(const gq_call *c, int backward, int threads);
 size_t CPU(mvm_loss_temp)(const gq_call *c, int backward, int threads);
 
+#ifdef GQ_BF16                           /* linear with operands rounded to bf16                          */
+void   CPU(linear_pairs_fwd)(const gq_call *c);
+void   CPU(linear_pairs_bwd)(const gq_call *c);
+size_t CPU(linear_pairs_temp)(const gq_call *c, int backward, int threads);
+#endif
+
 void   CPU(adamw)(const gq_adamw_call *c, gq_work *work);
 double CPU(sumsq)(const void *x, int64_t n, gq_work *work);
 

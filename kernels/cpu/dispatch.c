@@ -53,5 +53,9 @@ const gq_backend *gq_backend_cpu(const char *name)
 
 const gq_backend *gq_backend_cpu_bf16(void)
 {
+#ifdef GQ_HAVE_X86_RUNGS
+    if (has_avx512bf16())
+        return &gq_backend_cpu_pairs_avx512bf16;
+#endif
     return NULL;
 }

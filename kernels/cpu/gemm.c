@@ -23,6 +23,7 @@ enum {
 
 typedef struct gemm_plan {
     bool    pack_a, pack_b;
+    bool    bf16;                       /* panels hold pairs                                             */
     int64_t mb, nb, kb;                 /* block                                                         */
 } gemm_plan;
 
@@ -31,6 +32,7 @@ typedef struct gemm_block {
     gemm_plan p;
     float    *pa, *pb;                  /* packed panels, NULL: in place                                 */
     int64_t   i0, j0, k0, m, n, k;      /* this block                                                    */
+    int64_t   steps;                    /* along k in a panel: k, or half of it for pairs                */
     bool      first, last;              /* along k                                                       */
     int64_t   a_group, b_group;         /* panels per packing task                                       */
     int64_t   b_tasks;                  /* tasks that pack B; those of A follow                          */
@@ -49,9 +51,11 @@ static int64_t even_part(int64_t size, int64_t limit, int64_t step)
     return least(ceil_div(ceil_div(size, parts), step) * step, ceil_div(size, step) * step);
 }
 
-static gemm_plan make_plan(gemm_kind kind, int64_t m, int64_t n, int64_t k)
+static gemm_plan make_plan(gemm_kind kind, int64_t m, int64_t n, int64_t k, bool bf16)
 {
-    gemm_plan p = {.pack_a = n > 4 * NR || m < MR, .pack_b = kind == GEMM_NT || n % VL != 0 || (m > 64 && n * k > 65536)};
+    gemm_plan p = {.bf16 = bf16};
+    p.pack_a = bf16 || n > 4 * NR || m < MR;
+    p.pack_b = bf16 || kind == GEMM_NT || n % VL != 0 || (m > 64 && n * k > 65536);
     p.kb = even_part(k, K_BLOCK, 8);
     p.nb = p.pack_b ? most(NR, even_part(n, B_FLOATS / p.kb, NR)) : n;
     p.mb = p.pack_a ? most(MR, even_part(m, A_FLOATS / p.kb, MR)) : m;
@@ -68,10 +72,52 @@ static size_t b_floats(const gemm_plan *p)
     return p->pack_b ? (size_t)(ceil_div(p->nb, NR) * NR * p->kb + 2 * VL) / 16 * 16 + 16 : 0;
 }
 
-size_t gemm_temp(gemm_kind kind, int64_t m, int64_t n, int64_t k)
+size_t gemm_temp(gemm_kind kind, int64_t m, int64_t n, int64_t k, bool bf16)
 {
-    gemm_plan p = make_plan(kind, m, n, k);
-    return (a_floats(&p) + b_floats(&p)) * sizeof(float);
+    gemm_plan p = make_plan(kind, m, n, k, bf16);
+    return !bf16 && gemm_is_thin(kind, m, n, k) ? 0 : (a_floats(&p) + b_floats(&p)) * sizeof(float);
+}
+
+/* ---- packing ---------------------------------------------------------------------------------------- */
+
+#ifdef GQ_BF16
+/* Rows 2i and 2i+1 of [k][width] become row i of pairs; a missing last row counts as zero. */
+GQ_INLINE void pair_up(float *dst, const float *src, int width, int64_t k)
+{
+    for (int64_t i = 0; i < k; i += 2)
+#pragma GCC unroll 2
+        for (int l = 0; l < width; l += VL) {
+            vf low = vload(src + i * width + l), high = i + 1 < k ? vload(src + (i + 1) * width + l) : (vf){0};
+            vi a = (vi)_mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)low));
+            vi b = (vi)_mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)high));
+            pack_store(dst + i / 2 * width + l, (vf)(a | (b << 16)), width - l < VL ? width - l : VL);
+        }
+}
+#endif
+
+/* `panels` panels from src: rows along k (turned), or columns. */
+GQ_INLINE void pack_panels(const gemm_block *b, int width, bool turned, float *dst, int64_t panels, const float *src,
+                           int64_t ld, int64_t left)
+{
+#ifdef GQ_BF16
+    enum { PIECE = 32 };                /* k at a time: stays in L1 between packing and rounding         */
+    float piece[PIECE * NR + VL];
+    for (int64_t p = 0; b->p.bf16 && p < panels; p++)
+        for (int64_t k = 0; k < b->k; k += PIECE) {
+            int64_t n = least(PIECE, b->k - k), at = p * width;
+            if (turned)
+                pack_rows(piece, width, src + at * ld + k, ld, left - at, n);
+            else
+                pack_cols(piece, width, 0, 1, src + at + k * ld, ld, left - at, n);
+            pair_up(dst + p * width * b->steps + k / 2 * width, piece, width, n);
+        }
+    if (b->p.bf16)
+        return;
+#endif
+    if (!turned)
+        pack_cols(dst, width, width * b->steps, panels, src, ld, left, b->k);
+    for (int64_t p = 0; turned && p < panels; p++)
+        pack_rows(dst + p * width * b->steps, width, src + p * width * ld, ld, left - p * width, b->k);
 }
 
 static void pack_task(void *ctx, int64_t task, int thread)
@@ -80,24 +126,16 @@ static void pack_task(void *ctx, int64_t task, int thread)
     const gemm_call  *g = b->g;
     (void)thread;
     if (task < b->b_tasks) {
-        int64_t p0 = task * b->b_group, panels = least(b->b_group, ceil_div(b->n, NR) - p0);
-        int64_t j = b->j0 + p0 * NR, left = b->n - p0 * NR;
-        float  *dst = b->pb + p0 * NR * b->k;
-        if (g->kind != GEMM_NT)
-            pack_cols(dst, NR, NR * b->k, panels, g->b + b->k0 * g->ldb + j, g->ldb, left, b->k);
-        else
-            for (int64_t p = 0; p < panels; p++)
-                pack_rows(dst + p * NR * b->k, NR, g->b + (j + p * NR) * g->ldb + b->k0, g->ldb, left - p * NR, b->k);
-        return;
+        int64_t p = task * b->b_group, j = b->j0 + p * NR;
+        bool    turned = g->kind == GEMM_NT;
+        pack_panels(b, NR, turned, b->pb + p * NR * b->steps, least(b->b_group, ceil_div(b->n, NR) - p),
+                    turned ? g->b + j * g->ldb + b->k0 : g->b + b->k0 * g->ldb + j, g->ldb, b->n - p * NR);
+    } else {
+        int64_t p = (task - b->b_tasks) * b->a_group, i = b->i0 + p * MR;
+        bool    turned = g->kind != GEMM_TN;
+        pack_panels(b, MR, turned, b->pa + p * MR * b->steps, least(b->a_group, ceil_div(b->m, MR) - p),
+                    turned ? g->a + i * g->lda + b->k0 : g->a + b->k0 * g->lda + i, g->lda, b->m - p * MR);
     }
-    int64_t p0 = (task - b->b_tasks) * b->a_group, panels = least(b->a_group, ceil_div(b->m, MR) - p0);
-    int64_t i = b->i0 + p0 * MR, left = b->m - p0 * MR;
-    float  *dst = b->pa + p0 * MR * b->k;
-    if (g->kind == GEMM_TN)
-        pack_cols(dst, MR, MR * b->k, panels, g->a + b->k0 * g->lda + i, g->lda, left, b->k);
-    else
-        for (int64_t p = 0; p < panels; p++)
-            pack_rows(dst + p * MR * b->k, MR, g->a + (i + p * MR) * g->lda + b->k0, g->lda, left - p * MR, b->k);
 }
 
 static void pack_block(gemm_block *b, gq_pool *pool, bool a, bool bb)
@@ -115,7 +153,9 @@ static void pack_block(gemm_block *b, gq_pool *pool, bool a, bool bb)
     gq_parallel(pool, a_tasks + b->b_tasks, pack_task, b);
 }
 
-/* One register tile: panel ip of the block's rows, panel jp of its columns, k from kk on. */
+/* ---- multiplying ------------------------------------------------------------------------------------ */
+
+/* One register tile: panel ip of the block's rows, panel jp of its columns, steps kk .. kk+kn-1. */
 static void one_tile(const gemm_block *b, int64_t ip, int64_t jp, int64_t kk, int64_t kn)
 {
     const gemm_call *g = b->g;
@@ -124,7 +164,7 @@ static void one_tile(const gemm_block *b, int64_t ip, int64_t jp, int64_t kk, in
     bool     by_row = !b->p.pack_a && g->kind != GEMM_TN, start = b->first && kk == 0;
     tile_job t = {.k = kn, .lo = 0, .hi = (int)rows, .cols = cols, .ldc = g->ldc, .ldi = g->ldc};
     if (b->p.pack_a) {
-        t.a = b->pa + i * b->k + kk * MR;
+        t.a = b->pa + i * b->steps + kk * MR;
         t.as = MR;
     } else {                            /* the last panel moves up to have all its rows inside           */
         t.lo = (int)(mr - rows);
@@ -133,7 +173,7 @@ static void one_tile(const gemm_block *b, int64_t ip, int64_t jp, int64_t kk, in
         t.a = by_row ? g->a + (b->i0 + i) * g->lda + b->k0 + kk : g->a + (b->k0 + kk) * g->lda + b->i0 + i;
         t.as = g->lda;
     }
-    t.b = b->p.pack_b ? b->pb + j * b->k + kk * NR : g->b + (b->k0 + kk) * g->ldb + b->j0 + j;
+    t.b = b->p.pack_b ? b->pb + j * b->steps + kk * NR : g->b + (b->k0 + kk) * g->ldb + b->j0 + j;
     t.bs = b->p.pack_b ? NR : g->ldb;
     t.c = g->c + (b->i0 + i) * g->ldc + b->j0 + j;
     if (!start || g->add) {
@@ -143,10 +183,16 @@ static void one_tile(const gemm_block *b, int64_t ip, int64_t jp, int64_t kk, in
         t.ldi = g->ldr;
     }
     t.bias = start && g->bias ? g->bias + b->j0 + j : NULL;
+#ifdef GQ_BF16
+    if (b->p.bf16) {
+        tile_kernels_pairs[nv - 1][step - 1](&t);
+        return;
+    }
+#endif
     tile_kernels[by_row][nv - 1][step - 1](&t);
 }
 
-static void activate(const gemm_call *g, int64_t i, int64_t j, int64_t m, int64_t n)
+void gemm_activate(const gemm_call *g, int64_t i, int64_t j, int64_t m, int64_t n)
 {
     for (int64_t end = i + m; i < end; i++) {
         const float *z = g->c + i * g->ldc + j, *r = g->r ? g->r + i * g->ldr + j : NULL;
@@ -169,22 +215,22 @@ static void tile_task(void *ctx, int64_t task, int thread)
     const gemm_block *b = ctx;
     int64_t ip0 = task / b->across * b->tm, ip1 = least(ip0 + b->tm, ceil_div(b->m, MR));
     int64_t jp0 = task % b->across * b->tn, jp1 = least(jp0 + b->tn, ceil_div(b->n, NR));
-    int64_t kc = even_part(b->k, KC, 8);
+    int64_t kc = even_part(b->steps, KC, 8);
     (void)thread;
-    for (int64_t kk = 0; kk < b->k || kk == 0; kk += kc)
+    for (int64_t kk = 0; kk < b->steps || kk == 0; kk += kc)
         for (int64_t jp = jp0; jp < jp1; jp++)
             for (int64_t ip = ip0; ip < ip1; ip++)
-                one_tile(b, ip, jp, kk, least(kc, b->k - kk));
+                one_tile(b, ip, jp, kk, least(kc, b->steps - kk));
     if (b->last && b->g->act != GQ_NONE) {
         int64_t i = ip0 * MR, j = jp0 * NR;
-        activate(b->g, b->i0 + i, b->j0 + j, least(ip1 * MR, b->m) - i, least(jp1 * NR, b->n) - j);
+        gemm_activate(b->g, b->i0 + i, b->j0 + j, least(ip1 * MR, b->m) - i, least(jp1 * NR, b->n) - j);
     }
 }
 
 /* Chooses the grid: enough tiles for balance, none too small to be worth a visit. */
 static int64_t make_grid(gemm_block *b)
 {
-    int64_t pm = ceil_div(b->m, MR), pn = ceil_div(b->n, NR), flops = 2 * MR * NR * most(1, b->k);
+    int64_t pm = ceil_div(b->m, MR), pn = ceil_div(b->n, NR), flops = 2 * MR * NR * most(1, b->steps);
     int64_t want = most(ceil_div(TILE_FLOPS, flops), pm * pn / TILES), tn = 1;
     while (tn * tn * NR < want * MR)
         tn++;
@@ -200,14 +246,19 @@ static int64_t make_grid(gemm_block *b)
 
 void gemm(const gemm_call *g, gq_pool *pool, void *temp)
 {
-    gemm_block b = {.g = g, .p = make_plan(g->kind, g->m, g->n, g->k)};
+    gemm_block b = {.g = g, .p = make_plan(g->kind, g->m, g->n, g->k, g->bf16)};
     bool       one_a = g->m <= b.p.mb && g->k <= b.p.kb;
+    if (!g->bf16 && gemm_is_thin(g->kind, g->m, g->n, g->k)) {
+        gemm_thin(g, pool);
+        return;
+    }
     b.pb = temp;
     b.pa = b.pb ? b.pb + b_floats(&b.p) : NULL;
     for (b.j0 = 0; b.j0 < g->n; b.j0 += b.p.nb) {
         b.n = least(b.p.nb, g->n - b.j0);
         for (b.k0 = 0; b.k0 < g->k || b.k0 == 0; b.k0 += b.p.kb) {
             b.k = least(b.p.kb, g->k - b.k0);
+            b.steps = b.p.bf16 ? (b.k + 1) / 2 : b.k;
             b.first = b.k0 == 0;
             b.last = b.k0 + b.k >= g->k;
             for (b.i0 = 0; b.i0 < g->m; b.i0 += b.p.mb) {

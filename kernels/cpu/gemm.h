@@ -5,6 +5,9 @@
  * A is [m,k] (NN, NT) or stored as [k,m] (TN); B is [k,n] (NN, TN) or stored as [n,k] (NT); ld* are floats from row to
  * row. y may be c. `add` goes with neither act nor r. The tiles depend on the problem only; k is never split between
  * threads, so the bits do not depend on the pool. Workspace: gemm_temp() bytes, 64-byte aligned.
+ *
+ * With `bf16` the operands are rounded to bf16 (nearest even) when they are packed; sums stay in float. Only in files
+ * compiled with GQ_BF16.
  */
 #ifndef GIFQA_CPU_GEMM_H
 #define GIFQA_CPU_GEMM_H
@@ -29,12 +32,26 @@ typedef struct gemm_call {
     float       *y;                     /* [m,n] at ldc; only with act                                   */
     const float *r;                     /* [m,n] at ldr, NULL: none                                      */
     int64_t      ldr;
+    bool         bf16;
 } gemm_call;
 
 #define gemm_temp GQ_NAME(gq_cpu_gemm_temp)
 #define gemm      GQ_NAME(gq_cpu_gemm)
 
-size_t gemm_temp(gemm_kind kind, int64_t m, int64_t n, int64_t k);
+size_t gemm_temp(gemm_kind kind, int64_t m, int64_t n, int64_t k, bool bf16);
 void   gemm(const gemm_call *g, gq_pool *pool, void *temp);
+
+/* ---- shared by the files of the product --------------------------------------------------------------- */
+
+#define gemm_is_thin  GQ_NAME(gq_cpu_gemm_is_thin)
+#define gemm_thin     GQ_NAME(gq_cpu_gemm_thin)
+#define gemm_activate GQ_NAME(gq_cpu_gemm_activate)
+
+/* The case of few rows against a large [n,k]: packing B would cost as much as the product. */
+bool gemm_is_thin(gemm_kind kind, int64_t m, int64_t n, int64_t k);
+void gemm_thin(const gemm_call *g, gq_pool *pool);
+
+/* y = act(c) (+ r) on the m x n block at (i, j) */
+void gemm_activate(const gemm_call *g, int64_t i, int64_t j, int64_t m, int64_t n);
 
 #endif

@@ -10,13 +10,13 @@ static shape shape_of(const gq_call *c)
     return (shape){gq_rows(&c->in[0]), c->in[1].shape[0], c->in[1].shape[1]};
 }
 
-void CPU(linear_fwd)(const gq_call *c)
+static void forward(const gq_call *c, bool bf16)
 {
     shape     s = shape_of(c);
     float    *y = c->out[0].p, *u = c->save[0].p;
     gemm_call g = {.kind = GEMM_NT, .m = s.rows, .n = s.n, .k = s.k, .a = c->in[0].p, .lda = s.k, .b = c->in[1].p,
                    .ldb = s.k, .c = u && c->attr.act != GQ_NONE ? u : y, .ldc = s.n, .bias = c->in[2].p,
-                   .act = c->attr.act, .y = y, .r = c->in[3].p, .ldr = s.n};
+                   .act = c->attr.act, .y = y, .r = c->in[3].p, .ldr = s.n, .bf16 = bf16};
     gemm(&g, c->work->pool, c->work->temp);
 }
 
@@ -75,7 +75,7 @@ static const float *output_gradient(const gq_call *c, shape s, char **temp)
     return j.du ? j.du : c->dout[0].p;
 }
 
-void CPU(linear_bwd)(const gq_call *c)
+static void backward(const gq_call *c, bool bf16)
 {
     shape s = shape_of(c);
     char *temp = c->work->temp;
@@ -85,27 +85,48 @@ void CPU(linear_bwd)(const gq_call *c)
     const float *du = output_gradient(c, s, &temp);
     if (c->din[0].p) {
         gemm_call g = {.kind = GEMM_NN, .m = s.rows, .n = s.k, .k = s.n, .a = du, .lda = s.n, .b = c->in[1].p,
-                       .ldb = s.k, .c = c->din[0].p, .ldc = s.k, .add = adds(c, 0)};
+                       .ldb = s.k, .c = c->din[0].p, .ldc = s.k, .add = adds(c, 0), .bf16 = bf16};
         gemm(&g, c->work->pool, temp);
     }
     if (c->din[1].p) {
         gemm_call g = {.kind = GEMM_TN, .m = s.n, .n = s.k, .k = s.rows, .a = du, .lda = s.n, .b = c->in[0].p,
-                       .ldb = s.k, .c = c->din[1].p, .ldc = s.k, .add = adds(c, 1)};
+                       .ldb = s.k, .c = c->din[1].p, .ldc = s.k, .add = adds(c, 1), .bf16 = bf16};
         gemm(&g, c->work->pool, temp);
     }
 }
 
-size_t CPU(linear_temp)(const gq_call *c, int backward, int threads)
+static size_t temp_bytes(const gq_call *c, int back, bool bf16)
 {
     shape  s = shape_of(c);
     size_t bytes = 0, dx, dw;
-    (void)threads;
-    if (!backward)
-        return gemm_temp(GEMM_NT, s.rows, s.n, s.k);
+    if (!back)
+        return gemm_temp(GEMM_NT, s.rows, s.n, s.k, bf16);
     if (c->attr.act != GQ_NONE)
         bytes += TEMP_ROUND(s.rows * s.n * 4);
     bytes += TEMP_ROUND(PARTIALS * s.n * 4);
-    dx = gemm_temp(GEMM_NN, s.rows, s.k, s.n);
-    dw = gemm_temp(GEMM_TN, s.n, s.k, s.rows);
+    dx = gemm_temp(GEMM_NN, s.rows, s.k, s.n, bf16);
+    dw = gemm_temp(GEMM_TN, s.n, s.k, s.rows, bf16);
     return bytes + (dx > dw ? dx : dw);
 }
+
+/* ---- the kernels ------------------------------------------------------------------------------------ */
+
+void CPU(linear_fwd)(const gq_call *c) { forward(c, false); }
+void CPU(linear_bwd)(const gq_call *c) { backward(c, false); }
+
+size_t CPU(linear_temp)(const gq_call *c, int back, int threads)
+{
+    (void)threads;
+    return temp_bytes(c, back, false);
+}
+
+#ifdef GQ_BF16
+void CPU(linear_pairs_fwd)(const gq_call *c) { forward(c, true); }
+void CPU(linear_pairs_bwd)(const gq_call *c) { backward(c, true); }
+
+size_t CPU(linear_pairs_temp)(const gq_call *c, int back, int threads)
+{
+    (void)threads;
+    return temp_bytes(c, back, true);
+}
+#endif

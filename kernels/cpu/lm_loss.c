@@ -233,11 +233,11 @@ void CPU(lm_loss_bwd)(const gq_call *c)
 
 static size_t products_temp(int64_t m, int64_t v, int64_t D, int backward)
 {
-    size_t z = gemm_temp(GEMM_NT, m, v, D), dx, dw;
+    size_t z = gemm_temp(GEMM_NT, m, v, D, false), dx, dw;
     if (!backward)
         return z;
-    dx = gemm_temp(GEMM_NN, m, D, v);
-    dw = gemm_temp(GEMM_TN, v, D, m);
+    dx = gemm_temp(GEMM_NN, m, D, v, false);
+    dw = gemm_temp(GEMM_TN, v, D, m, false);
     z = z > dx ? z : dx;
     return z > dw ? z : dw;
 }

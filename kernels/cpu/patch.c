@@ -132,8 +132,8 @@ size_t CPU(patch_embed_temp)(const gq_call *c, int backward, int threads)
     patch_job j = job_of(c);
     int64_t   m = j.group * j.n, tail = imax(1, j.frames % j.group) * j.n;
     size_t    bytes = TEMP_ROUND(m * j.k * 4) + TEMP_ROUND(m * j.d * 4);
-    size_t    whole = backward ? gemm_temp(GEMM_TN, j.d, j.k, m) : gemm_temp(GEMM_NT, m, j.d, j.k);
-    size_t    last = backward ? gemm_temp(GEMM_TN, j.d, j.k, tail) : gemm_temp(GEMM_NT, tail, j.d, j.k);
+    size_t    whole = backward ? gemm_temp(GEMM_TN, j.d, j.k, m, false) : gemm_temp(GEMM_NT, m, j.d, j.k, false);
+    size_t    last = backward ? gemm_temp(GEMM_TN, j.d, j.k, tail, false) : gemm_temp(GEMM_NT, tail, j.d, j.k, false);
     (void)threads;
     return bytes + (whole > last ? whole : last);
 }
