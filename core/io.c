@@ -98,8 +98,8 @@ static gq_status too_large(gq_error *err, const char *path, const char *kind, si
 }
 
 enum {
-    READ_MOST = 1 << 30,                /* bytes asked of one read(2)                                    */
-    READ_PIECE = 1 << 18,               /* bytes hashed at a time                                        */
+    READ_MOST = 1 << 30,                /* bytes asked of one read(2)                             */
+    READ_PIECE = 1 << 18,               /* bytes hashed at a time                                 */
 };
 
 /* Reads to the end of the file, whatever its size claims (it may grow, or be 0 as in /proc). */
@@ -323,8 +323,8 @@ void gq_sha256(const void *data, size_t bytes, uint8_t out[32])
 }
 
 /* Feeds the rest of `fd` to the digest; buffer has READ_PIECE bytes. */
-static gq_status digest_fd(EVP_MD_CTX *ctx, int fd, uint8_t *buffer, const char *path, uint64_t *bytes,
-                           gq_error *err)
+static gq_status digest_fd(EVP_MD_CTX *ctx, int fd, uint8_t *buffer, const char *path,
+                           uint64_t *bytes, gq_error *err)
 {
     for (;;) {
         ssize_t n = read(fd, buffer, READ_PIECE);

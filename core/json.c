@@ -91,7 +91,7 @@ bool gq_json_key(gq_json *j, char *key, size_t room)
     return step(j, '}', "',' or '}'") && gq_json_string(j, key, room) && take(j, ':', "':'");
 }
 
-/* ---- strings --------------------------------------------------------------------------------------- */
+/* ---- strings --------------------------------------------------------------------------------- */
 
 static bool hex4(gq_json *j, uint32_t *out)
 {
@@ -204,7 +204,7 @@ static bool read_string(gq_json *j, char *out, size_t room)
 
 bool gq_json_string(gq_json *j, char *out, size_t room) { return read_string(j, out, room); }
 
-/* ---- numbers and the rest -------------------------------------------------------------------------- */
+/* ---- numbers and the rest -------------------------------------------------------------------- */
 
 static bool digit_at(const gq_json *j) { return j->at < j->end && *j->at >= '0' && *j->at <= '9'; }
 

@@ -1,4 +1,5 @@
-/* The reader. One shard is parsed by read_header(); an index adds several; lookups go through one sorted array. */
+/* The reader. One shard is parsed by read_header(); an index adds several; lookups go through
+ * one sorted array. */
 #include "core/safetensors.h"
 
 #include <stdlib.h>
@@ -10,28 +11,28 @@
 #include "core/text.h"
 
 enum {
-    INDEX_LIMIT = 16 << 20,             /* bytes of an index file                                        */
-    SHARDS_MAX = 4096,                  /* files named by an index                                       */
-    SHOWN = 128,                        /* bytes of a tensor name in an error text                       */
+    INDEX_LIMIT = 16 << 20,             /* bytes of an index file                                 */
+    SHARDS_MAX = 4096,                  /* files named by an index                                */
+    SHOWN = 128,                        /* bytes of a tensor name in an error text                */
 };
 
 typedef struct shard {
     char  *path;
     gq_map map;
-    char  *names;                       /* decoded strings of the header, NUL after each                 */
+    char  *names;                       /* decoded strings of the header, NUL after each          */
 } shard;
 
 struct gq_safetensors {
-    shard        *shards;               /* [shard_count]                                                 */
+    shard        *shards;               /* [shard_count]                                          */
     size_t        shard_count;
-    gq_st_tensor *tensors;              /* [count], order of shards, then of data                        */
+    gq_st_tensor *tensors;              /* [count], order of shards, then of data                 */
     size_t        count, room;
-    size_t       *by_name;              /* [count], indices into tensors                                 */
-    gq_st_meta   *meta;                 /* [meta_count], strings in the shards' names                    */
+    size_t       *by_name;              /* [count], indices into tensors                          */
+    gq_st_meta   *meta;                 /* [meta_count], strings in the shards' names             */
     size_t        meta_count, meta_room;
 };
 
-/* ---- types ----------------------------------------------------------------------------------------- */
+/* ---- types ----------------------------------------------------------------------------------- */
 
 static const struct { const char *name; size_t size; } dtypes[GQ_ST_DTYPE_COUNT] = {
 #define DTYPE_ROW(name, bytes) {#name, bytes},
@@ -59,15 +60,15 @@ static bool find_dtype(const char *name, gq_st_dtype *out)
     return false;
 }
 
-/* ---- header ---------------------------------------------------------------------------------------- */
+/* ---- header ---------------------------------------------------------------------------------- */
 
-typedef struct header {                 /* what parsing one shard needs                                  */
+typedef struct header {                 /* what parsing one shard needs                           */
     gq_json   json;
     gq_map    map;
-    uint64_t  data_bytes;               /* file size minus length field and header                       */
-    char     *names;                    /* next free byte of the shard's names                           */
+    uint64_t  data_bytes;               /* file size minus length field and header                */
+    char     *names;                    /* next free byte of the shard's names                    */
     char     *names_end;
-    char      within[SHOWN + 16];       /* "tensor 'x'" for error texts                                  */
+    char      within[SHOWN + 16];       /* "tensor 'x'" for error texts                           */
 } header;
 
 /* The list with room for one more element; NULL: no memory, and the list is as it was. */
@@ -190,15 +191,16 @@ static bool read_tensor(gq_safetensors *st, header *h, const char *name)
     if (__builtin_mul_overflow(t.count, gq_st_dtype_size(t.dtype), &bytes))
         return gq_json_fail(&h->json, "its size in bytes is beyond 64 bits");
     if (at[1] < at[0])
-        return gq_json_fail(&h->json, "data_offsets [%llu,%llu] run backwards", (unsigned long long)at[0],
-                          (unsigned long long)at[1]);
+        return gq_json_fail(&h->json, "data_offsets [%llu,%llu] run backwards",
+                            (unsigned long long)at[0], (unsigned long long)at[1]);
     if (at[1] - at[0] != bytes)
         return gq_json_fail(&h->json, "%llu elements of %s need %llu bytes, data_offsets hold %llu",
                           (unsigned long long)t.count, gq_st_dtype_name(t.dtype),
                           (unsigned long long)bytes, (unsigned long long)(at[1] - at[0]));
     if (at[1] > h->data_bytes)
-        return gq_json_fail(&h->json, "ends at byte %llu of the data, the file has %llu: truncated?",
-                          (unsigned long long)at[1], (unsigned long long)h->data_bytes);
+        return gq_json_fail(&h->json,
+                            "ends at byte %llu of the data, the file has %llu: truncated?",
+                            (unsigned long long)at[1], (unsigned long long)h->data_bytes);
     gq_st_tensor *grown = reserve(st->tensors, st->count, &st->room, sizeof *st->tensors);
     if (!grown)
         return no_memory(h);
@@ -224,7 +226,8 @@ static int by_place(const void *a, const void *b)
 /* The tensors of one shard from number `first` on must tile its data block. */
 static bool check_cover(gq_safetensors *st, header *h, size_t first)
 {
-    const uint8_t *at = h->map.data + (h->map.size - h->data_bytes), *end = h->map.data + h->map.size;
+    const uint8_t *at = h->map.data + (h->map.size - h->data_bytes),
+                  *end = h->map.data + h->map.size;
     if (st->count > first)
         qsort(st->tensors + first, st->count - first, sizeof *st->tensors, by_place);
     for (size_t i = first; i < st->count; i++) {
@@ -277,8 +280,8 @@ static gq_status read_header(gq_safetensors *st, shard *s, gq_error *err)
     bool     metadata = false;
 
     if (s->map.size < 8)
-        return gq_fail(err, GQ_EWEIGHTS, "%s: %zu bytes; a safetensors file has at least 8", s->path,
-                       s->map.size);
+        return gq_fail(err, GQ_EWEIGHTS, "%s: %zu bytes; a safetensors file has at least 8",
+                       s->path, s->map.size);
     for (int i = 0; i < 8; i++)
         n |= (uint64_t)s->map.data[i] << 8 * i;
     if (n > GQ_ST_MAX_HEADER)
@@ -295,7 +298,7 @@ static gq_status read_header(gq_safetensors *st, shard *s, gq_error *err)
     h.names_end = s->names + n + 1;
     h.data_bytes = s->map.size - 8 - n;
     gq_json_begin(&h.json, s->path, s->map.data, 8 + (size_t)n, GQ_EWEIGHTS, err);
-    h.json.at += 8;                              /* so that bytes in error texts are those of the file */
+    h.json.at += 8;                         /* so that bytes in error texts are those of the file */
 
     const char *name;
     gq_json_object(&h.json);
@@ -312,7 +315,7 @@ static gq_status read_header(gq_safetensors *st, shard *s, gq_error *err)
     return h.json.failed;
 }
 
-/* ---- lookup ---------------------------------------------------------------------------------------- */
+/* ---- lookup ---------------------------------------------------------------------------------- */
 
 static int by_name(const void *a, const void *b, void *tensors)
 {
@@ -334,7 +337,8 @@ static gq_status build_index(gq_safetensors *st, gq_error *err)
         if (strcmp(a->name, b->name) == 0)
             return gq_fail(err, GQ_EWEIGHTS, "%s: tensor '%s': given twice%s%s", b->file,
                            gq_printable(b->name, strlen(b->name), shown, SHOWN),
-                           a->file == b->file ? "" : ", also in ", a->file == b->file ? "" : a->file);
+                           a->file == b->file ? "" : ", also in ",
+                           a->file == b->file ? "" : a->file);
     }
     return GQ_OK;
 }
@@ -371,7 +375,7 @@ const char *gq_st_metadata(const gq_safetensors *st, const char *key)
     return NULL;
 }
 
-/* ---- opening --------------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 /* A file that cannot be read is bad weights here, whatever it is elsewhere. */
 static gq_status as_weights(gq_status s, gq_error *err)
@@ -407,7 +411,8 @@ static int place_by_file(const void *a, const void *b)
     return strcmp(((const place *)a)->file, ((const place *)b)->file);
 }
 
-/* Reads the weight_map into `places`; names and files point into `text`, which is as large as the index. */
+/* Reads the weight_map into `places`; names and files point into `text`, which is as large as
+ * the index. */
 static void read_weight_map(gq_json *j, char *text, size_t text_room, place **places, size_t *count)
 {
     size_t room = 0;
@@ -420,7 +425,8 @@ static void read_weight_map(gq_json *j, char *text, size_t text_room, place **pl
             return;
         p.file = text;
         text += strlen(text) + 1;
-        if (!*p.file || strchr(p.file, '/') || strcmp(p.file, ".") == 0 || strcmp(p.file, "..") == 0) {
+        if (!*p.file || strchr(p.file, '/') || strcmp(p.file, ".") == 0 ||
+            strcmp(p.file, "..") == 0) {
             gq_json_fail(j, "a weight_map may only name files beside it, without '/' or '..'");
             return;
         }
@@ -460,8 +466,8 @@ static gq_status parse_index(const char *path, const gq_bytes *in, char *text, p
 }
 
 /* Opens every file of the places, which come sorted by file. */
-static gq_status open_places(gq_safetensors *st, const char *index, const place *places, size_t count,
-                             gq_error *err)
+static gq_status open_places(gq_safetensors *st, const char *index, const place *places,
+                             size_t count, gq_error *err)
 {
     const char *slash = strrchr(index, '/');
     char       *dir = slash ? gq_strndup(index, (size_t)(slash - index) + 1) : gq_strdup(".");
@@ -471,7 +477,8 @@ static gq_status open_places(gq_safetensors *st, const char *index, const place 
     for (size_t i = 0; i < count; i++)
         files += i == 0 || strcmp(places[i].file, places[i - 1].file) != 0;
     if (files > SHARDS_MAX)
-        s = gq_fail(err, GQ_EWEIGHTS, "%s: names %zu files, the limit is %d", index, files, SHARDS_MAX);
+        s = gq_fail(err, GQ_EWEIGHTS, "%s: names %zu files, the limit is %d", index, files,
+                    SHARDS_MAX);
     else if (!dir || !(st->shards = gq_calloc(files, sizeof *st->shards)))
         s = gq_fail(err, GQ_ENOMEM, "%s: no memory to open its files", index);
     for (size_t i = 0; s == GQ_OK && i < count; i++)
@@ -483,8 +490,8 @@ static gq_status open_places(gq_safetensors *st, const char *index, const place 
 }
 
 /* Everything the index promises must be where it says. */
-static gq_status check_places(const gq_safetensors *st, const char *index, place *places, size_t count,
-                              gq_error *err)
+static gq_status check_places(const gq_safetensors *st, const char *index, place *places,
+                              size_t count, gq_error *err)
 {
     char shown[SHOWN];
     qsort(places, count, sizeof *places, place_by_name);
@@ -492,7 +499,8 @@ static gq_status check_places(const gq_safetensors *st, const char *index, place
         const char *name = places[i].name;
         gq_printable(name, strlen(name), shown, SHOWN);
         if (i && strcmp(name, places[i - 1].name) == 0)
-            return gq_fail(err, GQ_EWEIGHTS, "%s: tensor '%s': given twice in weight_map", index, shown);
+            return gq_fail(err, GQ_EWEIGHTS, "%s: tensor '%s': given twice in weight_map", index,
+                           shown);
         const gq_st_tensor *t = gq_st_find(st, name);
         const char         *slash = t ? strrchr(t->file, '/') : NULL;
         if (!t || strcmp(slash ? slash + 1 : t->file, places[i].file) != 0)
@@ -550,9 +558,10 @@ static gq_status open_dir(gq_safetensors *st, const char *dir, gq_error *err)
     else if (gq_is_file(many))
         s = open_index(st, many, err);
     else
-        s = gq_fail(err, GQ_EWEIGHTS,
-                    "%s: holds neither model.safetensors nor model.safetensors.index.json; put one there",
-                    dir);
+        s = gq_fail(
+            err, GQ_EWEIGHTS,
+            "%s: holds neither model.safetensors nor model.safetensors.index.json; put one there",
+            dir);
     gq_free(one);
     gq_free(many);
     return s;
@@ -597,7 +606,7 @@ void gq_safetensors_close(gq_safetensors *st)
     gq_free(st);
 }
 
-/* ---- values ---------------------------------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------------------------- */
 
 static float f32_of_bits(uint32_t bits)
 {
@@ -632,7 +641,8 @@ static gq_status not_float(const gq_st_tensor *t, gq_error *err)
 {
     char shown[SHOWN];
     return gq_fail(err, GQ_EWEIGHTS, "%s: tensor '%s': is %s, a float type is needed", t->file,
-                   gq_printable(t->name, strlen(t->name), shown, SHOWN), gq_st_dtype_name(t->dtype));
+                   gq_printable(t->name, strlen(t->name), shown, SHOWN),
+                   gq_st_dtype_name(t->dtype));
 }
 
 gq_status gq_st_read_f32(const gq_st_tensor *t, float *dst, gq_error *err)

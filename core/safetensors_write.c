@@ -15,16 +15,16 @@
 struct gq_st_writer {
     gq_file  *file;
     char     *path;
-    char    **names;                    /* [count], copies                                               */
-    uint64_t *bytes;                    /* [count], bytes each tensor still needs                        */
-    size_t    count, turn;              /* tensors; the one being filled                                 */
-    uint64_t  total;                    /* bytes of the finished file                                    */
+    char    **names;                    /* [count], copies                                        */
+    uint64_t *bytes;                    /* [count], bytes each tensor still needs                 */
+    size_t    count, turn;              /* tensors; the one being filled                          */
+    uint64_t  total;                    /* bytes of the finished file                             */
 };
 
-typedef struct text {                   /* the header while it grows                                     */
+typedef struct text {                   /* the header while it grows                              */
     char *data;
     size_t used, room;
-    bool  failed;                       /* no memory                                                     */
+    bool  failed;                       /* no memory                                              */
 } text;
 
 static bool text_room(text *t, size_t more)
@@ -45,7 +45,7 @@ static void text_add(text *t, const char *fmt, ...) __attribute__((format(printf
 static void text_add(text *t, const char *fmt, ...)
 {
     va_list ap;
-    if (!text_room(t, 64))                       /* all formats here are short: two 64-bit numbers */
+    if (!text_room(t, 64))                      /* all formats here are short: two 64-bit numbers */
         return;
     va_start(ap, fmt);
     t->used += (size_t)vsnprintf(t->data + t->used, 64, fmt, ap);
@@ -94,15 +94,17 @@ static gq_status check_names(const char *path, char *const *names, size_t count,
     return s;
 }
 
-static gq_status tensor_bytes(const char *path, const gq_st_tensor *t, uint64_t *bytes, gq_error *err)
+static gq_status tensor_bytes(const char *path, const gq_st_tensor *t, uint64_t *bytes,
+                              gq_error *err)
 {
     if (t->rank < 0 || t->rank > GQ_ST_MAX_RANK || gq_st_dtype_size(t->dtype) == 0)
-        return gq_fail(err, GQ_EBUG, "%s: tensor '%s': %d dimensions of type %d", path, t->name, t->rank,
-                       (int)t->dtype);
+        return gq_fail(err, GQ_EBUG, "%s: tensor '%s': %d dimensions of type %d", path, t->name,
+                       t->rank, (int)t->dtype);
     *bytes = gq_st_dtype_size(t->dtype);
     for (int i = 0; i < t->rank; i++)
         if (__builtin_mul_overflow(*bytes, t->shape[i], bytes))
-            return gq_fail(err, GQ_EBUG, "%s: tensor '%s': its size is beyond 64 bits", path, t->name);
+            return gq_fail(err, GQ_EBUG, "%s: tensor '%s': its size is beyond 64 bits", path,
+                           t->name);
     return GQ_OK;
 }
 
@@ -165,7 +167,8 @@ static gq_status build_header(gq_st_writer *w, const gq_st_tensor *tensors, cons
 }
 
 gq_status gq_st_writer_open(const char *path, const gq_st_tensor *tensors, size_t count,
-                            const gq_st_meta *meta, size_t meta_count, gq_st_writer **out, gq_error *err)
+                            const gq_st_meta *meta, size_t meta_count, gq_st_writer **out,
+                            gq_error *err)
 {
     gq_st_writer *w = gq_calloc(1, sizeof *w);
     text          h = {0};
@@ -212,7 +215,8 @@ static gq_status out_of_turn(const gq_st_writer *w, const char *name, gq_error *
                    w->turn < w->count ? w->names[w->turn] : "nothing");
 }
 
-gq_status gq_st_put(gq_st_writer *w, const char *name, const void *data, size_t bytes, gq_error *err)
+gq_status gq_st_put(gq_st_writer *w, const char *name, const void *data, size_t bytes,
+                    gq_error *err)
 {
     if (bytes == 0)
         return GQ_OK;
@@ -220,8 +224,8 @@ gq_status gq_st_put(gq_st_writer *w, const char *name, const void *data, size_t 
     if (w->turn == w->count || strcmp(w->names[w->turn], name) != 0)
         return out_of_turn(w, name, err);
     if (bytes > w->bytes[w->turn])
-        return gq_fail(err, GQ_EBUG, "%s: tensor '%s': %zu bytes given, %llu are left of it", w->path,
-                       name, bytes, (unsigned long long)w->bytes[w->turn]);
+        return gq_fail(err, GQ_EBUG, "%s: tensor '%s': %zu bytes given, %llu are left of it",
+                       w->path, name, bytes, (unsigned long long)w->bytes[w->turn]);
     w->bytes[w->turn] -= bytes;
     return gq_file_write(w->file, data, bytes, err);
 }
@@ -251,8 +255,8 @@ gq_status gq_st_commit(gq_st_writer *w, gq_error *err)
     gq_status s;
     skip_finished(w);
     if (w->turn < w->count) {
-        s = gq_fail(err, GQ_EBUG, "%s: tensor '%s': %llu bytes are missing", w->path, w->names[w->turn],
-                    (unsigned long long)w->bytes[w->turn]);
+        s = gq_fail(err, GQ_EBUG, "%s: tensor '%s': %llu bytes are missing", w->path,
+                    w->names[w->turn], (unsigned long long)w->bytes[w->turn]);
         gq_st_abort(w);
         return s;
     }

@@ -1,11 +1,13 @@
-/* faults.h - a rig that lets the n-th file operation of a process fail or kill it, or cuts all writes short.
+/* faults.h - a rig that lets the n-th file operation of a process fail or kill it, or cuts all
+ * writes short.
  *
- * The test program defines the system's functions itself, so every call of the library lands here first. Only one
- * source file of a program may include this. While fault.armed is set, each write, writev, fsync, close, rename, mkdir,
- * unlink, unlinkat and rmdir is counted; number fault.at has the fault (kill, ENOSPC, EIO). In the modes EINTR and
- * SHORT every second write is interrupted, every write takes half. The rig also watches the order that survives a
- * power cut: fault.open_renames counts renames whose directory was not synced yet, fault.unsynced files renamed or
- * closed with unsynced data and renames that did not wait for the one before.
+ * The test program defines the system's functions itself, so every call of the library lands here
+ * first. Only one source file of a program may include this. While fault.armed is set, each write,
+ * writev, fsync, close, rename, mkdir, unlink, unlinkat and rmdir is counted; number fault.at has
+ * the fault (kill, ENOSPC, EIO). In the modes EINTR and SHORT every second write is interrupted,
+ * every write takes half. The rig also watches the order that survives a power cut:
+ * fault.open_renames counts renames whose directory was not synced yet, fault.unsynced files
+ * renamed or closed with unsynced data and renames that did not wait for the one before.
  */
 #ifndef GIFQA_TESTS_FAULTS_H
 #define GIFQA_TESTS_FAULTS_H
@@ -24,12 +26,12 @@ enum fault_mode { FAULT_NONE, FAULT_KILL, FAULT_ENOSPC, FAULT_EIO, FAULT_EINTR, 
 static struct {
     bool            armed;
     enum fault_mode mode;
-    long            at;                 /* number of the operation that has the fault, from 1            */
-    bool            lasting;            /* and all later ones                                            */
-    long            count;              /* operations so far                                             */
-    bool            dirty[1024];        /* by fd: written since its last fsync                           */
-    int             unsynced;           /* what a power cut could undo, see above                        */
-    int             open_renames;       /* renames since the last fsync of a directory                   */
+    long            at;                 /* number of the operation that has the fault, from 1     */
+    bool            lasting;            /* and all later ones                                     */
+    long            count;              /* operations so far                                      */
+    bool            dirty[1024];        /* by fd: written since its last fsync                    */
+    int             unsynced;           /* what a power cut could undo, see above                 */
+    int             open_renames;       /* renames since the last fsync of a directory            */
 } fault;
 
 /* Counts an operation; true: it is to fail with errno. */
@@ -50,7 +52,8 @@ ssize_t write(int fd, const void *data, size_t n)
 {
     if (fault_here())
         return -1;
-    if (fault.armed && fault.mode == FAULT_EINTR && fault.count % 2) {       /* the next try gets through */
+    if (fault.armed && fault.mode == FAULT_EINTR &&
+        fault.count % 2) { /* the next try gets through */
         errno = EINTR;
         return -1;
     }
@@ -83,13 +86,14 @@ int fsync(int fd)
         fault.dirty[fd] = false;
         if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode))
             fault.open_renames = 0;
+        return 0;                                /* the page cache survives a kill: no waiting */
     }
     return (int)syscall(SYS_fsync, fd);
 }
 
 int close(int fd)
 {
-    if (fault_here()) {                         /* as Linux does: the descriptor is gone all the same */
+    if (fault_here()) {                     /* as Linux does: the descriptor is gone all the same */
         syscall(SYS_close, fd);
         return -1;
     }

@@ -1,4 +1,5 @@
-/* gifqa-ckpt - looks at checkpoints: which there are, whether they are whole, what differs between two. Changes nothing. */
+/* gifqa-ckpt - looks at checkpoints: which there are, whether they are whole, what differs
+ * between two. Changes nothing. */
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
@@ -15,7 +16,7 @@ static const gq_cli_option json_only[] = {
     {.name = "json", .type = GQ_CLI_FLAG, .to = &as_json, .help = "one JSON object on stdout"},
 };
 
-/* ---- what a path is -------------------------------------------------------------------------------- */
+/* ---- what a path is -------------------------------------------------------------------------- */
 
 typedef enum kind { A_RUN, A_CHECKPOINT, OTHER } kind;
 
@@ -37,8 +38,9 @@ static kind kind_of(const char *path)
 static gq_status neither(const char *path, gq_error *err)
 {
     return gq_fail(err, GQ_EWEIGHTS, "%s: %s", path,
-                   gq_is_dir(path) ? "holds neither checkpoints/ (a run) nor MANIFEST.json (a checkpoint)"
-                                   : "is not the directory of a run or a checkpoint");
+                   gq_is_dir(path)
+                       ? "holds neither checkpoints/ (a run) nor MANIFEST.json (a checkpoint)"
+                       : "is not the directory of a run or a checkpoint");
 }
 
 /* One checkpoint, looked at: by its manifest alone, or with all files. Returns a JSON row. */
@@ -47,15 +49,16 @@ static json_t *look(const char *path, bool verify, gq_ckpt_manifest *m, gq_error
     *m = (gq_ckpt_manifest){.step = GQ_CKPT_NONE};
     gq_status s = verify ? gq_ckpt_verify(path, m, why) : gq_ckpt_manifest_read(path, m, why);
     if (s != GQ_OK)
-        return json_pack("{s:o, s:b, s:o}", "path", gq_cli_string(path), "ok", 0, "error", gq_cli_string(why->text));
-    return json_pack("{s:o, s:b, s:I, s:i, s:I}", "path", gq_cli_string(path), "ok", 1, "step", (json_int_t)m->step,
-                     "files", m->count, "bytes", (json_int_t)m->bytes);
+        return json_pack("{s:o, s:b, s:o}", "path", gq_cli_string(path), "ok", 0, "error",
+                         gq_cli_string(why->text));
+    return json_pack("{s:o, s:b, s:I, s:i, s:I}", "path", gq_cli_string(path), "ok", 1, "step",
+                     (json_int_t)m->step, "files", m->count, "bytes", (json_int_t)m->bytes);
 }
 
-/* ---- ls and verify --------------------------------------------------------------------------------- */
+/* ---- ls and verify --------------------------------------------------------------------------- */
 
 typedef struct table {
-    json_t *rows;                       /* array                                                         */
+    json_t *rows;                       /* array                                                  */
     int     broken;
 } table;
 
@@ -76,7 +79,8 @@ static void show_one(table *t, const char *path, bool verify)
         gq_cli_show(stdout, why.text);
         printf("\n");
     } else {
-        printf("  %14" PRIu64 " bytes  %2d files  %s\n", m.bytes, m.count, verify ? "verified" : "complete");
+        printf("  %14" PRIu64 " bytes  %2d files  %s\n", m.bytes, m.count,
+               verify ? "verified" : "complete");
     }
 }
 
@@ -156,7 +160,9 @@ static int show(const gq_cli_program *p, bool verify, int argc, char **argv)
     }
     code = t.broken ? gq_exit_code(GQ_EWEIGHTS) : 0;
     if (s == GQ_OK && as_json)
-        s = gq_cli_json(json_pack("{s:b, s:i, s:O}", "ok", !t.broken, "exit", code, "checkpoints", t.rows), &err);
+        s = gq_cli_json(
+            json_pack("{s:b, s:i, s:O}", "ok", !t.broken, "exit", code, "checkpoints", t.rows),
+            &err);
     json_decref(t.rows);
     return s == GQ_OK ? code : gq_cli_fail(p->name, &err, as_json);
 }
@@ -177,27 +183,34 @@ static int run_ls(int argc, char **argv)
 static int run_verify(int argc, char **argv)
 {
     static const gq_cli_program p = {
-        .name = "gifqa-ckpt verify", .summary = "compares every byte of checkpoints with their manifests",
+        .name = "gifqa-ckpt verify",
+        .summary = "compares every byte of checkpoints with their manifests",
         .usage = "[--json] RUN|CHECKPOINT",
-        .examples = "gifqa-ckpt verify runs/demo\ngifqa-ckpt verify --json runs/demo/checkpoints/step-00000200",
-        .options = json_only, .n_options = 1, .least = 1, .most = 1,
+        .examples = "gifqa-ckpt verify runs/demo\ngifqa-ckpt verify --json "
+                    "runs/demo/checkpoints/step-00000200",
+        .options = json_only,
+        .n_options = 1,
+        .least = 1,
+        .most = 1,
         .notes = "Exit: 0 all are whole, 5 one is not.",
     };
     return show(&p, true, argc, argv);
 }
 
-/* ---- diff ------------------------------------------------------------------------------------------ */
+/* ---- diff ------------------------------------------------------------------------------------ */
 
 typedef struct diff {
-    json_t  *rows;                      /* array: one object for each name that differs                  */
-    uint64_t names, differ, files;      /* tensors compared, tensors that differ, other files that differ */
-    int64_t  limit;                     /* rows shown and kept                                           */
-    char     first[256];                /* first name that differs                                       */
+    json_t  *rows;                      /* array: one object for each name that differs           */
+    uint64_t names, differ;             /* tensors compared, and those that differ                */
+    uint64_t files;                     /* other files that differ                                */
+    int64_t  limit;                     /* rows shown and kept                                    */
+    char     first[256];                /* first name that differs                                */
     double   max_abs;
-    const char *file;                   /* the file of the checkpoint being compared; NULL: no checkpoint */
+    const char *file;           /* the file of the checkpoint being compared; NULL: no checkpoint */
 } diff;
 
-static const char *const kinds[] = {"equal", "values", "shape or type", "only in the first", "only in the second"};
+static const char *const kinds[] = {"equal", "values", "shape or type", "only in the first",
+                                    "only in the second"};
 
 /* JSON has no infinity. */
 static json_t *real(double x) { return isfinite(x) ? json_real(x) : json_null(); }
@@ -217,8 +230,8 @@ static void print_row(const diff *d, const char *name, const gq_compare_row *r)
         printf("%s: ", d->file);
     gq_cli_show(stdout, name);
     if (r->kind == GQ_CMP_VALUES) {
-        printf(": %" PRIu64 " of %" PRIu64 " elements differ, first at %" PRIu64 ", max |a-b| %.9g", r->elements,
-               r->a->count, r->first, r->max_abs);
+        printf(": %" PRIu64 " of %" PRIu64 " elements differ, first at %" PRIu64 ", max |a-b| %.9g",
+               r->elements, r->a->count, r->first, r->max_abs);
         if (r->nan)
             printf(", %" PRIu64 " not a number", r->nan);
     } else if (r->kind == GQ_CMP_SHAPE) {
@@ -239,15 +252,18 @@ static bool on_row(void *ctx, const gq_compare_row *r)
     if (r->kind == GQ_CMP_EQUAL)
         return true;
     if (d->differ++ == 0 && d->files == 0)
-        snprintf(d->first, sizeof d->first, "%s%s%s", d->file ? d->file : "", d->file ? ": " : "", name);
+        snprintf(d->first, sizeof d->first, "%s%s%s", d->file ? d->file : "", d->file ? ": " : "",
+                 name);
     if (r->max_abs > d->max_abs)
         d->max_abs = r->max_abs;
     if ((int64_t)d->differ > d->limit)
         return true;
     json_t *row = json_pack("{s:o, s:s}", "name", gq_cli_string(name), "differs", kinds[r->kind]);
     if (r->kind == GQ_CMP_VALUES)
-        json_object_update_new(row, json_pack("{s:I, s:I, s:o, s:I}", "elements", (json_int_t)r->elements, "first",
-                                              (json_int_t)r->first, "max_abs", real(r->max_abs), "nan", (json_int_t)r->nan));
+        json_object_update_new(row,
+                               json_pack("{s:I, s:I, s:o, s:I}", "elements",
+                                         (json_int_t)r->elements, "first", (json_int_t)r->first,
+                                         "max_abs", real(r->max_abs), "nan", (json_int_t)r->nan));
     if (d->file)
         json_object_set_new(row, "file", json_string(d->file));
     json_array_append_new(d->rows, row);
@@ -273,7 +289,8 @@ static void note_file(diff *d, const char *name, const char *how)
 {
     if (d->differ == 0 && d->files++ == 0)
         snprintf(d->first, sizeof d->first, "%s", name);
-    json_array_append_new(d->rows, json_pack("{s:o, s:s}", "name", gq_cli_string(name), "differs", how));
+    json_array_append_new(d->rows,
+                          json_pack("{s:o, s:s}", "name", gq_cli_string(name), "differs", how));
     if (!as_json)
         printf("%s: %s\n", name, how);
 }
@@ -293,8 +310,8 @@ static bool is_tensors(const char *name)
 }
 
 /* Files with the same SHA-256 are the same; of the others, tensors are compared one by one. */
-static gq_status diff_file(diff *d, const char *a, const char *b, const gq_ckpt_file *f, const gq_ckpt_file *g,
-                           gq_error *err)
+static gq_status diff_file(diff *d, const char *a, const char *b, const gq_ckpt_file *f,
+                           const gq_ckpt_file *g, gq_error *err)
 {
     char     *x = gq_path(a, f->name), *y = gq_path(b, f->name);
     gq_status s = GQ_OK;
@@ -342,7 +359,8 @@ static gq_status diff_mixed(diff *d, const char *a, const char *b, gq_error *err
     char     *y = gq_path(b, kind_of(b) == A_CHECKPOINT ? "weights.safetensors" : "");
     gq_status s = x && y ? GQ_OK : gq_fail(err, GQ_ENOMEM, "%s: no memory for a file name", a);
     if (s == GQ_OK)
-        s = diff_tensors(d, kind_of(a) == A_CHECKPOINT ? x : a, kind_of(b) == A_CHECKPOINT ? y : b, err);
+        s = diff_tensors(d, kind_of(a) == A_CHECKPOINT ? x : a, kind_of(b) == A_CHECKPOINT ? y : b,
+                         err);
     gq_free(x);
     gq_free(y);
     return s;
@@ -354,7 +372,8 @@ static gq_status newest(const char *path, char **out, gq_error *err)
     gq_ckpt_found f = {0};
     gq_status     s = GQ_OK;
     if (kind_of(path) == A_RUN && (s = gq_ckpt_find(path, false, &f, err)) == GQ_OK && !f.path)
-        return gq_fail(err, GQ_EWEIGHTS, "%s: has no healthy checkpoint%s%s", path, f.broken ? ": " : "", f.notes);
+        return gq_fail(err, GQ_EWEIGHTS, "%s: has no healthy checkpoint%s%s", path,
+                       f.broken ? ": " : "", f.notes);
     *out = s != GQ_OK || f.path ? f.path : gq_strdup(path);
     if (s == GQ_OK && !*out)
         s = gq_fail(err, GQ_ENOMEM, "%s: no memory for a file name", path);
@@ -366,9 +385,10 @@ static int report_diff(const gq_cli_program *p, const diff *d, gq_error *err)
     bool equal = d->differ == 0 && d->files == 0;
     int  code = equal ? 0 : gq_exit_code(GQ_EWEIGHTS);
     if (as_json) {
-        json_t *o = json_pack("{s:b, s:b, s:i, s:I, s:I, s:I, s:o, s:O}", "ok", 1, "equal", equal, "exit", code,
-                              "tensors", (json_int_t)d->names, "tensors_differ", (json_int_t)d->differ, "files_differ",
-                              (json_int_t)d->files, "max_abs", real(d->max_abs), "differences", d->rows);
+        json_t *o = json_pack("{s:b, s:b, s:i, s:I, s:I, s:I, s:o, s:O}", "ok", 1, "equal", equal,
+                              "exit", code, "tensors", (json_int_t)d->names, "tensors_differ",
+                              (json_int_t)d->differ, "files_differ", (json_int_t)d->files,
+                              "max_abs", real(d->max_abs), "differences", d->rows);
         return gq_cli_json(o, err) == GQ_OK ? code : gq_cli_fail(p->name, err, false);
     }
     if ((int64_t)d->differ > d->limit)
@@ -376,7 +396,8 @@ static int report_diff(const gq_cli_program *p, const diff *d, gq_error *err)
     if (equal) {
         printf("equal: %" PRIu64 " tensors, the same bits\n", d->names);
     } else {
-        printf("different: %" PRIu64 " of %" PRIu64 " tensors and %" PRIu64 " other files, max |a-b| %.9g, first: ",
+        printf("different: %" PRIu64 " of %" PRIu64 " tensors and %" PRIu64
+               " other files, max |a-b| %.9g, first: ",
                d->differ, d->names, d->files, d->max_abs);
         gq_cli_show(stdout, d->first);
         printf("\n");
@@ -393,13 +414,19 @@ static int run_diff(int argc, char **argv)
          .help = "differing tensors to show (20)"},
     };
     static const gq_cli_program p = {
-        .name = "gifqa-ckpt diff", .summary = "compares two checkpoints tensor by tensor",
+        .name = "gifqa-ckpt diff",
+        .summary = "compares two checkpoints tensor by tensor",
         .usage = "[--json] [--limit N] A B",
-        .examples = "gifqa-ckpt diff runs/a runs/b\n"
-                    "gifqa-ckpt diff runs/a/checkpoints/step-00000100 runs/a/checkpoints/step-00000200\n"
-                    "gifqa-ckpt diff model.safetensors other/",
-        .options = options, .n_options = 2, .least = 2, .most = 2,
-        .notes = "A and B: a run (its newest healthy checkpoint), a checkpoint, a .safetensors file or a\n"
+        .examples =
+            "gifqa-ckpt diff runs/a runs/b\n"
+            "gifqa-ckpt diff runs/a/checkpoints/step-00000100 runs/a/checkpoints/step-00000200\n"
+            "gifqa-ckpt diff model.safetensors other/",
+        .options = options,
+        .n_options = 2,
+        .least = 2,
+        .most = 2,
+        .notes = "A and B: a run (its newest healthy checkpoint), a checkpoint, "
+                 "a .safetensors file or a\n"
                  "directory with model.safetensors. Exit: 0 the same bits, 5 not.",
     };
     gq_cli_list rest;
@@ -432,8 +459,11 @@ int main(int argc, char **argv)
         {"diff", "compares two checkpoints tensor by tensor", run_diff},
     };
     static const gq_cli_program program = {
-        .name = "gifqa-ckpt", .summary = "looks at checkpoints and changes nothing", .usage = "COMMAND [options] ...",
-        .examples = "gifqa-ckpt ls runs/demo\ngifqa-ckpt verify runs/demo\ngifqa-ckpt diff runs/a runs/b",
+        .name = "gifqa-ckpt",
+        .summary = "looks at checkpoints and changes nothing",
+        .usage = "COMMAND [options] ...",
+        .examples =
+            "gifqa-ckpt ls runs/demo\ngifqa-ckpt verify runs/demo\ngifqa-ckpt diff runs/a runs/b",
         .notes = "Exit: 0 fine, 5 a checkpoint is broken or the two differ.",
     };
     gq_cli_begin();

@@ -11,7 +11,7 @@
 #include "core/mem.h"
 #include "train/manifest.h"
 
-/* ---- names ----------------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 static gq_status no_memory(gq_error *err, const char *where)
 {
@@ -32,7 +32,10 @@ static char *named(const char *dir, const char *fmt, ...)
     return gq_path(dir, name);
 }
 
-static char *step_in(const char *home, uint64_t step) { return named(home, "step-%08" PRIu64, step); }
+static char *step_in(const char *home, uint64_t step)
+{
+    return named(home, "step-%08" PRIu64, step);
+}
 
 char *gq_ckpt_step_path(const char *run_dir, uint64_t step)
 {
@@ -53,9 +56,12 @@ static bool parse_step(const char *name, const char *prefix, uint64_t *step)
     return strcmp(name + n, again) == 0 && *step != GQ_CKPT_NONE;
 }
 
-static bool starts(const char *name, const char *prefix) { return strncmp(name, prefix, strlen(prefix)) == 0; }
+static bool starts(const char *name, const char *prefix)
+{
+    return strncmp(name, prefix, strlen(prefix)) == 0;
+}
 
-/* ---- walking the directory ------------------------------------------------------------------------- */
+/* ---- walking the directory ------------------------------------------------------------------- */
 
 typedef gq_status (*name_fn)(void *ctx, const char *home, const char *name, gq_error *err);
 
@@ -124,7 +130,7 @@ gq_status gq_ckpt_list(const char *run_dir, uint64_t **list, size_t *count, gq_e
     return GQ_OK;
 }
 
-/* ---- housekeeping ---------------------------------------------------------------------------------- */
+/* ---- housekeeping ---------------------------------------------------------------------------- */
 
 /* Renames first: a half-deleted directory must not look like a checkpoint. */
 static gq_status discard(const char *home, const char *path, const char *tag, gq_error *err)
@@ -141,7 +147,8 @@ static gq_status discard(const char *home, const char *path, const char *tag, gq
     return s;
 }
 
-/* The former checkpoint of a step whose replacement was interrupted: back if the new one did not arrive. */
+/* The former checkpoint of a step whose replacement was interrupted: back if the new one did not
+ * arrive. */
 static gq_status settle_old(const char *home, const char *old, uint64_t step, gq_error *err)
 {
     char     *now = step_in(home, step);
@@ -175,8 +182,10 @@ gq_status gq_ckpt_clean(const char *run_dir, gq_error *err)
     return each_name(run_dir, clean_name, NULL, err);
 }
 
-/* Renames checkpoint `name` to "<prefix><name>[-k]", the first free one; *to (owned by the caller) is its path. */
-static gq_status rename_away(const char *home, const char *prefix, const char *name, char **to, gq_error *err)
+/* Renames checkpoint `name` to "<prefix><name>[-k]", the first free one; *to (owned by the
+ * caller) is its path. */
+static gq_status rename_away(const char *home, const char *prefix, const char *name, char **to,
+                             gq_error *err)
 {
     char     *from = gq_path(home, name);
     gq_status s;
@@ -220,10 +229,10 @@ gq_status gq_ckpt_set_aside(const char *run_dir, uint64_t step, int *count, gq_e
     return s;
 }
 
-/* ---- writing --------------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 struct gq_ckpt {
-    char    *home, *tmp, *final;        /* checkpoints/, the directory being written, its later name     */
+    char    *home, *tmp, *final;     /* checkpoints/, the directory being written, its later name */
     uint64_t step;
 };
 
@@ -244,16 +253,20 @@ static gq_status check_room(const char *run_dir, const char *home, uint64_t step
         need = UINT64_MAX;
     if ((s = gq_free_space(home, &left, err)) != GQ_OK || left >= need)
         return s;
-    if ((s = gq_ckpt_clean(run_dir, err)) != GQ_OK || (s = gq_free_space(home, &left, err)) != GQ_OK)
+    if ((s = gq_ckpt_clean(run_dir, err)) != GQ_OK ||
+        (s = gq_free_space(home, &left, err)) != GQ_OK)
         return s;
     if (left >= need)
         return GQ_OK;
-    return gq_fail(err, GQ_EDISK, "%s: no room for the checkpoint of step %" PRIu64 ": %" PRIu64 " bytes "
-                   "needed (twice its size), %" PRIu64 " free; free some space or keep fewer checkpoints",
+    return gq_fail(err, GQ_EDISK,
+                   "%s: no room for the checkpoint of step %" PRIu64 ": %" PRIu64 " bytes "
+                   "needed (twice its size), %" PRIu64
+                   " free; free some space or keep fewer checkpoints",
                    home, step, need, left);
 }
 
-gq_status gq_ckpt_begin(const char *run_dir, uint64_t step, uint64_t bytes, gq_ckpt **out, gq_error *err)
+gq_status gq_ckpt_begin(const char *run_dir, uint64_t step, uint64_t bytes, gq_ckpt **out,
+                        gq_error *err)
 {
     gq_ckpt  *c = gq_calloc(1, sizeof *c);
     gq_status s = GQ_OK;
@@ -293,8 +306,8 @@ void gq_ckpt_abort(gq_ckpt *c)
     ckpt_free(c);
 }
 
-/* A directory cannot be renamed over another, so the former one of this step steps back to .old first; a kill
- * between the two renames is undone by gq_ckpt_clean(). */
+/* A directory cannot be renamed over another, so the former one of this step steps back to .old
+ * first; a kill between the two renames is undone by gq_ckpt_clean(). */
 static gq_status put_in_place(gq_ckpt *c, gq_error *err)
 {
     gq_status s;
@@ -308,7 +321,7 @@ static gq_status put_in_place(gq_ckpt *c, gq_error *err)
         if (s != GQ_OK)
             gq_rename(old, c->final, NULL);
         else
-            discard(c->home, old, "old", NULL);  /* the new one stands; clean() takes what is left */
+            discard(c->home, old, "old", NULL); /* the new one stands; clean() takes what is left */
     }
     gq_free(old);
     return s;
@@ -359,7 +372,7 @@ gq_status gq_ckpt_commit(gq_ckpt *c, gq_ckpt_manifest *out, gq_error *err)
     return s;
 }
 
-/* ---- finding --------------------------------------------------------------------------------------- */
+/* ---- finding --------------------------------------------------------------------------------- */
 
 static void note(gq_ckpt_found *f, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static void note(gq_ckpt_found *f, const char *fmt, ...)
@@ -401,7 +414,8 @@ static void report_broken(gq_ckpt_found *f, const char *home, const char *path, 
 }
 
 /* One candidate; *path is set when it is the answer. */
-static gq_status try_step(gq_ckpt_found *f, const char *home, uint64_t step, bool repair, gq_error *err)
+static gq_status try_step(gq_ckpt_found *f, const char *home, uint64_t step, bool repair,
+                          gq_error *err)
 {
     char     *path = step_in(home, step);
     gq_error  why = {0};
@@ -440,12 +454,12 @@ gq_status gq_ckpt_find(const char *run_dir, bool repair, gq_ckpt_found *out, gq_
     return s;
 }
 
-/* ---- rotation -------------------------------------------------------------------------------------- */
+/* ---- rotation -------------------------------------------------------------------------------- */
 
 typedef struct keep {
-    const uint64_t *list;               /* [count] ascending                                             */
-    size_t          count, last;        /* the newest `last` stay                                        */
-    uint64_t        best, healthy;      /* these stay too                                                */
+    const uint64_t *list;               /* [count] ascending                                      */
+    size_t          count, last;        /* the newest `last` stay                                 */
+    uint64_t        best, healthy;      /* these stay too                                         */
 } keep;
 
 static bool stays(const keep *k, size_t i)
@@ -480,12 +494,14 @@ static gq_status find_healthy(const char *home, keep *k, uint64_t verified, gq_e
     return GQ_OK;
 }
 
-gq_status gq_ckpt_rotate(const char *run_dir, int keep_last, uint64_t best_step, uint64_t verified_step,
-                         gq_error *err)
+gq_status gq_ckpt_rotate(const char *run_dir, int keep_last, uint64_t best_step,
+                         uint64_t verified_step, gq_error *err)
 {
     char     *home = home_of(run_dir);
     uint64_t *list = NULL;
-    keep      k = {.last = keep_last < 1 ? 1 : (size_t)keep_last, .best = best_step, .healthy = GQ_CKPT_NONE};
+    keep      k = {.last = keep_last < 1 ? 1 : (size_t)keep_last,
+                   .best = best_step,
+                   .healthy = GQ_CKPT_NONE};
     gq_status s = home ? gq_ckpt_list(run_dir, &list, &k.count, err) : no_memory(err, run_dir);
 
     k.list = list;

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { PIECE = 4096 };                  /* elements converted at a time                                  */
+enum { PIECE = 4096 };                  /* elements converted at a time                           */
 
 
 /* `n` elements from number `from` on, as a tensor */
@@ -17,12 +17,13 @@ static gq_st_tensor part(const gq_st_tensor *t, uint64_t from, uint64_t n)
     return p;
 }
 
-static void compare_piece(const gq_st_tensor *a, const gq_st_tensor *b, uint64_t from, gq_compare_row *out)
+static void compare_piece(const gq_st_tensor *a, const gq_st_tensor *b, uint64_t from,
+                          gq_compare_row *out)
 {
     double         x[PIECE], y[PIECE];
     size_t         size = gq_st_dtype_size(a->dtype);
     const uint8_t *p = a->data, *q = b->data;
-    bool           numbers = gq_st_read_f64(a, x, NULL) == GQ_OK && gq_st_read_f64(b, y, NULL) == GQ_OK;
+    bool numbers = gq_st_read_f64(a, x, NULL) == GQ_OK && gq_st_read_f64(b, y, NULL) == GQ_OK;
 
     for (uint64_t i = 0; i < a->count; i++, p += size, q += size) {
         if (memcmp(p, q, size) == 0)
@@ -56,7 +57,8 @@ void gq_compare_tensor(const gq_st_tensor *a, const gq_st_tensor *b, gq_compare_
         out->kind = GQ_CMP_VALUES;
 }
 
-uint64_t gq_compare_sets(const gq_safetensors *a, const gq_safetensors *b, gq_compare_fn fn, void *ctx)
+uint64_t gq_compare_sets(const gq_safetensors *a, const gq_safetensors *b, gq_compare_fn fn,
+                         void *ctx)
 {
     uint64_t       differ = 0;
     gq_compare_row row;

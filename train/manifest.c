@@ -12,17 +12,18 @@
 #define TAIL_END  "\"}\n"
 
 enum {
-    LIMIT = 64 << 10,                                        /* bytes of a manifest                */
-    TAIL = sizeof TAIL_HEAD - 1 + 64 + sizeof TAIL_END - 1,  /* bytes of its last line             */
+    LIMIT = 64 << 10,                                        /* bytes of a manifest               */
+    TAIL = sizeof TAIL_HEAD - 1 + 64 + sizeof TAIL_END - 1,  /* bytes of its last line            */
 };
 
-/* ---- making ---------------------------------------------------------------------------------------- */
+/* ---- making ---------------------------------------------------------------------------------- */
 
 static gq_status add_file(const char *dir, const char *name, gq_ckpt_manifest *m, gq_error *err)
 {
     gq_ckpt_file *f = &m->file[m->count];
     if (name[0] == '.' || strlen(name) >= GQ_CKPT_NAME_MAX)
-        return gq_fail(err, GQ_EBUG, "%s/%s: an unfinished or oddly named file in a checkpoint", dir, name);
+        return gq_fail(err, GQ_EBUG, "%s/%s: an unfinished or oddly named file in a checkpoint",
+                       dir, name);
     if (m->count == GQ_CKPT_FILES_MAX)
         return gq_fail(err, GQ_EBUG, "%s: more than %d files", dir, (int)GQ_CKPT_FILES_MAX);
     char *path = gq_path(dir, name);
@@ -70,15 +71,17 @@ gq_status gq_manifest_write(const char *dir, const gq_ckpt_manifest *m, gq_error
         return gq_fail(err, GQ_ENOMEM, "%s: no memory for its manifest", dir);
     }
     /* 32 files of at most 600 bytes each: LIMIT is never met */
-    n += snprintf(text, LIMIT, "{\"format\": \"gifqa-checkpoint\", \"version\": %d, \"step\": %" PRIu64
-                  ",\n\"files\": [", (int)GQ_CKPT_FORMAT, m->step);
+    n += snprintf(text, LIMIT,
+                  "{\"format\": \"gifqa-checkpoint\", \"version\": %d, \"step\": %" PRIu64
+                  ",\n\"files\": [",
+                  (int)GQ_CKPT_FORMAT, m->step);
     for (int i = 0; i < m->count; i++) {
         const gq_ckpt_file *f = &m->file[i];
         gq_hex(f->sha256, 32, hex);
         gq_json_quote(f->name, quoted, sizeof quoted);
         n += snprintf(text + n, (size_t)(LIMIT - n),
-                      "%s\n {\"name\": %s, \"bytes\": %" PRIu64 ", \"sha256\": \"%s\"}", i ? "," : "",
-                      quoted, f->bytes, hex);
+                      "%s\n {\"name\": %s, \"bytes\": %" PRIu64 ", \"sha256\": \"%s\"}",
+                      i ? "," : "", quoted, f->bytes, hex);
     }
     n += snprintf(text + n, (size_t)(LIMIT - n), "],\n");
     gq_sha256(text, (size_t)n, hash);
@@ -90,7 +93,7 @@ gq_status gq_manifest_write(const char *dir, const gq_ckpt_manifest *m, gq_error
     return s;
 }
 
-/* ---- reading --------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static bool own_checksum_holds(const gq_bytes *b)
 {
@@ -110,7 +113,8 @@ static bool unhex(const char *text, uint8_t out[32])
         return false;
     for (int i = 0; i < 32; i++) {
         int hi = text[2 * i], lo = text[2 * i + 1];
-        out[i] = (uint8_t)((hi <= '9' ? hi - '0' : hi - 'a' + 10) << 4 | (lo <= '9' ? lo - '0' : lo - 'a' + 10));
+        out[i] = (uint8_t)((hi <= '9' ? hi - '0' : hi - 'a' + 10) << 4 |
+                           (lo <= '9' ? lo - '0' : lo - 'a' + 10));
     }
     return true;
 }
@@ -132,7 +136,8 @@ static void read_file_entry(gq_json *j, gq_ckpt_manifest *m)
         else
             gq_json_skip(j);
     }
-    if (!j->failed && (!f->name[0] || f->name[0] == '.' || strchr(f->name, '/') || !unhex(hex, f->sha256)))
+    if (!j->failed &&
+        (!f->name[0] || f->name[0] == '.' || strchr(f->name, '/') || !unhex(hex, f->sha256)))
         gq_json_fail(j, "a file entry without a plain name or a SHA-256");
     if (!j->failed && m->count && strcmp(m->file[m->count - 1].name, f->name) >= 0)
         gq_json_fail(j, "file entries out of order");
@@ -179,8 +184,10 @@ static gq_status parse(const char *path, const gq_bytes *b, gq_ckpt_manifest *m,
     if (strcmp(format, "gifqa-checkpoint") != 0 || m->step == GQ_CKPT_NONE)
         return gq_fail(err, GQ_EWEIGHTS, "%s: is not the manifest of a checkpoint", path);
     if (version != GQ_CKPT_FORMAT)
-        return gq_fail(err, GQ_EWEIGHTS, "%s: format version %" PRIu64 ", this program reads %d; use the "
-                       "program that wrote it", path, version, (int)GQ_CKPT_FORMAT);
+        return gq_fail(err, GQ_EWEIGHTS,
+                       "%s: format version %" PRIu64 ", this program reads %d; use the "
+                       "program that wrote it",
+                       path, version, (int)GQ_CKPT_FORMAT);
     return GQ_OK;
 }
 
@@ -193,17 +200,19 @@ gq_status gq_ckpt_manifest_read(const char *dir, gq_ckpt_manifest *out, gq_error
     if (!path)
         return gq_fail(err, GQ_ENOMEM, "%s: no memory to read its manifest", dir);
     if (gq_is_dir(dir) && !gq_is_file(path)) {
-        s = gq_fail(err, GQ_EWEIGHTS, "%s: is missing; %s is not a checkpoint or an incomplete one", path, dir);
+        s = gq_fail(err, GQ_EWEIGHTS, "%s: is missing; %s is not a checkpoint or an incomplete one",
+                    path, dir);
     } else if ((s = gq_read_file(path, LIMIT, &b, err)) == GQ_OK) {
-        s = own_checksum_holds(&b) ? parse(path, &b, out, err)
-                                   : gq_fail(err, GQ_EWEIGHTS, "%s: damaged: its checksum does not hold", path);
+        s = own_checksum_holds(&b)
+                ? parse(path, &b, out, err)
+                : gq_fail(err, GQ_EWEIGHTS, "%s: damaged: its checksum does not hold", path);
         gq_bytes_free(&b);
     }
     gq_free(path);
     return s;
 }
 
-/* ---- verifying ------------------------------------------------------------------------------------- */
+/* ---- verifying ------------------------------------------------------------------------------- */
 
 static gq_status verify_file(const char *dir, const gq_ckpt_file *f, gq_error *err)
 {
@@ -219,8 +228,8 @@ static gq_status verify_file(const char *dir, const gq_ckpt_file *f, gq_error *e
     else
         s = gq_sha256_file(path, &bytes, hash, err);
     if (s == GQ_OK && bytes != f->bytes)
-        s = gq_fail(err, GQ_EWEIGHTS, "%s: %" PRIu64 " bytes, the manifest says %" PRIu64, path, bytes,
-                    f->bytes);
+        s = gq_fail(err, GQ_EWEIGHTS, "%s: %" PRIu64 " bytes, the manifest says %" PRIu64, path,
+                    bytes, f->bytes);
     if (s == GQ_OK && memcmp(hash, f->sha256, 32) != 0)
         s = gq_fail(err, GQ_EWEIGHTS, "%s: damaged: its SHA-256 is not that of the manifest", path);
     gq_free(path);

@@ -1,4 +1,5 @@
-/* core/io*.c: whole files, gzip, atomic replacement under every fault, torn logs, directories, locks, hashes. */
+/* core/io*.c: whole files, gzip, atomic replacement under every fault, torn logs, directories,
+ * locks, hashes. */
 #include "core/io.h"
 
 #include <sys/resource.h>
@@ -9,7 +10,7 @@
 #include "faults.h"
 #include "support.h"
 
-static const char *dir;                 /* scratch, fresh for each test                                  */
+static const char *dir;                 /* scratch, fresh for each test                           */
 
 static int make_dir(void **state)
 {
@@ -77,7 +78,7 @@ static int in_child(int (*fn)(void))
     return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-/* ---- reading --------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static void whole_files(void **state)
 {
@@ -89,7 +90,8 @@ static void whole_files(void **state)
     assert_string_equal((char *)b.data, "hello");
     gq_bytes_free(&b);
     assert_null(b.data);
-    assert_fails(gq_read_file(in_dir("f"), 4, &b, &err), GQ_EINPUT, &err, "5 bytes, larger than the limit of 4");
+    assert_fails(gq_read_file(in_dir("f"), 4, &b, &err), GQ_EINPUT, &err,
+                 "5 bytes, larger than the limit of 4");
     assert_null(b.data);
     put_text(in_dir("empty"), "");
     gq_error_clear(&err);
@@ -102,7 +104,7 @@ static void whole_files(void **state)
     assert_fails(gq_read_file(in_dir("fifo"), 9, &b, &err), GQ_EINPUT, &err, "not a regular file");
     assert_fails(gq_read_file("/dev/zero", 9, &b, &err), GQ_EINPUT, &err, "not a regular file");
     gq_error_clear(&err);
-    assert_ok(gq_read_file("/proc/self/status", 1 << 20, &b, &err), &err);   /* says it has 0 bytes */
+    assert_ok(gq_read_file("/proc/self/status", 1 << 20, &b, &err), &err); /* says it has 0 bytes */
     assert_true(b.size > 100 && strlen((char *)b.data) == b.size);
     gq_bytes_free(&b);
     assert_fails(gq_read_file("/proc/self/status", 100, &b, &err), GQ_EINPUT, &err, "limit of 100");
@@ -128,7 +130,7 @@ static void maps(void **state)
     assert_fails(gq_map_open(dir, &m, &err), GQ_EINPUT, &err, "is a directory");
 }
 
-/* ---- gzip ------------------------------------------------------------------------------------------ */
+/* ---- gzip ------------------------------------------------------------------------------------ */
 
 static size_t deflated(const void *data, size_t n, uint8_t *out, size_t room)
 {
@@ -155,15 +157,17 @@ static void gzip_files(void **state)
         plain[i] = (uint8_t)(i * i >> 7);
     n = deflated(plain, sizeof plain, packed, sizeof packed);
     assert_ok(gq_write_file(in_dir("a.gz"), packed, n, &err), &err);
-    assert_ok(gq_read_gz(in_dir("a.gz"), sizeof plain, &b, &err), &err);     /* the limit is met exactly */
+    assert_ok(gq_read_gz(in_dir("a.gz"), sizeof plain, &b, &err),
+              &err); /* the limit is met exactly */
     assert_int_equal(b.size, sizeof plain);
     assert_memory_equal(b.data, plain, sizeof plain);
     assert_int_equal(b.data[b.size], 0);
     gq_bytes_free(&b);
-    assert_fails(gq_read_gz(in_dir("a.gz"), sizeof plain - 1, &b, &err), GQ_EINPUT, &err, "inflated, it is larger");
+    assert_fails(gq_read_gz(in_dir("a.gz"), sizeof plain - 1, &b, &err), GQ_EINPUT, &err,
+                 "inflated, it is larger");
     assert_null(b.data);
 
-    two = n + deflated("more", 4, packed + n, sizeof packed - n);            /* two members, then padding */
+    two = n + deflated("more", 4, packed + n, sizeof packed - n);    /* two members, then padding */
     memset(packed + two, 0, 100);
     gq_error_clear(&err);
     assert_ok(gq_write_file(in_dir("a.gz"), packed, two + 100, &err), &err);
@@ -183,7 +187,8 @@ static void gzip_files(void **state)
     packed[n / 2] ^= 1;
     gq_error_clear(&err);
     assert_ok(gq_write_file(in_dir("a.gz"), packed, n, &err), &err);
-    assert_fails(gq_read_gz(in_dir("a.gz"), 1 << 20, &b, &err), GQ_EINPUT, &err, "damaged gzip data");
+    assert_fails(gq_read_gz(in_dir("a.gz"), 1 << 20, &b, &err), GQ_EINPUT, &err,
+                 "damaged gzip data");
     gq_error_clear(&err);
     put_text(in_dir("plain"), "not packed");                 /* taken as it is */
     assert_ok(gq_read_gz(in_dir("plain"), 10, &b, &err), &err);
@@ -204,7 +209,7 @@ static void gzip_bomb(void **state)
     assert_fails(gq_read_gz(in_dir("bomb"), 100000, &b, &err), GQ_EINPUT, &err, "limit of 100000");
 }
 
-/* ---- atomic writing -------------------------------------------------------------------------------- */
+/* ---- atomic writing -------------------------------------------------------------------------- */
 
 static void atomic_replace(void **state)
 {
@@ -231,7 +236,8 @@ static void atomic_replace(void **state)
     expect_names("f");
     assert_fails(gq_atomic_open(in_dir("no/such/dir"), &f, &err), GQ_EDISK, &err, "cannot create");
     assert_null(f);
-    assert_fails(gq_write_file(dir, "x", 1, &err), GQ_EDISK, &err, "cannot replace");   /* a directory */
+    assert_fails(gq_write_file(dir, "x", 1, &err), GQ_EDISK, &err,
+                 "cannot replace"); /* a directory */
 }
 
 /* Pieces of all sizes around the buffer's, and a text longer than the stack buffer. */
@@ -298,7 +304,7 @@ static void every_fault(void **state)
     assert_ok(replace_under(FAULT_NONE, 0, &err), &err);
     assert_int_equal(fault.unsynced + fault.open_renames, 0);
     long count = fault.count;
-    assert_true(count >= 7);                                 /* 3 writes, 2 syncs, 2 closes, rename */
+    assert_true(count >= 7);                               /* 3 writes, 2 syncs, 2 closes, rename */
     for (enum fault_mode mode = FAULT_ENOSPC; mode <= FAULT_EIO; mode++)
         for (long at = 1; at <= count; at++) {
             put_text(in_dir("f"), "old");
@@ -309,7 +315,8 @@ static void every_fault(void **state)
             if (!fresh)
                 assert_string_equal((char *)b.data, "old");
             gq_bytes_free(&b);
-            if (s != GQ_OK && (s != GQ_EDISK || !strstr(err.text, "/f: cannot ")) && !strstr(err.text, "directory"))
+            if (s != GQ_OK && (s != GQ_EDISK || !strstr(err.text, "/f: cannot ")) &&
+                !strstr(err.text, "directory"))
                 fail_msg("mode %d at %ld: %d, %s", (int)mode, at, (int)s, err.text);
             if (s == GQ_OK && !fresh)
                 fail_msg("mode %d at %ld: success reported for an old file", (int)mode, at);
@@ -346,7 +353,7 @@ static void size_limit(void **state)
     expect_names("f");
 }
 
-/* ---- logs ------------------------------------------------------------------------------------------ */
+/* ---- logs ------------------------------------------------------------------------------------ */
 
 static void raw_text(const char *path, const char *text)
 {
@@ -442,7 +449,8 @@ static int log_into_limit(void)
     gq_error      err = {0};
     signal(SIGXFSZ, SIG_IGN);
     setrlimit(RLIMIT_FSIZE, &small);
-    if (gq_append_open(in_dir("log"), &a, &err) != GQ_OK || gq_append_line(a, "0123456789", &err) != GQ_OK)
+    if (gq_append_open(in_dir("log"), &a, &err) != GQ_OK ||
+        gq_append_line(a, "0123456789", &err) != GQ_OK)
         return 1;
     if (gq_append_line(a, "01234567890123456789", &err) != GQ_EDISK)     /* 9 bytes of it fit */
         return 2;
@@ -456,7 +464,7 @@ static void no_torn_line_on_a_full_disk(void **state)
     expect_text(in_dir("log"), "0123456789\n");
 }
 
-/* ---- directories ----------------------------------------------------------------------------------- */
+/* ---- directories ----------------------------------------------------------------------------- */
 
 static void directories(void **state)
 {
@@ -547,7 +555,7 @@ static void paths_and_space(void **state)
     assert_fails(gq_free_space(in_dir("none"), &left, &err), GQ_EINPUT, &err, "none");
 }
 
-/* ---- locks ----------------------------------------------------------------------------------------- */
+/* ---- locks ----------------------------------------------------------------------------------- */
 
 static int try_lock(void)
 {
@@ -616,7 +624,7 @@ static void lock_race(void **state)
     }
 }
 
-/* ---- hashes and time ------------------------------------------------------------------------------- */
+/* ---- hashes and time ------------------------------------------------------------------------- */
 
 /* FIPS 180-2 examples; XXH3 of the empty input from its specification. */
 static void hashes(void **state)

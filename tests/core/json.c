@@ -22,12 +22,68 @@ static bool jansson_accepts(const char *text, size_t n)
 }
 
 static const char *const samples[] = {
-    "{}", "[]", "null", "true", "false", "0", "-0", "1.5e+3", "-1E-2", "\"\"", "\"a\\n\\u00e9\\ud83d\\ude00\"",
-    "[1,2,[3,{\"a\":[]}]]", " { \"a\" : 1 , \"b\" : [ ] } \n", "{\"a\":{\"b\":{\"c\":\"\xc3\xa9\"}}}",
-    "", " ", "{", "}", "[", "]", "{]", "[}", "[1,]", "{\"a\":1,}", "{,}", "[,]", "{\"a\"}", "{\"a\":}", "{1:2}", "[1 2]",
-    "01", "+1", "1.", ".5", "1e", "1e+", "--1", "-", "tru", "nul", "True", "NaN", "Infinity", "'a'", "\"", "\"\\", "\"\\x\"",
-    "\"\\u12\"", "\"\\ud800\"", "\"\\ud800x\"", "\"\\ud800\\u0041\"", "\"\\udc00\"", "\"a\nb\"", "\"\xff\"", "\"\xc0\x80\"",
-    "\"\xed\xa0\x80\"", "\"\xf4\x90\x80\x80\"", "{} {}", "1 2", "/**/1", "[1]x", "\xef\xbb\xbf{}",
+    "{}",
+    "[]",
+    "null",
+    "true",
+    "false",
+    "0",
+    "-0",
+    "1.5e+3",
+    "-1E-2",
+    "\"\"",
+    "\"a\\n\\u00e9\\ud83d\\ude00\"",
+    "[1,2,[3,{\"a\":[]}]]",
+    " { \"a\" : 1 , \"b\" : [ ] } \n",
+    "{\"a\":{\"b\":{\"c\":\"\xc3\xa9\"}}}",
+    "",
+    " ",
+    "{",
+    "}",
+    "[",
+    "]",
+    "{]",
+    "[}",
+    "[1,]",
+    "{\"a\":1,}",
+    "{,}",
+    "[,]",
+    "{\"a\"}",
+    "{\"a\":}",
+    "{1:2}",
+    "[1 2]",
+    "01",
+    "+1",
+    "1.",
+    ".5",
+    "1e",
+    "1e+",
+    "--1",
+    "-",
+    "tru",
+    "nul",
+    "True",
+    "NaN",
+    "Infinity",
+    "'a'",
+    "\"",
+    "\"\\",
+    "\"\\x\"",
+    "\"\\u12\"",
+    "\"\\ud800\"",
+    "\"\\ud800x\"",
+    "\"\\ud800\\u0041\"",
+    "\"\\udc00\"",
+    "\"a\nb\"",
+    "\"\xff\"",
+    "\"\xc0\x80\"",
+    "\"\xed\xa0\x80\"",
+    "\"\xf4\x90\x80\x80\"",
+    "{} {}",
+    "1 2",
+    "/**/1",
+    "[1]x",
+    "\xef\xbb\xbf{}",
 };
 
 static void grammar(void **state)
@@ -47,8 +103,8 @@ static void grammar(void **state)
     assert_int_equal(good, 14);
 }
 
-/* Every byte of a document replaced by every byte that matters, and every truncation: the same verdict as jansson,
- * except where its limits on numbers are narrower than the grammar's. */
+/* Every byte of a document replaced by every byte that matters, and every truncation: the same
+ * verdict as jansson, except where its limits on numbers are narrower than the grammar's. */
 static void mutations(void **state)
 {
     static const char doc[] = "{\"a\":[1,-2.5e3,true,null],\"\\u00e9\":{\"x\":\"y\\n\xc3\xa9\"}}";
@@ -62,7 +118,8 @@ static void mutations(void **state)
         for (size_t b = 0; b < sizeof bytes - 1; b++, cases++) {
             memcpy(text, doc, sizeof doc);
             text[at] = bytes[b];
-            bool ours = skip_all(text, sizeof doc - 1, NULL) == GQ_OK, theirs = jansson_accepts(text, sizeof doc - 1);
+            bool ours = skip_all(text, sizeof doc - 1, NULL) == GQ_OK,
+                 theirs = jansson_accepts(text, sizeof doc - 1);
             differ += ours != theirs;
             if (ours != theirs && !strstr(text, "e9") && !strstr(text, "E9"))
                 fail_msg("'%s': ours %d, jansson %d", text, ours, theirs);
@@ -73,8 +130,9 @@ static void mutations(void **state)
 
 static void values(void **state)
 {
-    static const char text[] = "{\"n\":18446744073709551615, \"d\":-2.5e-1, \"s\":\"a\\u0041\\/\\t\","
-                               "\"list\":[3,4], \"rest\":{\"deep\":[[],{}]}}";
+    static const char text[] =
+        "{\"n\":18446744073709551615, \"d\":-2.5e-1, \"s\":\"a\\u0041\\/\\t\","
+        "\"list\":[3,4], \"rest\":{\"deep\":[[],{}]}}";
     gq_json  j;
     gq_error err = {0};
     char     key[8], s[8] = "";
@@ -118,8 +176,10 @@ static void refusals(void **state)
     char     small[4], deep[300];
     uint64_t v;
     (void)state;
-    assert_fails(one_u64("18446744073709551616", &err), GQ_EWEIGHTS, &err, "f: byte 0: tensor 'x': a number beyond");
-    assert_fails(one_u64(" 1.0", &err), GQ_EWEIGHTS, &err, "f: byte 1: tensor 'x': a non-negative whole");
+    assert_fails(one_u64("18446744073709551616", &err), GQ_EWEIGHTS, &err,
+                 "f: byte 0: tensor 'x': a number beyond");
+    assert_fails(one_u64(" 1.0", &err), GQ_EWEIGHTS, &err,
+                 "f: byte 1: tensor 'x': a non-negative whole");
     assert_fails(one_u64("-1", &err), GQ_EWEIGHTS, &err, "non-negative");
     assert_fails(one_u64("\"1\"", &err), GQ_EWEIGHTS, &err, "a number expected, found \"");
     gq_error_clear(&err);
@@ -139,7 +199,8 @@ static void refusals(void **state)
 
 static void quoting(void **state)
 {
-    static const char *const texts[] = {"", "plain", "\"\\/\b\f\n\r\t\x01\x1f\x7f", "\xc3\xa9\xf0\x9f\x98\x80"};
+    static const char *const texts[] = {"", "plain", "\"\\/\b\f\n\r\t\x01\x1f\x7f",
+                                        "\xc3\xa9\xf0\x9f\x98\x80"};
     char quoted[64], back[64];
     (void)state;
     for (size_t i = 0; i < 4; i++) {

@@ -11,7 +11,7 @@ static void sizes(void **state)
     assert_false(gq_mul_size(SIZE_MAX / 2, 3, &out));
     assert_true(gq_add_size(SIZE_MAX - 1, 1, &out) && out == SIZE_MAX);
     assert_false(gq_add_size(SIZE_MAX, 1, &out));
-    volatile size_t huge = SIZE_MAX / 2;                     /* volatile: the compiler must not see it */
+    volatile size_t huge = SIZE_MAX / 2;                /* volatile: the compiler must not see it */
     assert_null(gq_malloc(huge, 3));
     assert_null(gq_calloc(huge, 3));
     void *p = gq_malloc(1, 1);
@@ -22,7 +22,8 @@ static void sizes(void **state)
 static void zero_bytes_is_a_pointer(void **state)
 {
     (void)state;
-    void *p[] = {gq_malloc(0, 8), gq_malloc(8, 0), gq_calloc(0, 8), gq_calloc(8, 0), gq_realloc(NULL, 0, 1), gq_aligned(64, 0)};
+    void *p[] = {gq_malloc(0, 8), gq_malloc(8, 0),        gq_calloc(0, 8),
+                 gq_calloc(8, 0), gq_realloc(NULL, 0, 1), gq_aligned(64, 0)};
     for (size_t i = 0; i < sizeof p / sizeof *p; i++) {
         assert_non_null(p[i]);
         gq_free(p[i]);
@@ -61,8 +62,11 @@ static unsigned failures(void)
 {
     unsigned bits = 0;
     for (int i = 0; i < 6; i++) {
-        void *p = i == 1 ? gq_calloc(1, 1) : i == 2 ? gq_realloc(NULL, 1, 1) : i == 3 ? gq_aligned(16, 1)
-                  : i == 4 ? gq_strdup("") : gq_malloc(1, 1);
+        void *p = i == 1   ? gq_calloc(1, 1)
+                  : i == 2 ? gq_realloc(NULL, 1, 1)
+                  : i == 3 ? gq_aligned(16, 1)
+                  : i == 4 ? gq_strdup("")
+                           : gq_malloc(1, 1);
         bits |= (unsigned)!p << i;
         gq_free(p);
     }

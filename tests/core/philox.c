@@ -1,7 +1,9 @@
-/* core/philox.*: the published vectors, and statistics with bounds that follow from the sample size.
+/* core/philox.*: the published vectors, and statistics with bounds that follow from the sample
+ * size.
  *
- * Every draw is a pure function of fixed seeds, so a test passes always or never; the bounds are wide enough (five
- * standard deviations or more) that a sound generator passes, and narrow enough that the usual mistakes do not. */
+ * Every draw is a pure function of fixed seeds, so a test passes always or never; the bounds are
+ * wide enough (five standard deviations or more) that a sound generator passes, and narrow
+ * enough that the usual mistakes do not. */
 #include "core/philox.h"
 
 #include "core/mem.h"
@@ -90,11 +92,11 @@ static void below_is_unbiased(void **state)
         for (uint32_t i = 0; i < n; i++)
             chi2 += (cell[i] - (double)PER_CELL) * (cell[i] - (double)PER_CELL) / PER_CELL;
         gq_free(cell);
-        double df = n - 1;                                   /* mean df, variance 2 df; small df: long tail */
+        double df = n - 1;                         /* mean df, variance 2 df; small df: long tail */
         assert_true(chi2 < df + 5 * sqrt(2 * df) + 10);
         assert_true(chi2 > df - 5 * sqrt(2 * df));
     }
-    /* n = 3 * 2^30: plain multiply-shift without rejection would give each third value twice the weight */
+    /* n = 3 * 2^30: plain multiply-shift without rejection would give each third value twice */
     unsigned third[3] = {0};
     enum { N = 30000 };
     for (uint64_t e = 0; e < N; e++)
@@ -124,7 +126,8 @@ static void permutation_is_one(void **state)
             assert_true(gq_permute(16, 2, large[k], i) < large[k]);
 }
 
-/* Looks shuffled: no memory of the place, of the neighbour, of the epoch, and all orders of four alike. */
+/* Looks shuffled: no memory of the place, of the neighbour, of the epoch, and all orders of four
+ * alike. */
 static void permutation_is_shuffled(void **state)
 {
     enum { N = 1000, SMALL = 24000 };
@@ -145,7 +148,7 @@ static void permutation_is_shuffled(void **state)
             code = code << 2 | (unsigned)gq_permute(18, epoch, 4, i);
         orders[code]++;
     }
-    /* a network over halves of one bit is not quite even: all orders within 15 % of 1000 (chance: 5 x 32) */
+    /* a network over halves of one bit is not quite even: all within 15 % of 1000 (chance 3 %) */
     for (int i = 0; i < 256; i++) {
         kinds += orders[i] > 0;
         assert_true(orders[i] == 0 || (orders[i] > 850 && orders[i] < 1150));

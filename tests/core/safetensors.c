@@ -1,12 +1,12 @@
-/* core/safetensors.c: the published case files, own round trips, every truncation and bit flip of a small file,
- * and the float conversions against a formula of their own. */
+/* core/safetensors.c: the published case files, own round trips, every truncation and bit flip
+ * of a small file, and the float conversions against a formula of their own. */
 #include "core/safetensors.h"
 
 #include "core/io.h"
 #include "core/mem.h"
 #include "support.h"
 
-static const char *dir;                 /* scratch                                                       */
+static const char *dir;                 /* scratch                                                */
 
 static int make_dir(void **state)
 {
@@ -65,7 +65,7 @@ static gq_status open_close(const char *path, gq_error *err)
     return s;
 }
 
-/* ---- the published cases --------------------------------------------------------------------------- */
+/* ---- the published cases --------------------------------------------------------------------- */
 
 /* What our text must say for the error classes of the reference library. */
 static const struct { const char *class, *needle; } classes[] = {
@@ -104,7 +104,8 @@ static void published_cases(void **state)
     (void)state;
 
     assert_ok(gq_read_file(table, 1 << 20, &text, &err), &err);
-    for (line = strtok_r((char *)text.data, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+    for (line = strtok_r((char *)text.data, "\n", &save); line;
+         line = strtok_r(NULL, "\n", &save)) {
         char name[128], expected[128];
         if (*line == '#' || sscanf(line, "%127[^\t]\t%127[^\t]", name, expected) != 2)
             continue;
@@ -153,29 +154,34 @@ static void published_contents(void **state)
     assert_int_equal(t->dtype, GQ_ST_I64);
     assert_int_equal(t->count, 1656);
     assert_int_equal(t->bytes, 13248);
-    assert_fails(gq_st_read_f32(t, values, &err), GQ_EWEIGHTS, &err, "is I64, a float type is needed");
+    assert_fails(gq_st_read_f32(t, values, &err), GQ_EWEIGHTS, &err,
+                 "is I64, a float type is needed");
     gq_safetensors_close(st);
     gq_free(path);
 }
 
-/* ---- refusals of our own --------------------------------------------------------------------------- */
+/* ---- refusals of our own --------------------------------------------------------------------- */
 
 #define T(dtype, shape, from, to) \
     "{\"dtype\":\"" dtype "\",\"shape\":[" shape "],\"data_offsets\":[" #from "," #to "]}"
 
-static const struct { const char *header; size_t data; const char *needle; } refusals[] = {
+static const struct { const char *header; size_t data; const char *needle;
+} refusals[] = {
     {"{\"a\":" T("F32", "1", 0, 4) ",\"a\":" T("F32", "1", 4, 8) "}", 8, "tensor 'a': given twice"},
-    {"{\"a\":" T("F32", "1", 0, 4) ",\"b\":" T("F32", "1", 8, 12) "}", 12, "tensor 'b': a hole of 4 bytes"},
+    {"{\"a\":" T("F32", "1", 0, 4) ",\"b\":" T("F32", "1", 8, 12) "}", 12,
+     "tensor 'b': a hole of 4 bytes"},
     {"{\"a\":" T("F32", "1", 4, 8) "}", 8, "tensor 'a': a hole of 4 bytes"},
     {"{\"a\":" T("F32", "2", 0, 8) ",\"b\":" T("F32", "1", 4, 8) "}", 8, "tensor 'b': overlaps"},
-    {"{\"a\":" T("F32", "1", 0, 4) "}", 3, "tensor 'a': ends at byte 4 of the data, the file has 3"},
+    {"{\"a\":" T("F32", "1", 0, 4) "}", 3,
+     "tensor 'a': ends at byte 4 of the data, the file has 3"},
     {"{\"a\":" T("F32", "1", 0, 4) "}", 5, "1 bytes after the last tensor"},
     {"{}", 1, "1 bytes after the last tensor"},
     {"{\"a\":" T("F32", "1", 0, 5) "}", 5, "1 elements of F32 need 4 bytes, data_offsets hold 5"},
     {"{\"a\":" T("F32", "1", 4, 0) "}", 4, "run backwards"},
     {"{\"a\":" T("Q4", "1", 0, 4) "}", 4, "tensor 'a': type 'Q4' is not known"},
     {"{\"a\":" T("F32", "1,1,1,1,1,1,1,1,1", 0, 4) "}", 4, "tensor 'a': more than 8 dimensions"},
-    {"{\"a\":" T("F32", "4294967296,4294967296", 0, 0) "}", 0, "tensor 'a': the product of its shape"},
+    {"{\"a\":" T("F32", "4294967296,4294967296", 0, 0) "}", 0,
+     "tensor 'a': the product of its shape"},
     {"{\"a\":" T("F64", "4611686018427387904", 0, 0) "}", 0, "tensor 'a': its size in bytes"},
     {"{\"a\":" T("F32", "18446744073709551616", 0, 0) "}", 0, "beyond 64 bits"},
     {"{\"a\":" T("F32", "-1", 0, 4) "}", 4, "tensor 'a': a non-negative whole number"},
@@ -185,7 +191,8 @@ static const struct { const char *header; size_t data; const char *needle; } ref
     {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1]}}", 4, "tensor 'a': 'data_offsets' is missing"},
     {"{\"a\":{\"dtype\":\"F32\",\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4,
      "tensor 'a': 'dtype' given twice"},
-    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4],\"x\":1}}", 4, "unknown key 'x'"},
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4],\"x\":1}}", 4,
+     "unknown key 'x'"},
     {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0]}}", 4, "two whole numbers"},
     {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4,4]}}", 4, "two whole numbers"},
     {"{\"a\":[]}", 0, "tensor 'a': an object '{' expected"},
@@ -214,7 +221,8 @@ static void own_refusals(void **state)
         assert_fails(open_close(path, &err), GQ_EWEIGHTS, &err, refusals[i].needle);
         assert_non_null(strstr(err.text, "case.safetensors"));
     }
-    assert_fails(open_close(in_dir("nothing.safetensors"), &err), GQ_EWEIGHTS, &err, "nothing.safetensors");
+    assert_fails(open_close(in_dir("nothing.safetensors"), &err), GQ_EWEIGHTS, &err,
+                 "nothing.safetensors");
     put_file(in_dir("short"), "1234567", 7);
     assert_fails(open_close(in_dir("short"), &err), GQ_EWEIGHTS, &err, "7 bytes");
     put_file(in_dir("lfs"), "version https://git-lfs.github.com/spec/v1\noid", 46);
@@ -226,8 +234,11 @@ static void names_and_zero_sizes(void **state)
     gq_safetensors *st;
     gq_error        err = {0};
     (void)state;
-    const char *path = file_of("{\"e\":" T("F32", "0", 4, 4) ",\"\\u00e9\\ud83d\\ude00/\\\"\":" T("U8", "4", 0, 4)
-                               ",\"d\":" T("F32", "0,7", 0, 0) ",\"f\":" T("BOOL", "", 4, 5) "} \r\n\t", 5);
+    const char *path =
+        file_of("{\"e\":" T("F32", "0", 4, 4) ",\"\\u00e9\\ud83d\\ude00/\\\"\":" T(
+                    "U8", "4", 0, 4) ",\"d\":" T("F32", "0,7", 0, 0) ",\"f\":" T("BOOL", "", 4,
+                                                                                 5) "} \r\n\t",
+                5);
     assert_ok(gq_safetensors_open(path, &st, &err), &err);
     assert_int_equal(gq_st_count(st), 4);
     assert_non_null(gq_st_find(st, "\xc3\xa9\xf0\x9f\x98\x80/\""));
@@ -241,7 +252,7 @@ static void names_and_zero_sizes(void **state)
     gq_safetensors_close(st);
 }
 
-/* ---- round trips ----------------------------------------------------------------------------------- */
+/* ---- round trips ----------------------------------------------------------------------------- */
 
 static const gq_st_tensor plan[] = {
     {.name = "w", .dtype = GQ_ST_F32, .rank = 2, .shape = {3, 5}},
@@ -305,7 +316,7 @@ static void round_trip(void **state)
     for (int i = 0; i < 15; i++)
         assert_true(w[i] == (float)i * 0.25f);
     assert_memory_equal(gq_st_find(st, "odd \"name\"\n")->data, "1234567", 7);
-    assert_ok(gq_st_read_f64(gq_st_find(st, "scalar"), &s, &err), &err);   /* unaligned in the file */
+    assert_ok(gq_st_read_f64(gq_st_find(st, "scalar"), &s, &err), &err); /* unaligned in the file */
     assert_true(s == -0.5);
     assert_string_equal(gq_st_metadata(st, "note"), "a\\b");
     gq_safetensors_close(st);
@@ -320,12 +331,14 @@ static void writer_mistakes(void **state)
     const char   *path = in_dir("wrong.safetensors");
     (void)state;
 
-    assert_fails(gq_st_writer_open(path, two, 2, NULL, 0, &w, &err), GQ_EBUG, &err, "declared twice");
+    assert_fails(gq_st_writer_open(path, two, 2, NULL, 0, &w, &err), GQ_EBUG, &err,
+                 "declared twice");
     bad.name = "\xc0";
     assert_fails(gq_st_writer_open(path, &bad, 1, NULL, 0, &w, &err), GQ_EBUG, &err, "cannot name");
     bad = plan[0];
     bad.shape[0] = bad.shape[1] = UINT64_MAX / 2;
-    assert_fails(gq_st_writer_open(path, &bad, 1, NULL, 0, &w, &err), GQ_EBUG, &err, "beyond 64 bits");
+    assert_fails(gq_st_writer_open(path, &bad, 1, NULL, 0, &w, &err), GQ_EBUG, &err,
+                 "beyond 64 bits");
     gq_error_clear(&err);
     assert_ok(gq_st_writer_open(path, plan, 4, NULL, 0, &w, &err), &err);
     assert_fails(gq_st_put(w, "scalar", data, 8, &err), GQ_EBUG, &err, "'w' is due");
@@ -348,7 +361,7 @@ static void files_without_tensors(void **state)
     gq_safetensors_close(st);
 }
 
-/* ---- shards ---------------------------------------------------------------------------------------- */
+/* ---- shards ---------------------------------------------------------------------------------- */
 
 static void one_tensor(const char *path, const char *name, float value)
 {
@@ -377,8 +390,9 @@ static void sharded(void **state)
     gq_error_clear(&err);
     one_tensor(in_dir("model-00001-of-00002.safetensors"), "a", 1);
     one_tensor(in_dir("model-00002-of-00002.safetensors"), "b", 2);
-    index_is("{\"metadata\":{\"total_size\":8,\"deep\":[1,[true,null,{\"x\":-1.5e3}]]},\"weight_map\":"
-             "{\"b\":\"model-00002-of-00002.safetensors\",\"a\":\"model-00001-of-00002.safetensors\"}}");
+    index_is(
+        "{\"metadata\":{\"total_size\":8,\"deep\":[1,[true,null,{\"x\":-1.5e3}]]},\"weight_map\":"
+        "{\"b\":\"model-00002-of-00002.safetensors\",\"a\":\"model-00001-of-00002.safetensors\"}}");
     assert_ok(gq_safetensors_open(dir, &st, &err), &err);
     assert_int_equal(gq_st_count(st), 2);
     assert_ok(gq_st_read_f32(gq_st_find(st, "b"), &v, &err), &err);
@@ -394,14 +408,16 @@ static void sharded(void **state)
     assert_fails(open_close(dir, &err), GQ_EWEIGHTS, &err, "beside it");
     index_is("{\"weight_map\":{\"a\":\"gone.safetensors\"}}");
     assert_fails(open_close(dir, &err), GQ_EWEIGHTS, &err, "gone.safetensors: cannot open");
-    index_is("{\"weight_map\":{\"a\":\"model-00001-of-00002.safetensors\",\"a\":\"model-00001-of-00002.safetensors\"}}");
+    index_is("{\"weight_map\":{\"a\":\"model-00001-of-00002.safetensors\",\"a\":\"model-00001-of-"
+             "00002.safetensors\"}}");
     assert_fails(open_close(dir, &err), GQ_EWEIGHTS, &err, "given twice in weight_map");
     index_is("{\"weight_map\":{}}");
     assert_fails(open_close(dir, &err), GQ_EWEIGHTS, &err, "no weight_map");
     index_is("{\"weight_map\":{\"a\":\"model-00001-of-00002.safetensors\"}");
     assert_fails(open_close(dir, &err), GQ_EWEIGHTS, &err, "index.json: byte");
     one_tensor(in_dir("model-00002-of-00002.safetensors"), "a", 3);
-    index_is("{\"weight_map\":{\"a\":\"model-00002-of-00002.safetensors\",\"b\":\"model-00001-of-00002.safetensors\"}}");
+    index_is("{\"weight_map\":{\"a\":\"model-00002-of-00002.safetensors\",\"b\":\"model-00001-of-"
+             "00002.safetensors\"}}");
     assert_fails(open_close(dir, &err), GQ_EWEIGHTS, &err, "given twice, also in ");
 
     gq_error_clear(&err);
@@ -411,7 +427,7 @@ static void sharded(void **state)
     gq_safetensors_close(st);
 }
 
-/* ---- damage ---------------------------------------------------------------------------------------- */
+/* ---- damage ---------------------------------------------------------------------------------- */
 
 /* Whatever is accepted must be safe to read to the last byte. */
 static void touch_all(const gq_safetensors *st)
@@ -460,7 +476,7 @@ static void damage(void **state)
         good.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
         flips++;
     }
-    /* what gets through are letters inside names and metadata, and pad spaces that became other white space */
+    /* what gets through: letters inside names and metadata, pad spaces as other white space */
     assert_true(accepted < flips / 5);
     gq_bytes_free(&good);
 }
@@ -496,12 +512,13 @@ static void no_memory(void **state)
     assert_true(n > 8);
 }
 
-/* ---- numbers --------------------------------------------------------------------------------------- */
+/* ---- numbers --------------------------------------------------------------------------------- */
 
 /* The definition: sign * 2^(e-bias) * 1.m, or 2^(1-bias) * 0.m */
 static double by_definition(uint32_t bits, int exponent_bits, int mantissa_bits)
 {
-    int    bias = (1 << (exponent_bits - 1)) - 1, e = (int)(bits >> mantissa_bits) & ((1 << exponent_bits) - 1);
+    int bias = (1 << (exponent_bits - 1)) - 1,
+        e = (int)(bits >> mantissa_bits) & ((1 << exponent_bits) - 1);
     double m = ldexp((double)(bits & ((1u << mantissa_bits) - 1)), -mantissa_bits);
     double v = e == (1 << exponent_bits) - 1 ? (m != 0 ? NAN : INFINITY)
                : e ? ldexp(1 + m, e - bias) : ldexp(m, 1 - bias);
@@ -533,11 +550,14 @@ static void conversions(void **state)
     double          d[4];
     (void)state;
     /* data bytes 0, 1, 2, ...: halves 0x0100, 0x0302; at 4: bf16 0x0504, 0x0706; at 8: a double */
-    const char *path = file_of("{\"h\":" T("F16", "2", 0, 4) ",\"b\":" T("BF16", "2", 4, 8)
-                               ",\"d\":" T("F64", "1", 8, 16) ",\"f\":" T("F32", "1", 16, 20) "}", 20);
+    const char *path =
+        file_of("{\"h\":" T("F16", "2", 0, 4) ",\"b\":" T("BF16", "2", 4, 8) ",\"d\":" T(
+                    "F64", "1", 8, 16) ",\"f\":" T("F32", "1", 16, 20) "}",
+                20);
     assert_ok(gq_safetensors_open(path, &st, &err), &err);
     assert_ok(gq_st_read_f32(gq_st_find(st, "h"), f, &err), &err);
-    assert_true((double)f[0] == by_definition(0x0100, 5, 10) && (double)f[1] == by_definition(0x0302, 5, 10));
+    assert_true((double)f[0] == by_definition(0x0100, 5, 10) &&
+                (double)f[1] == by_definition(0x0302, 5, 10));
     assert_ok(gq_st_read_f64(gq_st_find(st, "b"), d, &err), &err);
     assert_true(d[0] == by_definition(0x0504, 8, 7) && d[1] == by_definition(0x0706, 8, 7));
     assert_ok(gq_st_read_f64(gq_st_find(st, "d"), d, &err), &err);

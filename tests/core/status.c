@@ -1,4 +1,5 @@
-/* core/status.c: the first failure stays, context goes in front, exit codes are those of the design. */
+/* core/status.c: the first failure stays, context goes in front, exit codes are those of the
+ * design. */
 #include "core/status.h"
 
 #include "support.h"
@@ -53,9 +54,11 @@ static void long_texts_are_cut(void **state)
 
 static void codes(void **state)
 {
-    static const struct { gq_status s; int exit; } want[] = {
-        {GQ_OK, 0}, {GQ_EBUG, 1}, {GQ_EUSAGE, 2}, {GQ_ECONFIG, 3}, {GQ_EINPUT, 4}, {GQ_EWEIGHTS, 5}, {GQ_ENOMEM, 6},
-        {GQ_EDISK, 6}, {GQ_ENUMERIC, 7}, {GQ_ERANK, 8}, {GQ_EBUSY, 9}, {GQ_ESTOPPED, 75},
+    static const struct { gq_status s; int exit;
+    } want[] = {
+        {GQ_OK, 0},       {GQ_EBUG, 1},     {GQ_EUSAGE, 2}, {GQ_ECONFIG, 3},
+        {GQ_EINPUT, 4},   {GQ_EWEIGHTS, 5}, {GQ_ENOMEM, 6}, {GQ_EDISK, 6},
+        {GQ_ENUMERIC, 7}, {GQ_ERANK, 8},    {GQ_EBUSY, 9},  {GQ_ESTOPPED, 75},
     };
     (void)state;
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {

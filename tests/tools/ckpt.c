@@ -9,7 +9,7 @@
 #include "train/checkpoint.h"
 
 static const char *dir;
-static char        out[65536];          /* stdout and stderr of the last call                            */
+static char        out[65536];          /* stdout and stderr of the last call                     */
 
 /* Runs gifqa-ckpt; $D in the arguments is the scratch directory. */
 static int ckpt(const char *args)
@@ -30,7 +30,8 @@ static void expect(const char *args, int code, const char *needle)
 {
     int got = ckpt(args);
     if (got != code || !strstr(out, needle))
-        fail_msg("gifqa-ckpt %s: exit %d, want %d; '%s' is not in:\n%s", args, got, code, needle, out);
+        fail_msg("gifqa-ckpt %s: exit %d, want %d; '%s' is not in:\n%s", args, got, code, needle,
+                 out);
 }
 
 static void put(const char *path, float value)
@@ -110,12 +111,16 @@ static void differences(void **state)
 {
     (void)state;
     expect("diff $D/one $D/two", 0, "equal: 2 tensors, the same bits");
-    expect("diff $D/one $D/three", 5, "weights.safetensors: a: 1 of 2 elements differ, first at 0, max |a-b| 0.5\n");
+    expect("diff $D/one $D/three", 5,
+           "weights.safetensors: a: 1 of 2 elements differ, first at 0, max |a-b| 0.5\n");
     expect("diff $D/one $D/three", 5, "state.json: other bytes");
-    expect("diff $D/one $D/three", 5, "different: 1 of 2 tensors and 1 other files, max |a-b| 0.5, first: state.json");
-    expect("diff $D/one/checkpoints/step-00000005 $D/one", 5, "1 of 2 tensors and 0 other files, max |a-b| 1,");
+    expect("diff $D/one $D/three", 5,
+           "different: 1 of 2 tensors and 1 other files, max |a-b| 0.5, first: state.json");
+    expect("diff $D/one/checkpoints/step-00000005 $D/one", 5,
+           "1 of 2 tensors and 0 other files, max |a-b| 1,");
     expect("diff --limit 0 $D/one $D/three", 5, "... and 1 tensors more");
-    expect("diff $D/one $D/two/checkpoints/step-00000010/weights.safetensors", 0, "equal: 2 tensors");
+    expect("diff $D/one $D/two/checkpoints/step-00000010/weights.safetensors", 0,
+           "equal: 2 tensors");
     expect("diff $D/one $D/nothing.safetensors", 5, "nothing.safetensors");
     expect("diff --json $D/one $D/three", 5, "\"equal\":false");
     json_t *o = json_loads(out, 0, NULL);
@@ -135,7 +140,7 @@ static void broken(void **state)
     expect("verify $D/bad", 5, "step-00000002  BROKEN  ");
     expect("verify $D/bad", 5, "state.json: 1 bytes, the manifest says 2");
     expect("verify --json $D/bad", 5, "\"ok\":false");
-    expect("diff $D/bad $D/bad/checkpoints/step-00000001", 0, "equal");  /* the newest healthy one */
+    expect("diff $D/bad $D/bad/checkpoints/step-00000001", 0, "equal"); /* the newest healthy one */
     break_file("bad/checkpoints/step-00000001/state.json");
     expect("diff $D/bad $D/one", 5, "has no healthy checkpoint");
     break_file("bad/checkpoints/step-00000002/MANIFEST.json");

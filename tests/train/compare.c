@@ -6,8 +6,14 @@
 
 static gq_st_tensor f32(const char *name, const float *v, uint64_t n)
 {
-    return (gq_st_tensor){.name = name, .dtype = GQ_ST_F32, .rank = 1, .shape = {n}, .count = n, .data = v,
-                          .bytes = n * sizeof *v, .file = "f"};
+    return (gq_st_tensor){.name = name,
+                          .dtype = GQ_ST_F32,
+                          .rank = 1,
+                          .shape = {n},
+                          .count = n,
+                          .data = v,
+                          .bytes = n * sizeof *v,
+                          .file = "f"};
 }
 
 static void values(void **state)
@@ -31,7 +37,7 @@ static void values(void **state)
     b[8] = NAN;
     gq_compare_tensor(&x, &y, &r);
     assert_true(r.elements == 5 && r.first == 7 && r.nan == 1 && r.max_abs == 2);
-    a[8] = NAN;                                              /* the same bits are equal, also of NaN */
+    a[8] = NAN;                                           /* the same bits are equal, also of NaN */
     gq_compare_tensor(&x, &y, &r);
     assert_true(r.elements == 4 && r.nan == 0);
 }
@@ -41,7 +47,13 @@ static void other_types(void **state)
     static const int64_t i[3] = {1, 2, 3}, k[3] = {1, 9, 3};
     static const uint16_t h[2] = {0x3c00, 0x3c00}, g[2] = {0x3c00, 0x4000};
     gq_compare_row       r;
-    gq_st_tensor         x = {.name = "i", .dtype = GQ_ST_I64, .rank = 1, .shape = {3}, .count = 3, .data = i, .bytes = 24};
+    gq_st_tensor          x = {.name = "i",
+                               .dtype = GQ_ST_I64,
+                               .rank = 1,
+                               .shape = {3},
+                               .count = 3,
+                               .data = i,
+                               .bytes = 24};
     gq_st_tensor         y = x;
     (void)state;
     y.data = k;
@@ -55,7 +67,13 @@ static void other_types(void **state)
     y.shape[1] = 1;
     gq_compare_tensor(&x, &y, &r);
     assert_int_equal(r.kind, GQ_CMP_SHAPE);
-    x = (gq_st_tensor){.name = "h", .dtype = GQ_ST_F16, .rank = 1, .shape = {2}, .count = 2, .data = h, .bytes = 4};
+    x = (gq_st_tensor){.name = "h",
+                       .dtype = GQ_ST_F16,
+                       .rank = 1,
+                       .shape = {2},
+                       .count = 2,
+                       .data = h,
+                       .bytes = 4};
     y = x;
     y.data = g;
     gq_compare_tensor(&x, &y, &r);
@@ -102,7 +120,8 @@ static void sets(void **state)
     assert_int_equal(gq_compare_sets(x, x, spell, seen), 0);
     assert_string_equal(seen, "c0 a0 b0 ");
     seen[0] = 0;
-    assert_int_equal(gq_compare_sets(x, y, spell, seen), 2); /* stopped by the callback before "e" */
+    assert_int_equal(gq_compare_sets(x, y, spell, seen),
+                     2); /* stopped by the callback before "e" */
     assert_string_equal(seen, "c3 a0 b0 d4 ");
     gq_safetensors_close(x);
     gq_safetensors_close(y);
