@@ -36,21 +36,40 @@ static uint64_t element(uint32_t slot, int64_t i)
     return ((uint64_t)slot << 32) + (uint64_t)i;
 }
 
-/* Masks the `count` tokens with the smallest random words: a uniform random subset of exactly that size. */
+static uint32_t word(gq_mask_key k, uint32_t slot, int j)
+{
+    return gq_philox_at(k.seed, element(slot, j), GQ_RNG_MASK, k.step);
+}
+
+/* The count-th smallest random word of n, by bisection on its value. */
+static uint32_t smallest(gq_mask_key k, uint32_t slot, int n, int count)
+{
+    uint32_t lo = 0, hi = UINT32_MAX;
+    while (lo < hi) {
+        uint32_t mid = lo + (hi - lo) / 2;
+        int      below = 0;
+        for (int j = 0; j < n; j++)
+            below += word(k, slot, j) <= mid;
+        if (below >= count)
+            hi = mid;
+        else
+            lo = mid + 1;
+    }
+    return lo;
+}
+
+/* Masks the `count` tokens with the smallest random words, ties to the lower index: a uniform random subset of exactly
+ * that size. */
 static void mask_exact(gq_mask_key k, uint32_t slot, int n, int count, uint8_t *keep)
 {
-    memset(keep, 1, (size_t)n);
-    for (int masked = 0; masked < count; masked++) {
-        int      best = -1;
-        uint32_t least = 0;
-        for (int j = 0; j < n; j++) {
-            uint32_t w = gq_philox_at(k.seed, element(slot, j), GQ_RNG_MASK, k.step);
-            if (keep[j] && (best < 0 || w < least)) {
-                best = j;
-                least = w;
-            }
-        }
-        keep[best] = 0;
+    uint32_t last = count ? smallest(k, slot, n, count) : 0;
+    int      ties = count;                          /* how many of the words equal to the last are masked  */
+
+    for (int j = 0; j < n; j++)
+        ties -= word(k, slot, j) < last;
+    for (int j = 0; j < n; j++) {
+        uint32_t w = word(k, slot, j);
+        keep[j] = !(w < last || (w == last && ties-- > 0));
     }
 }
 
@@ -63,7 +82,7 @@ int gq_mask_tokens(const gq_config *c, gq_mask_key k, uint32_t slot, int n, uint
         mask_exact(k, slot, n, (int)floor(rate * n), keep);
     } else {
         for (int j = 0; j < n; j++)
-            keep[j] = (double)gq_u01(gq_philox_at(k.seed, element(slot, j), GQ_RNG_MASK, k.step)) >= rate;
+            keep[j] = (double)gq_u01(word(k, slot, j)) >= rate;
     }
     for (int j = 0; j < n; j++)
         kept += keep[j];
@@ -71,6 +90,22 @@ int gq_mask_tokens(const gq_config *c, gq_mask_key k, uint32_t slot, int n, uint
         kept += !keep[j];
         keep[j] = 1;
     }
+    return kept;
+}
+
+/* What gq_mask_tokens() returns, without the flags. */
+static int count_kept(const gq_config *c, gq_mask_key k, uint32_t slot, int n)
+{
+    double rate = gq_mask_rate(c, k, slot);
+    int    kept = n - (int)floor(rate * n);
+
+    if (c->mvm.sampler != GQ_CFG_SAMPLER_EXACT) {
+        kept = 0;
+        for (int j = 0; j < n; j++)
+            kept += (double)gq_u01(word(k, slot, j)) >= rate;
+    }
+    if (kept < c->mvm.min_keep)
+        kept = c->mvm.min_keep < n ? (int)c->mvm.min_keep : n;
     return kept;
 }
 
@@ -83,8 +118,7 @@ void gq_mask_elements(const gq_config *c, gq_mask_key k, uint32_t slot, int64_t 
 
 double gq_mask_denominator(const gq_config *c, gq_mask_key k, uint32_t samples, int n)
 {
-    double  sum = 0.0;
-    uint8_t keep[4096];
+    double sum = 0.0;
 
     for (uint32_t slot = 0; slot < samples; slot++) {
         if (c->mvm.granularity == GQ_CFG_GRAIN_ELEMENT)
@@ -92,7 +126,7 @@ double gq_mask_denominator(const gq_config *c, gq_mask_key k, uint32_t samples, 
         else if (c->mvm.denom == GQ_CFG_DENOM_EXPECTED)
             sum += (1.0 - gq_mask_rate(c, k, slot)) * n;
         else
-            sum += gq_mask_tokens(c, k, slot, n, keep);
+            sum += count_kept(c, k, slot, n);
     }
     return sum;
 }
