@@ -36,7 +36,8 @@ static inline int gq_clip_tokens(const gq_clip_config *c)    /* patches and the 
 gq_status gq_clip_declare(gq_params *p, const gq_clip_config *c, gq_error *err);
 
 /* frames u8 [F,S,S,3]. features (may be NULL): [F,tokens,C] as chosen; embeds (may be NULL): [F,proj], not normalised.
- * Blocks that nothing needs are not recorded. */
+ * Blocks that nothing needs are not recorded. With embeds the tape has an input "clip.class_rows", i32 [F]: row
+ * f * tokens of each frame's class token. */
 void gq_clip_vision(gq_tape *t, const gq_clip_config *c, gq_t frames, gq_clip_feature which, gq_t *features,
                     gq_t *embeds);
 
