@@ -3,8 +3,8 @@
  *
  * Invariants: short reads and writes and EINTR are invisible to callers; every return code of the system is
  * checked, including close and fsync; a failed fsync means the file is lost and is never retried. Writes that must
- * survive go through gq_atomic_*: temporary file in the same directory, write, fsync, close, rename, fsync of
- * the directory. Nothing here prints. Paths are bytes; error texts quote them.
+ * survive go through gq_atomic_*: temporary file in the same directory, write, fsync, read back and compare,
+ * close, rename, fsync of the directory. Nothing here prints. Paths are bytes; error texts quote them.
  */
 #ifndef GIFQA_CORE_IO_H
 #define GIFQA_CORE_IO_H

@@ -179,7 +179,7 @@ gq_status gq_list_dir(const char *path, char ***names, size_t *count, gq_error *
     *count = 0;
     if (!d)
         return gq_sys_fail_read(err, path, "list directory");
-    while (list && (errno = 0, e = readdir(d))) {
+    while ((errno = 0, e = list ? readdir(d) : NULL)) {
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
             continue;
         if (n == room) {

@@ -9,6 +9,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <xxhash.h>
+
 #include "core/io_sys.h"
 #include "core/mem.h"
 
@@ -35,16 +37,18 @@ int gq_sys_write_all(int fd, const void *data, size_t bytes, size_t *done)
 enum { BUFFER = 1 << 16 };
 
 struct gq_file {
-    int       fd;
-    gq_status failed;                   /* the file is lost, later calls repeat it */
-    uint64_t  size;                     /* bytes given to gq_file_write */
-    size_t    fill;                     /* bytes waiting in buffer */
-    char     *path, *tmp, *dir;         /* final name, temporary name, directory of both */
-    uint8_t   buffer[BUFFER];
+    int           fd;
+    gq_status     failed;               /* the file is lost, later calls repeat it                */
+    uint64_t      size;                 /* bytes given to gq_file_write                           */
+    size_t        fill;                 /* bytes waiting in buffer                                */
+    XXH3_state_t *sum;                  /* hash of all bytes given to gq_file_write               */
+    char         *path, *tmp, *dir;     /* final name, temporary name, directory of both          */
+    uint8_t       buffer[BUFFER];
 };
 
 static void file_free(gq_file *f)
 {
+    XXH3_freeState(f->sum);
     gq_free(f->path);
     gq_free(f->tmp);
     gq_free(f->dir);
@@ -61,14 +65,16 @@ gq_status gq_atomic_open(const char *path, gq_file **out, gq_error *err)
         f->path = gq_strdup(path);
         f->dir = gq_sys_dirname(path);
         f->tmp = gq_malloc(room, 1);
+        f->sum = XXH3_createState();
     }
-    if (!f || !f->path || !f->dir || !f->tmp) {
+    if (!f || !f->path || !f->dir || !f->tmp || !f->sum) {
         if (f)
             file_free(f);
         return gq_fail(err, GQ_ENOMEM, "%s: no memory to open it for writing", path);
     }
     snprintf(f->tmp, room, "%s/.tmp-%s-%ld", f->dir, gq_sys_basename(path), (long)getpid());
-    f->fd = gq_sys_open(f->tmp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0666);
+    XXH3_64bits_reset(f->sum);
+    f->fd = gq_sys_open(f->tmp, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW, 0666);
     if (f->fd < 0) {
         gq_status s = gq_sys_fail_write(err, f->tmp, "create");
         file_free(f);
@@ -93,6 +99,7 @@ gq_status gq_file_write(gq_file *f, const void *data, size_t bytes, gq_error *er
     if (f->failed)
         return gq_fail(err, f->failed, "%s: an earlier write failed", f->path);
     f->size += bytes;
+    XXH3_64bits_update(f->sum, data, bytes);
     if (bytes > BUFFER - f->fill && file_flush(f, err) != GQ_OK)
         return f->failed;
     if (bytes >= BUFFER) {
@@ -146,12 +153,38 @@ void gq_atomic_abort(gq_file *f)
     file_free(f);
 }
 
+/* What the file gives back must be what was written: a close or sync that returns success proves
+ * nothing on some file systems. The buffer is free by now. */
+static gq_status read_back(gq_file *f, gq_error *err)
+{
+    uint64_t at = 0, want = XXH3_64bits_digest(f->sum);
+    XXH3_64bits_reset(f->sum);
+    for (;;) {
+        ssize_t n = pread(f->fd, f->buffer, BUFFER, (off_t)at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return gq_sys_fail_write(err, f->path, "read back");
+        if (n == 0)
+            break;
+        XXH3_64bits_update(f->sum, f->buffer, (size_t)n);
+        at += (uint64_t)n;
+    }
+    if (at == f->size && XXH3_64bits_digest(f->sum) == want)
+        return GQ_OK;
+    return gq_fail(err, GQ_EDISK, "%s: reads back differently from what was written (%llu of %llu "
+                   "bytes): the disk or the memory is failing", f->path, (unsigned long long)at,
+                   (unsigned long long)f->size);
+}
+
 gq_status gq_atomic_commit(gq_file *f, gq_error *err)
 {
     gq_status s = f->failed ? gq_fail(err, f->failed, "%s: an earlier write failed", f->path)
                             : file_flush(f, err);
     if (s == GQ_OK && fsync(f->fd) != 0)         /* never retried: the pages may be gone */
         s = gq_sys_fail_write(err, f->path, "sync");
+    if (s == GQ_OK)
+        s = read_back(f, err);
     if (s == GQ_OK) {
         int fd = f->fd;
         f->fd = -1;

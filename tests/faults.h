@@ -4,10 +4,11 @@
  * The test program defines the system's functions itself, so every call of the library lands here
  * first. Only one source file of a program may include this. While fault.armed is set, each write,
  * writev, fsync, close, rename, mkdir, unlink, unlinkat and rmdir is counted; number fault.at has
- * the fault (kill, ENOSPC, EIO). In the modes EINTR and SHORT every second write is interrupted,
- * every write takes half. The rig also watches the order that survives a power cut:
- * fault.open_renames counts renames whose directory was not synced yet, fault.unsynced files
- * renamed or closed with unsynced data and renames that did not wait for the one before.
+ * the fault (kill, ENOSPC, EIO; LIE: the write reports success and writes nothing). In the modes
+ * EINTR and SHORT every second write is interrupted, every write takes half. The rig also watches
+ * the order that survives a power cut: fault.open_renames counts renames whose directory was not
+ * synced yet, fault.unsynced files renamed or closed with unsynced data and renames that did not
+ * wait for the one before.
  */
 #ifndef GIFQA_TESTS_FAULTS_H
 #define GIFQA_TESTS_FAULTS_H
@@ -21,7 +22,9 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum fault_mode { FAULT_NONE, FAULT_KILL, FAULT_ENOSPC, FAULT_EIO, FAULT_EINTR, FAULT_SHORT };
+enum fault_mode {
+    FAULT_NONE, FAULT_KILL, FAULT_ENOSPC, FAULT_EIO, FAULT_LIE, FAULT_EINTR, FAULT_SHORT,
+};
 
 static struct {
     bool            armed;
@@ -61,6 +64,8 @@ ssize_t write(int fd, const void *data, size_t n)
         n /= 2;
     if (fault.armed && fd >= 0 && fd < 1024)
         fault.dirty[fd] = true;
+    if (fault.armed && fault.mode == FAULT_LIE && fault.count == fault.at)
+        return (ssize_t)n;
     return syscall(SYS_write, fd, data, n);
 }
 

@@ -289,6 +289,8 @@ gq_status gq_ckpt_begin(const char *run_dir, uint64_t step, uint64_t bytes, gq_c
     if (s == GQ_OK)
         s = gq_mkdirs(c->tmp, err);
     if (s != GQ_OK) {
+        if (c->tmp)
+            gq_remove_tree(c->tmp, NULL);
         ckpt_free(c);
         return s;
     }
@@ -337,27 +339,15 @@ static void write_latest(const gq_ckpt *c)
     gq_free(path);
 }
 
-/* What the disk gives back must be what was hashed when the manifest was made. */
-static gq_status write_verified(const gq_ckpt *c, gq_ckpt_manifest *m, gq_error *err)
-{
-    gq_ckpt_manifest *back = gq_malloc(1, sizeof *back);
-    gq_status         s;
-
-    if (!back)
-        return no_memory(err, c->home);
-    if ((s = gq_manifest_make(c->tmp, c->step, m, err)) == GQ_OK &&
-        (s = gq_manifest_write(c->tmp, m, err)) == GQ_OK &&
-        (s = gq_ckpt_verify(c->tmp, back, err)) == GQ_OK)
-        s = gq_sync_dir(c->tmp, err);
-    gq_free(back);
-    return s;
-}
-
 gq_status gq_ckpt_commit(gq_ckpt *c, gq_ckpt_manifest *out, gq_error *err)
 {
     gq_ckpt_manifest *m = gq_malloc(1, sizeof *m);
-    gq_status         s = m ? write_verified(c, m, err) : no_memory(err, c->home);
+    gq_status         s = m ? gq_manifest_make(c->tmp, c->step, m, err) : no_memory(err, c->home);
 
+    if (s == GQ_OK)
+        s = gq_manifest_write(c->tmp, m, err);
+    if (s == GQ_OK)
+        s = gq_sync_dir(c->tmp, err);
     if (s == GQ_OK)
         s = put_in_place(c, err);
     if (s == GQ_OK) {

@@ -9,10 +9,11 @@
  *                   LATEST             name of the newest; a hint for people, never needed
  *
  * Invariants: whoever changes anything here holds the lock of the run directory, so every .tmp and
- * .trash found at start is a leftover. Order is by step number, never by time. A checkpoint is
- * renamed to its final name only after its files were synced, read back and compared with the
- * manifest. The manifest ends in its own SHA-256 and holds no time or host: the same state gives
- * the same bytes. What the files hold is the caller's business.
+ * .trash found at start is a leftover. Order is by step number, never by time. The files of a
+ * checkpoint are written through core/io.h (gq_write_file, gq_st_writer), which syncs each and
+ * compares what reads back with what was written; only then is the directory renamed to its final
+ * name. The manifest ends in its own SHA-256 and holds no time or host: the same state gives the
+ * same bytes. What the files hold is the caller's business.
  */
 #ifndef GIFQA_TRAIN_CHECKPOINT_H
 #define GIFQA_TRAIN_CHECKPOINT_H
@@ -49,8 +50,8 @@ typedef struct gq_ckpt gq_ckpt;         /* one being written                    
 gq_status   gq_ckpt_begin(const char *run_dir, uint64_t step, uint64_t bytes, gq_ckpt **out,
                           gq_error *err);
 const char *gq_ckpt_dir(const gq_ckpt *c);                 /* write the files into this directory */
-/* Manifest, read back, compare, sync, rename, LATEST. Frees c, also when it fails; then nothing
- * is left of it and what was there before is untouched. *out (may be NULL): what was written. */
+/* Manifest of what is on disk, sync, rename, LATEST. Frees c, also when it fails; then nothing is
+ * left of it and what was there before is untouched. *out (may be NULL): what was written. */
 gq_status   gq_ckpt_commit(gq_ckpt *c, gq_ckpt_manifest *out, gq_error *err);
 void        gq_ckpt_abort(gq_ckpt *c);                       /* NULL allowed                      */
 

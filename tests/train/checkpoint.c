@@ -378,6 +378,39 @@ static void file_size_limit(void **state)
     check_contents(in_run("step-00000001"), 1);
 }
 
+/* Every allocation of a save, a rotation and a search fails in turn: nothing is lost. */
+static void no_memory(void **state)
+{
+    gq_ckpt_found f = {0};
+    gq_error      err;
+    long          failures = 0;
+    (void)state;
+    must_save(1);
+    for (uint64_t n = 1, done = 0; !done; n++) {
+        gq_error_clear(&err);
+        gq_mem_fail_at(n, false);
+        gq_status s = save(run, 2, &err);
+        if (s == GQ_OK)
+            s = gq_ckpt_rotate(run, 2, 1, GQ_CKPT_NONE, &err);
+        if (s == GQ_OK)
+            s = gq_ckpt_find(run, true, &f, &err);
+        done = s == GQ_OK && (gq_mem_fail_at(0, false), true) && n > 200;
+        gq_mem_fail_at(0, false);
+        gq_free(f.path);
+        f.path = NULL;
+        if (s != GQ_OK)
+            assert_int_equal(s, GQ_ENOMEM);
+        failures += s != GQ_OK;
+        assert_int_equal(count_names(".tmp-") + count_names(".bad-"), 0);
+        check_contents(in_run("step-00000001"), 1);
+    }
+    assert_true(failures > 30);
+    gq_error_clear(&err);
+    assert_ok(gq_ckpt_find(run, true, &f, &err), &err);
+    assert_int_equal(f.step, 2);
+    gq_free(f.path);
+}
+
 /* ---- every operation ------------------------------------------------------------------------- */
 
 enum { LAST = 2 };
@@ -461,6 +494,7 @@ static void every_operation(void **state)
 {
     static const struct { enum fault_mode mode; bool lasting; } modes[] = {
         {FAULT_KILL, false}, {FAULT_ENOSPC, false}, {FAULT_EIO, false}, {FAULT_EIO, true},
+        {FAULT_LIE, false},
     };
     uint64_t last;
     long     cases = 0;
@@ -504,7 +538,7 @@ int main(void)
         WITH_RUN(forged_manifests),
         WITH_RUN(no_room),
         WITH_RUN(file_size_limit),
-        WITH_RUN(every_operation),
+        WITH_RUN(no_memory), WITH_RUN(every_operation),
     };
     if (access("/dev/shm", W_OK) == 0)           /* thousands of files: not on a slow disk */
         setenv("TMPDIR", "/dev/shm", 0);
