@@ -55,6 +55,7 @@ typedef struct gq_append gq_append;
 gq_status gq_append_open(const char *path, gq_append **out, gq_error *err);
 gq_status gq_append_line(gq_append *a, const char *line, gq_error *err);     /* adds the newline         */
 gq_status gq_append_truncate(gq_append *a, uint64_t bytes, gq_error *err);
+gq_status gq_append_sync(gq_append *a, gq_error *err);       /* before anything refers to its size       */
 uint64_t  gq_append_size(const gq_append *a);
 gq_status gq_append_close(gq_append *a, gq_error *err);      /* syncs; NULL allowed                      */
 

@@ -347,14 +347,17 @@ uint64_t gq_append_size(const gq_append *a)
     return a->size;
 }
 
+gq_status gq_append_sync(gq_append *a, gq_error *err)
+{
+    return fsync(a->fd) == 0 ? GQ_OK : gq_sys_fail_write(err, a->path, "sync");
+}
+
 gq_status gq_append_close(gq_append *a, gq_error *err)
 {
-    gq_status s = GQ_OK;
     if (!a)
         return GQ_OK;
-    if (fsync(a->fd) != 0)
-        s = gq_sys_fail_write(err, a->path, "sync");
-    int fd = a->fd;
+    gq_status s = gq_append_sync(a, err);
+    int       fd = a->fd;
     a->fd = -1;
     if (close(fd) != 0 && errno != EINTR && s == GQ_OK)
         s = gq_sys_fail_write(err, a->path, "close");

@@ -386,6 +386,7 @@ static void append_and_repair(void **state)
     assert_ok(gq_append_line(a, "", &err), &err);
     assert_ok(gq_append_line(a, "three", &err), &err);
     assert_int_equal(gq_append_size(a), 11);
+    assert_ok(gq_append_sync(a, &err), &err);
     assert_ok(gq_append_truncate(a, 5, &err), &err);
     assert_fails(gq_append_truncate(a, 6, &err), GQ_EINPUT, &err, "cannot keep 6");
     gq_error_clear(&err);
