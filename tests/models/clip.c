@@ -5,9 +5,7 @@
  * pixels are normalised in float, another 1e-7); float32 backends: 1e-5. */
 #include "tiny.h"
 
-#include "models/hf.h"
-
-#define FIXTURE(name) GQ_SOURCE_DIR "/tests/reference/" name
+#include "parity.h"
 
 enum { FRAMES = 3, TEXTS = 4, CONTEXT = 9, PROJ = 12 };
 
@@ -52,58 +50,6 @@ static void close_tower(tower *w)
     gq_safetensors_close(w->st);
 }
 
-static double *wanted(tower *w, const char *name, int64_t n)
-{
-    const gq_st_tensor *t = gq_st_find(w->st, name);
-    double             *x = malloc((size_t)n * sizeof *x);
-    gq_error            err = {0};
-    if (!t)
-        fail_msg("no tensor '%s'", name);
-    assert_int_equal(t->count, n);
-    assert_ok(gq_st_read_f64(t, x, &err), &err);
-    return x;
-}
-
-static void expect_values(tower *w, const double *got, int64_t n, const char *name)
-{
-    double *want = wanted(w, name, n), most = 0.0;
-    for (int64_t i = 0; i < n; i++)
-        most = fmax(most, fabs(want[i]));
-    for (int64_t i = 0; i < n; i++)
-        if (!(fabs(got[i] - want[i]) <= w->bound * most))
-            fail_msg("%s %s[%lld]: got %.9g, want %.9g", w->e->backend->name, name, (long long)i, got[i], want[i]);
-    free(want);
-}
-
-static double *values(gq_tape *t, gq_t x)
-{
-    int64_t n = (int64_t)(t->tensor[x.i].bytes / gq_dtype_size(t->tensor[x.i].dtype));
-    double *v = malloc((size_t)n * sizeof *v);
-    for (int64_t i = 0; i < n; i++)
-        v[i] = tiny_value(t->engine, gq_data(t, x), i);
-    return v;
-}
-
-static void expect_tensor(tower *w, gq_tape *t, gq_t x, int64_t n, const char *name)
-{
-    double *v = values(t, x);
-    expect_values(w, v, n, name);
-    free(v);
-}
-
-/* The residual stream that the norm with this gain reads. Needs a separate plan, where everything stays readable. */
-static gq_t stream_before(gq_tape *t, const char *gain)
-{
-    for (int32_t i = 0; i < t->nnode; i++) {
-        const gq_node *n = &t->node[i];
-        int            at = n->op == GQ_OP_ADD_NORM ? 2 : n->op == GQ_OP_LAYERNORM ? 1 : -1;
-        if (at > 0 && strcmp(t->tensor[n->in[at]].name, gain) == 0)
-            return (gq_t){n->op == GQ_OP_ADD_NORM ? n->out[0] : n->in[0]};
-    }
-    fail_msg("no norm with gain '%s'", gain);
-    return GQ_T_NONE;
-}
-
 static void normalise(double *x, int rows, int n)
 {
     for (int r = 0; r < rows; r++) {
@@ -143,23 +89,19 @@ static void vision(tower *w, double *embeds)
 {
     static const char *const streams[] = {"clip.v.h.0.ln_1.g", "clip.v.h.1.ln_1.g", "clip.v.h.2.ln_1.g"};
     static const char *const names[] = {"out.vision.hidden.0", "out.vision.hidden.1", "out.vision.hidden.2"};
-    int64_t                  n = FRAMES * 10 * 16;
     gq_t                     f, e = GQ_T_NONE, pooled;
     gq_tape                 *t;
 
     t = vision_tape(w, GQ_CLIP_HIDDEN_1, true, (gq_plan_opts){.separate = true}, &f, &e);
     for (int i = 0; i < 3; i++)
-        expect_tensor(w, t, stream_before(t, streams[i]), n, names[i]);
-    expect_tensor(w, t, f, n, "out.vision.hidden.3");
-    for (int32_t i = 0; i < t->nnode; i++)          /* pooled: what the projection reads                   */
-        if (t->node[i].op == GQ_OP_LINEAR && strcmp(t->tensor[t->node[i].in[1]].name, "clip.v.proj.w") == 0) {
-            pooled = (gq_t){t->node[i].in[0]};
-            expect_tensor(w, t, pooled, FRAMES * 16, "out.vision.pooled");
-        }
-    expect_tensor(w, t, e, FRAMES * PROJ, "out.vision.projected");
-    double *v = values(t, e);
+        parity_tensor(w->st, t, parity_stream(t, streams[i], NULL), names[i], w->bound);
+    parity_tensor(w->st, t, f, "out.vision.hidden.3", w->bound);
+    pooled = (gq_t){parity_node(t, GQ_OP_LINEAR, 1, "clip.v.proj.w")->in[0]};
+    parity_tensor(w->st, t, pooled, "out.vision.pooled", w->bound);
+    parity_tensor(w->st, t, e, "out.vision.projected", w->bound);
+    double *v = parity_get(t, e);
     normalise(v, FRAMES, PROJ);
-    expect_values(w, v, FRAMES * PROJ, "out.image_embeds");
+    parity_expect(w->st, v, FRAMES * PROJ, "out.image_embeds", w->bound);
     memcpy(embeds, v, FRAMES * PROJ * sizeof *v);
     free(v);
     gq_tape_free(t);
@@ -173,16 +115,16 @@ static void features(tower *w)
     int32_t  nodes;
 
     t = vision_tape(w, GQ_CLIP_HIDDEN_2, false, (gq_plan_opts){0}, &f, NULL);
-    expect_tensor(w, t, f, FRAMES * 160, "out.vision.hidden.2");
+    parity_tensor(w->st, t, f, "out.vision.hidden.2", w->bound);
     nodes = t->nnode;
     gq_tape_free(t);
     t = vision_tape(w, GQ_CLIP_HIDDEN_2, true, (gq_plan_opts){0}, &f, &e);
-    expect_tensor(w, t, f, FRAMES * 160, "out.vision.hidden.2");
-    expect_tensor(w, t, e, FRAMES * PROJ, "out.vision.projected");
+    parity_tensor(w->st, t, f, "out.vision.hidden.2", w->bound);
+    parity_tensor(w->st, t, e, "out.vision.projected", w->bound);
     assert_true(t->nnode > nodes + 5);              /* the last block and the projection                   */
     gq_tape_free(t);
     t = vision_tape(w, GQ_CLIP_HIDDEN_1, false, (gq_plan_opts){0}, &f, NULL);
-    expect_tensor(w, t, f, FRAMES * 160, "out.vision.hidden.3");
+    parity_tensor(w->st, t, f, "out.vision.hidden.3", w->bound);
     gq_tape_free(t);
 }
 
@@ -191,12 +133,12 @@ static void final_features(tower *w)
 {
     gq_t     f, e = GQ_T_NONE;
     gq_tape *t = vision_tape(w, GQ_CLIP_FINAL, true, (gq_plan_opts){0}, &f, &e);
-    double  *v = values(t, f), rows[FRAMES * 16];
+    double  *v = parity_get(t, f), rows[FRAMES * 16];
 
     for (int k = 0; k < FRAMES; k++)
         memcpy(rows + 16 * k, v + 160 * k, sizeof(double[16]));
-    expect_values(w, rows, FRAMES * 16, "out.vision.pooled");
-    expect_tensor(w, t, e, FRAMES * PROJ, "out.vision.projected");
+    parity_expect(w->st, rows, FRAMES * 16, "out.vision.pooled", w->bound);
+    parity_tensor(w->st, t, e, "out.vision.projected", w->bound);
     free(v);
     gq_tape_free(t);
 }
@@ -206,7 +148,7 @@ static void final_features(tower *w)
 static void text(tower *w, double *embeds)
 {
     const int32_t *ids = gq_st_find(w->st, "in.ids")->data;
-    gq_t           in, pos, end, out, x;
+    gq_t           in, pos, end, out;
     gq_tape       *t;
     gq_error       err = {0};
     double        *v;
@@ -229,17 +171,16 @@ static void text(tower *w, double *embeds)
         ((int32_t *)gq_data(t, end))[b] = b * CONTEXT + best;
     }
     assert_ok(gq_forward(t, &err), &err);
-    expect_tensor(w, t, stream_before(t, "clip.t.h.0.ln_1.g"), TEXTS * CONTEXT * 24, "out.text.hidden.0");
-    expect_tensor(w, t, stream_before(t, "clip.t.h.1.ln_1.g"), TEXTS * CONTEXT * 24, "out.text.hidden.1");
-    x = stream_before(t, "clip.t.ln_final.g");
-    expect_tensor(w, t, x, TEXTS * CONTEXT * 24, "out.text.hidden.2");
+    parity_tensor(w->st, t, parity_stream(t, "clip.t.h.0.ln_1.g", NULL), "out.text.hidden.0", w->bound);
+    parity_tensor(w->st, t, parity_stream(t, "clip.t.h.1.ln_1.g", NULL), "out.text.hidden.1", w->bound);
+    parity_tensor(w->st, t, parity_stream(t, "clip.t.ln_final.g", NULL), "out.text.hidden.2", w->bound);
     for (int32_t i = 0; i < t->nnode; i++)
         if (t->node[i].op == GQ_OP_GATHER_ROWS)
-            expect_tensor(w, t, (gq_t){t->node[i].out[0]}, TEXTS * 24, "out.text.pooled");
-    expect_tensor(w, t, out, TEXTS * PROJ, "out.text.projected");
-    v = values(t, out);
+            parity_tensor(w->st, t, (gq_t){t->node[i].out[0]}, "out.text.pooled", w->bound);
+    parity_tensor(w->st, t, out, "out.text.projected", w->bound);
+    v = parity_get(t, out);
     normalise(v, TEXTS, PROJ);
-    expect_values(w, v, TEXTS * PROJ, "out.text_embeds");
+    parity_expect(w->st, v, TEXTS * PROJ, "out.text_embeds", w->bound);
     memcpy(embeds, v, TEXTS * PROJ * sizeof *v);
     free(v);
     gq_tape_free(t);
@@ -258,7 +199,7 @@ static void logits(tower *w, const double *image, const double *words)
                 out[a * FRAMES + b] += words[a * PROJ + i] * image[b * PROJ + i];
             out[a * FRAMES + b] *= exp(scale);
         }
-    expect_values(w, out, TEXTS * FRAMES, "out.logits_per_text");
+    parity_expect(w->st, out, TEXTS * FRAMES, "out.logits_per_text", w->bound);
 }
 
 static void parity(const gq_backend *backend)

@@ -5,7 +5,7 @@
  * all, because some gradients are exactly zero in theory). ref64 against values stored in float32: half an ulp,
  * 6e-8, rounded up to 1e-6. float32 backends: PyTorch's own float32 run is 1.5e-6 to 3e-6 away (the fixture says
  * how much); the promise is 1e-5. */
-#include "support.h"
+#include "parity.h"
 
 #include <jansson.h>
 
@@ -14,8 +14,6 @@
 #include "models/hf.h"
 #include "models/stllm.h"
 #include "train/feed.h"
-
-#define FIXTURE(name) GQ_SOURCE_DIR "/tests/reference/" name
 
 typedef struct fixture {
     json_t         *json;
@@ -148,86 +146,6 @@ static void load_replaced(fixture *f, gq_params *p)
         }
 }
 
-static double largest(const double *x, int64_t n)
-{
-    double m = 0.0;
-    for (int64_t i = 0; i < n; i++)
-        m = fmax(m, fabs(x[i]));
-    return m;
-}
-
-static double value(const void *p, gq_dtype d, int64_t i)
-{
-    return d == GQ_F64 ? ((const double *)p)[i] : (double)((const float *)p)[i];
-}
-
-static double largest_gradient(const fixture *f)
-{
-    double   most = 0.0;
-    gq_error err = {0};
-    for (size_t i = 0; i < gq_st_count(f->st); i++) {
-        const gq_st_tensor *t = gq_st_at(f->st, i);
-        double             *x;
-        if (strncmp(t->name, "grad.", 5) != 0)
-            continue;
-        x = gq_malloc(t->count, sizeof *x);
-        assert_ok(gq_st_read_f64(t, x, &err), &err);
-        most = fmax(most, largest(x, (int64_t)t->count));
-        gq_free(x);
-    }
-    return most;
-}
-
-static int compare_gradients(fixture *f, gq_params *p, gq_dtype real, double bound)
-{
-    double floor = 1e-2 * largest_gradient(f);
-    int    compared = 0;
-
-    for (int32_t i = 0; i < p->count; i++)
-        for (int family = GQ_HF_QFORMER; family < GQ_HF_FAMILIES; family++) {
-            gq_hf_part part[3];
-            int        parts = gq_hf_parts((gq_hf_family)family, &p->param[i], part);
-            for (int k = 0; k < parts; k++) {
-                char                name[200];
-                const gq_st_tensor *t;
-                double             *want = gq_malloc((size_t)part[k].n, sizeof *want), scale;
-                gq_error            err = {0};
-                snprintf(name, sizeof name, "grad.%s", part[k].name);
-                t = gq_st_find(f->st, name);
-                if (t) {
-                    assert_ok(gq_hf_read(&part[k], t, want, &err), &err);
-                    scale = fmax(largest(want, part[k].n), floor);
-                    for (int64_t j = 0; j < part[k].n; j++) {
-                        double got = value(gq_param_grad(p, &p->param[i]), real, part[k].first + j);
-                        if (!(fabs(got - want[j]) <= bound * scale))
-                            fail_msg("%s[%lld]: got %.9g, want %.9g (scale %.3g)", name, (long long)j, got, want[j], scale);
-                    }
-                    compared++;
-                }
-                gq_free(want);
-            }
-        }
-    return compared;
-}
-
-static void compare_tensor(fixture *f, gq_tape *t, gq_t x, const char *name, double bound)
-{
-    const gq_st_tensor *w = gq_st_find(f->st, name);
-    double             *want;
-    gq_error            err = {0};
-
-    if (!w || !x.i)
-        return;
-    want = gq_malloc(w->count, sizeof *want);
-    assert_ok(gq_st_read_f64(w, want, &err), &err);
-    for (uint64_t i = 0; i < w->count; i++) {
-        double got = value(gq_data(t, x), t->engine->backend->real, (int64_t)i);
-        if (!(fabs(got - want[i]) <= bound * largest(want, (int64_t)w->count)))
-            fail_msg("%s[%llu]: got %.9g, want %.9g", name, (unsigned long long)i, got, want[i]);
-    }
-    gq_free(want);
-}
-
 static void expect_loss(fixture *f, gq_stllm_tape *h, double bound)
 {
     json_t *l = json_object_get(f->json, "losses");
@@ -268,6 +186,32 @@ static double mvm_denominator(const fixture *f, const uint8_t *keep)
     return kept;
 }
 
+/* Student states of the tokens that take part: kept visual tokens and the text without its padding. */
+static void compare_student(fixture *f, gq_stllm_tape *h, const gq_sample *s, const uint8_t *keep, double bound)
+{
+    int64_t n = f->cfg.data.frames * f->cfg.qformer.queries, d = f->model.gpt2.width, width = gq_dim(h->tape, h->states, 1);
+    double *states = parity_get(h->tape, h->states), *visual = parity_read(f->st, "out.student_visual", f->batch * n * d);
+    double *text = parity_read(f->st, "out.student_text", f->batch * f->text * d);
+    double  scale = bound * parity_largest(text, f->batch * f->text * d);
+
+    for (int64_t b = 0; b < f->batch; b++) {
+        int64_t used = 0;
+        for (int64_t j = 0; j < n; j++) {
+            int64_t row = f->model.mvm.mode == GQ_MVM_DROP && keep ? used : j;
+            if (keep && !keep[b * n + j])
+                continue;
+            parity_close(states + (b * width + row) * d, visual + (b * n + j) * d, d, scale, "out.student_visual");
+            used++;
+        }
+        for (int64_t j = 0; j < s[b].nq + s[b].na + 1; j++)
+            parity_close(states + (b * width + width - h->shape.text + j) * d, text + (b * f->text + j) * d, d, scale,
+                         "out.student_text");
+    }
+    free(states);
+    free(visual);
+    free(text);
+}
+
 static void run_fixture(const char *name, const gq_backend *backend, double bound, gq_plan_opts plan)
 {
     fixture        f;
@@ -301,13 +245,14 @@ static void run_fixture(const char *name, const gq_backend *backend, double boun
     gq_feed(&f.cfg, s, keep, NULL, &o, &h);
     assert_ok(gq_forward(h.tape, &err), &err);
     expect_loss(&f, &h, bound);
-    compare_tensor(&f, h.tape, h.encoded, "out.bridge", bound);
-    compare_tensor(&f, h.tape, h.queries, "out.qformer", bound);
-    compare_tensor(&f, h.tape, h.visual, "out.visual", bound);
-    if (f.model.mvm.mode == GQ_MVM_ZERO)
-        compare_tensor(&f, h.tape, h.teacher, "out.teacher", bound);
+    parity_tensor(f.st, h.tape, h.encoded, "out.bridge", bound);
+    parity_tensor(f.st, h.tape, h.queries, "out.qformer", bound);
+    parity_tensor(f.st, h.tape, h.visual, "out.visual", bound);
+    if (h.teacher.i && f.model.mvm.mode == GQ_MVM_ZERO)
+        parity_tensor(f.st, h.tape, h.teacher, "out.teacher", bound);
+    compare_student(&f, &h, s, keep, bound);
     assert_ok(gq_backward(h.tape, false, &err), &err);
-    assert_true(compare_gradients(&f, p, backend->real, bound) >= 100);
+    assert_true(parity_gradients(p, f.st, bound) >= 100);
     gq_tape_free(h.tape);
     gq_params_free(p);
     gq_engine_free(e);
