@@ -202,7 +202,7 @@ static hid_t creation_list(const gq_h5_shape *chunk, bool zlib)
 {
     hsize_t dim[GQ_H5_RANK];
     hid_t   p = H5Pcreate(H5P_DATASET_CREATE);
-    bool    ok = p >= 0 && H5Pset_fill_time(p, H5D_FILL_TIME_NEVER) >= 0;
+    bool    ok = p >= 0 && H5Pset_fill_time(p, H5D_FILL_TIME_NEVER) >= 0 && H5Pset_obj_track_times(p, false) >= 0;
     if (ok && chunk)
         ok = H5Pset_chunk(p, chunk->rank, dims_of(chunk, dim)) >= 0;
     if (ok && zlib)
@@ -393,12 +393,12 @@ static gq_status get_attribute(gq_h5 *f, hid_t object, const char *owner, const 
         s = gq_fail(err, GQ_EINPUT, "%s: %s: the attribute '%s' is missing", f->path, owner, name);
     else if (H5Tget_class(t) != class || H5Tis_variable_str(t) > 0 || H5Sget_simple_extent_type(space) != H5S_SCALAR)
         s = gq_fail(err, GQ_EINPUT, "%s: %s: the attribute '%s' has a type that is refused", f->path, owner, name);
-    else if (class == H5T_STRING ? H5Tget_size(t) >= limit : H5Tget_size(t) != limit)
+    else if (class == H5T_STRING ? H5Tget_size(t) > limit : H5Tget_size(t) != limit)
         s = gq_fail(err, GQ_EINPUT, "%s: %s: the attribute '%s' has %zu bytes", f->path, owner, name, H5Tget_size(t));
     else if (class == H5T_STRING ? H5Aread(a, t, data) < 0 : H5Aread(a, H5T_NATIVE_UINT64, data) < 0)
         s = h5_fail(err, GQ_EINPUT, f, name, "cannot read the attribute");
     if (s == GQ_OK && class == H5T_STRING)
-        ((char *)data)[H5Tget_size(t)] = 0;
+        ((char *)data)[H5Tget_size(t) - 1] = 0;          /* ours end in NUL, a stranger's may not           */
     if (space >= 0)
         H5Sclose(space);
     if (t >= 0)

@@ -331,10 +331,12 @@ static gq_status read_header(gq_table *t, gq_error *err)
 {
     field       f[MAX_COLUMNS];
     const char *reason = NULL;
-    bool        no_memory;
+    bool        no_memory = false;
     int         n = t->at < t->bytes.size ? next_fields(t, f, &reason, &no_memory) : 0;
+    if (no_memory)
+        return gq_fail(err, GQ_ENOMEM, "%s: no memory for a row", t->path);
     if (n < 0)
-        return gq_fail(err, GQ_EINPUT, "%s:1: the header cannot be read: %s", t->path, reason ? reason : "no memory");
+        return gq_fail(err, GQ_EINPUT, "%s:1: the header cannot be read: %s", t->path, reason);
     for (int c = 0; c < COLUMNS; c++)
         t->column[c] = -1;
     for (int k = 0; k < n; k++) {

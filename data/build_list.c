@@ -1,0 +1,169 @@
+/* The table of a build, in memory: rows grouped by GIF. */
+#include <stdio.h>
+#include <string.h>
+
+#include "core/mem.h"
+#include "core/text.h"
+#include "data/build_private.h"
+#include "data/table.h"
+
+static const uint32_t no_row = UINT32_MAX, max_rows = 1u << 30;
+
+gq_status gq_reject(gq_append *rejects, const char *file, uint64_t line, const char *reason, gq_error *err)
+{
+    char name[512], why[1024], text[1600];
+    gq_printable(file, strlen(file), name, sizeof name);
+    gq_printable(reason, strlen(reason), why, sizeof why);
+    snprintf(text, sizeof text, "%s\t%llu\t%s", name, (unsigned long long)line, why);
+    return rejects ? gq_append_line(rejects, text, err) : GQ_OK;
+}
+
+typedef struct reader {
+    const gq_build_opts *o;
+    gq_append           *rejects;
+    gq_items            *list;
+} reader;
+
+static gq_status bad_row(void *ctx, uint64_t line, const char *reason, gq_error *err)
+{
+    reader *r = ctx;
+    r->list->bad_rows++;
+    return gq_reject(r->rejects, r->o->table, line, reason, err);
+}
+
+/* Room for one more element of an array that doubles. */
+static bool room(void **array, uint32_t *have, uint32_t used, size_t size)
+{
+    if (used < *have)
+        return true;
+    uint32_t more = *have ? *have * 2 : 1024;
+    void    *p = gq_realloc(*array, more, size);
+    if (!p)
+        return false;
+    *array = p;
+    *have = more;
+    return true;
+}
+
+static bool put_text(gq_items *l, const char *text, size_t *at)
+{
+    size_t n = strlen(text) + 1;
+    if (l->text_room - l->text_size < n) {
+        size_t more = l->text_room * 2 + n + 65536;
+        char  *p = gq_realloc(l->text, more, 1);
+        if (!p)
+            return false;
+        l->text = p;
+        l->text_room = more;
+    }
+    memcpy(l->text + l->text_size, text, n);
+    *at = l->text_size;
+    l->text_size += n;
+    return true;
+}
+
+static uint32_t *slot_of(const gq_items *l, const char *name)
+{
+    uint64_t k = gq_xxh64(name, strlen(name));
+    for (;; k++) {
+        uint32_t *s = &l->slot[k & (l->slots - 1)];
+        if (!*s || strcmp(l->text + l->item[*s - 1].name, name) == 0)
+            return s;
+    }
+}
+
+static bool grow_slots(gq_items *l)
+{
+    if (2 * l->items < l->slots)
+        return true;
+    uint32_t *old = l->slot;
+    l->slots = l->slots ? 2 * l->slots : 4096;
+    if (!(l->slot = gq_calloc(l->slots, sizeof *l->slot))) {
+        l->slot = old;
+        return false;
+    }
+    for (uint32_t k = 0; k < l->items; k++)
+        *slot_of(l, l->text + l->item[k].name) = k + 1;
+    gq_free(old);
+    return true;
+}
+
+/* The item of a GIF name, made when new; NULL: no memory. */
+static gq_item *item_of(gq_items *l, const char *name)
+{
+    if (!grow_slots(l) || !room((void **)&l->item, &l->item_room, l->items, sizeof *l->item))
+        return NULL;
+    uint32_t *slot = slot_of(l, name);
+    if (!*slot) {
+        gq_item *it = &l->item[l->items];
+        *it = (gq_item){0, no_row, no_row, 0};
+        if (!put_text(l, name, &it->name))
+            return NULL;
+        *slot = ++l->items;
+    }
+    return &l->item[*slot - 1];
+}
+
+static gq_status add_row(reader *r, const gq_row *row, int type, gq_error *err)
+{
+    gq_items    *l = r->list;
+    gq_item     *it = item_of(l, row->gif);
+    gq_item_row *to;
+    if (!it || !room((void **)&l->row, &l->row_room, l->rows, sizeof *l->row) ||
+        !put_text(l, row->question, &l->row[l->rows].question) || !put_text(l, row->answer, &l->row[l->rows].answer))
+        return gq_fail(err, GQ_ENOMEM, "%s: no memory for %u rows", r->o->table, l->rows + 1);
+    to = &l->row[l->rows];
+    to->line = row->line;
+    to->type = type;
+    to->next = no_row;
+    if (it->first == no_row)
+        it->first = l->rows;
+    else
+        l->row[it->last].next = l->rows;
+    it->last = l->rows++;
+    it->rows++;
+    return l->rows < max_rows ? GQ_OK : gq_fail(err, GQ_EINPUT, "%s: more than %u rows", r->o->table, max_rows);
+}
+
+static gq_status read_rows(reader *r, gq_table *t, gq_shard_meta *meta, gq_error *err)
+{
+    gq_row    row;
+    gq_status s;
+    while ((s = gq_table_next(t, &row, err)) == GQ_OK && row.gif) {
+        int type = gq_shard_type_add(meta, *row.type ? row.type : "all");
+        if (type < 0)
+            s = bad_row(r, row.line, "more than 64 different types", err);
+        else
+            s = add_row(r, &row, type, err);
+        if (s != GQ_OK)
+            break;
+    }
+    return s;
+}
+
+gq_status gq_items_read(const gq_build_opts *o, gq_shard_meta *meta, gq_append *rejects, gq_items *out, gq_error *err)
+{
+    reader    r = {o, rejects, out};
+    gq_table *t;
+    memset(out, 0, sizeof *out);
+    gq_status s = gq_table_open(o->table, bad_row, &r, &t, err);
+    if (s != GQ_OK)
+        return s;
+    gq_table_hash(t, out->table_sha256);
+    s = read_rows(&r, t, meta, err);
+    gq_table_close(t);
+    if (s == GQ_OK && !out->rows)
+        s = gq_fail(err, GQ_EINPUT, "%s: has no usable row (%u bad ones)", o->table, out->bad_rows);
+    if (s != GQ_OK)
+        gq_items_free(out);
+    return s;
+}
+
+void gq_items_free(gq_items *l)
+{
+    gq_free(l->text);
+    gq_free(l->row);
+    gq_free(l->item);
+    gq_free(l->slot);
+    memset(l, 0, sizeof *l);
+}
