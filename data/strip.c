@@ -111,7 +111,7 @@ static void caption(gq_picture *p, const gq_strip *s, const layout *l, int64_t i
 
 /* Decodes up to the last chosen frame and pastes every chosen one. small: [picture_h, picture_w, 3]. */
 static gq_status paste_all(gq_picture *p, const gq_strip *s, const layout *l, gq_gif *gif, gq_resizer *resizer,
-                           uint8_t *rgb, uint8_t *small, gq_error *err)
+                           const char *name, uint8_t *rgb, uint8_t *small, gq_error *err)
 {
     static const uint8_t matte[3] = {0, 0, 0};      /* what the vision tower saw                          */
     uint32_t             w = gq_gif_width(gif), h = gq_gif_height(gif);
@@ -125,7 +125,7 @@ static gq_status paste_all(gq_picture *p, const gq_strip *s, const layout *l, gq
         for (; st == GQ_OK && at < s->cut->pick[i].frame; at++) {
             st = gq_gif_next(gif, &rgba, &info, err);
             if (st == GQ_OK && !rgba)
-                st = gq_fail(err, GQ_EINPUT, "there is no frame %lld", (long long)at + 1);
+                st = gq_fail(err, GQ_EINPUT, "%s: there is no frame %lld", name, (long long)at + 1);
         }
         if (st != GQ_OK)
             break;
@@ -137,7 +137,8 @@ static gq_status paste_all(gq_picture *p, const gq_strip *s, const layout *l, gq
     return st;
 }
 
-static gq_status draw_frames(gq_picture *p, const gq_strip *s, const layout *l, gq_gif *gif, gq_error *err)
+static gq_status draw_frames(gq_picture *p, const gq_strip *s, const layout *l, gq_gif *gif, const char *name,
+                             gq_error *err)
 {
     span        all = span_of(s->cut->frame_distance, s->cut->frames);
     gq_resizer *resizer = NULL;
@@ -148,7 +149,7 @@ static gq_status draw_frames(gq_picture *p, const gq_strip *s, const layout *l, 
     if (st == GQ_OK && (!rgb || !small))
         st = gq_fail(err, GQ_ENOMEM, "out of memory for a frame");
     if (st == GQ_OK)
-        st = paste_all(p, s, l, gif, resizer, rgb, small, err);
+        st = paste_all(p, s, l, gif, resizer, name, rgb, small, err);
     for (int64_t i = 0; st == GQ_OK && i < s->cut->k; i++)
         caption(p, s, l, i, all);
     gq_resizer_free(resizer);
@@ -239,16 +240,15 @@ gq_status gq_strip_draw(const gq_strip *s, const uint8_t *gif, size_t size, cons
     }
     gq_draw_box(&p, 0, 0, l.width, l.height, paper);
     draw_head(&p, s, &l, name);
-    st = draw_frames(&p, s, &l, reader, err);
-    if (st != GQ_OK)
-        gq_context(err, "%s", name);
+    st = draw_frames(&p, s, &l, reader, name, err);
+    gq_gif_close(reader);
+    if (st != GQ_OK) {
+        gq_free(p.rgb);
+        return st;
+    }
     chart = MARGIN + HEAD + l.rows * (l.picture_h + CAPTION);
     draw_chart(&p, s, &l, chart);
     draw_axis(&p, s, &l, chart + CHART);
-    gq_gif_close(reader);
-    if (st == GQ_OK)
-        *out = p;
-    else
-        gq_free(p.rgb);
-    return st;
+    *out = p;
+    return GQ_OK;
 }

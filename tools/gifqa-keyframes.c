@@ -123,7 +123,8 @@ static gq_status configure(gq_config *cfg, gq_error *err)
         s = gq_config_load(opt.config, o.item, o.n, cfg, NULL, err);
     if (s != GQ_OK)
         return s;
-    if (cfg->model.init == GQ_CFG_INIT_WEIGHTS && !*cfg->model.weights.clip)
+    /* random is the default of the key: here only whoever says so gets it */
+    if (cfg->model.init == GQ_CFG_INIT_WEIGHTS ? !*cfg->model.weights.clip : !opt.weights)
         return gq_fail(err, GQ_EWEIGHTS, "no CLIP: give --weights DIR with model.safetensors, config.json, vocab.json "
                        "and merges.txt as published (openai/clip-vit-base-patch32), or try the program with "
                        "--weights random:1");
@@ -166,14 +167,31 @@ static void warn(const work *w, const char *gif, bool cut)
                     (long long)w->frames.n);
 }
 
+/* A picture that has no place to go is found before the work, not after it. */
+static gq_status check_strip(gq_error *err)
+{
+    const char *slash = opt.strip ? strrchr(opt.strip, '/') : NULL;
+    char       *dir = slash ? gq_strndup(opt.strip, (size_t)(slash - opt.strip) + 1) : NULL;
+    gq_status   s = GQ_OK;
+
+    if (slash && !dir)
+        s = gq_fail(err, GQ_ENOMEM, "out of memory");
+    else if (dir && !gq_is_dir(dir))
+        s = gq_fail(err, GQ_EDISK, "%s: there is no directory %s; make it first", opt.strip, dir);
+    gq_free(dir);
+    return s;
+}
+
 /* Opens and reads everything; the GIF first, because weights take long. */
 static gq_status prepare(work *w, const char *gif, gq_error *err)
 {
     gq_gif_limits  limits = gq_retriever_limits(&w->cfg);
     gq_gif_summary summary;
     double         start;
-    gq_status      s = gq_read_file(gif, limits.max_bytes, &w->gif, err);
+    gq_status      s = check_strip(err);
 
+    if (s == GQ_OK)
+        s = gq_read_file(gif, limits.max_bytes, &w->gif, err);
     if (s == GQ_OK)
         s = gq_gif_count(w->gif.data, w->gif.size, gif, &limits, &summary, err);
     start = gq_now();
