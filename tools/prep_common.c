@@ -1,0 +1,139 @@
+/* What the commands of gifqa-prep share: signals, progress, configuration, the words for what a GIF had. */
+#include <math.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "core/io.h"
+#include "core/mem.h"
+#include "tools/prep.h"
+
+/* ---- signals ------------------------------------------------------------------------------------------ */
+
+static volatile sig_atomic_t stopping;
+
+static void note(int sig)
+{
+    (void)sig;
+    stopping = 1;
+}
+
+void gq_prep_catch_signals(void)
+{
+    struct sigaction a = {.sa_handler = note, .sa_flags = SA_RESTART | (int)SA_RESETHAND};
+    sigemptyset(&a.sa_mask);
+    sigaction(SIGINT, &a, NULL);
+    sigaction(SIGTERM, &a, NULL);
+}
+
+bool gq_prep_stopping(void)
+{
+    return stopping != 0;
+}
+
+/* ---- progress ------------------------------------------------------------------------------------------ */
+
+enum { PLAIN_EVERY_S = 10 };
+
+static void eta(double seconds, char *out, size_t size)
+{
+    long s = isfinite(seconds) && seconds >= 0 && seconds < 1e8 ? lround(seconds) : -1;
+
+    if (s < 0)
+        snprintf(out, size, "?");
+    else if (s < 3600)
+        snprintf(out, size, "%ld:%02ld", s / 60, s % 60);
+    else
+        snprintf(out, size, "%ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
+}
+
+bool gq_prep_show(void *progress, const gq_progress *p)
+{
+    gq_prep_progress *g = progress;
+    bool              tty = gq_cli_tty(stderr), last = p->done == p->total;
+    double            now = gq_now();
+    char              left[32], bad[48] = "";
+
+    if (g->last_s == 0)
+        g->last_s = now;
+    if (!tty && !last && now - g->last_s < PLAIN_EVERY_S)
+        return !stopping;
+    g->last_s = now;
+    if (p->rejected)
+        snprintf(bad, sizeof bad, ", %llu bad", (unsigned long long)p->rejected);
+    eta(p->eta_s, left, sizeof left);
+    fprintf(stderr, "%s%s: %llu/%llu %s%s, %.1f/s, ETA %s%s", tty ? "\r" : "", g->what, (unsigned long long)p->done,
+            (unsigned long long)p->total, g->unit, bad, p->rate, left, tty ? "\033[K" : "\n");
+    g->drawn = tty;
+    return !stopping;
+}
+
+void gq_prep_show_end(gq_prep_progress *g)
+{
+    if (g->drawn)
+        fputc('\n', stderr);
+    g->drawn = false;
+}
+
+/* ---- configuration ------------------------------------------------------------------------------------- */
+
+gq_status gq_prep_config(const char *path, const gq_cli_list *sets, gq_config **out, gq_error *err)
+{
+    gq_status s;
+
+    *out = gq_malloc(1, sizeof **out);
+    if (!*out)
+        return gq_fail(err, GQ_ENOMEM, "no memory for the configuration");
+    s = gq_config_load(path, sets->item, sets->n, *out, NULL, err);
+    if (s != GQ_OK) {
+        gq_free(*out);
+        *out = NULL;
+    }
+    return s;
+}
+
+gq_gif_limits gq_prep_limits(const gq_config *c)
+{
+    return (gq_gif_limits){.max_bytes = c->data.limits.bytes, .max_side = (uint32_t)c->data.limits.side,
+                           .max_pixels_total = c->data.limits.pixels,
+                           .max_frames = (uint32_t)c->data.limits.frames, .max_seconds = c->data.limits.seconds};
+}
+
+gq_status gq_prep_read_gif(const char *path, const gq_gif_limits *limits, gq_bytes *out, gq_error *err)
+{
+    struct stat st;
+
+    if (stat(path, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size > limits->max_bytes)
+        return gq_fail(err, GQ_EINPUT, "%s: %lld bytes, the limit is %llu; raise data.limits.bytes to read it", path,
+                       (long long)st.st_size, (unsigned long long)limits->max_bytes);
+    return gq_read_file(path, limits->max_bytes, out, err);
+}
+
+/* ---- what a GIF had ------------------------------------------------------------------------------------ */
+
+static const struct {
+    unsigned    flag;
+    const char *name, *text;
+} flags_of_gifs[] = {
+    {GQ_GIF_TRUNCATED, "truncated", "the file is truncated; its complete frames were used"},
+    {GQ_GIF_DAMAGED, "damaged", "damaged image data; what was readable was used"},
+    {GQ_GIF_FRAME_LIMIT, "frame_limit", "more frames than data.limits.frames; the rest was left out"},
+    {GQ_GIF_NO_PALETTE, "no_palette", "a frame has no palette; its indices were taken as grey"},
+};
+enum { FLAGS = sizeof flags_of_gifs / sizeof flags_of_gifs[0] };
+
+json_t *gq_prep_gif_flags(unsigned flags)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < FLAGS; i++)
+        if (flags & flags_of_gifs[i].flag)
+            json_array_append_new(list, json_string(flags_of_gifs[i].name));
+    return list;
+}
+
+void gq_prep_warn_flags(const char *program, const char *name, unsigned flags)
+{
+    for (int i = 0; i < FLAGS; i++)
+        if (flags & flags_of_gifs[i].flag)
+            gq_cli_warn(program, "%s: %s", name, flags_of_gifs[i].text);
+}
