@@ -230,6 +230,85 @@ static void wrong_calls_are_refused(void **state)
     assert_int_equal(rmdir(dir), 0);             /* neither .part nor shard                                 */
 }
 
+/* ---- another reader ------------------------------------------------------------------------------------ */
+
+/* $GIFQA_PYTHON or python3, when it has h5py. */
+static const char *python_with_h5py(void)
+{
+    static char command[512];
+    const char *python = getenv("GIFQA_PYTHON");
+    snprintf(command, sizeof command, "%s -c 'import h5py' 2>/dev/null", python ? python : "python3");
+    if (system(command) != 0)
+        return NULL;
+    return python ? python : "python3";
+}
+
+static void expect_line(FILE *f, const char *want)
+{
+    char got[512];
+    assert_non_null(fgets(got, sizeof got, f));
+    got[strcspn(got, "\n")] = 0;
+    assert_string_equal(got, want);
+}
+
+/* What tests/reference/shard.py should say about the shard that add() filled. */
+static void expect_content(FILE *f, const gq_shard_meta *m)
+{
+    char want[512];
+    for (int g = 0; g < GIFS; g++) {
+        char    name[32], hex[65];
+        uint8_t hash[32];
+        int     pixels = 0;
+        double  features = 0;
+        snprintf(name, sizeof name, "gif-%d.gif", g);
+        gq_sha256(name, strlen(name), hash);
+        gq_hex(hash, 32, hex);
+        for (int k = 0; m->size && k < T * S * S * 3; k++)
+            pixels += pixel(g, k);
+        for (int k = 0; m->tokens && k < T * N * D; k++)
+            features += (double)feature(g, k);
+        snprintf(want, sizeof want, "%s 0 %d %d %d 65535 7 %d %d 9 %d %.8s %d %.6f", name, g + 1, g + 1, g, g + 2, g + 1, g,
+                 hex, pixels, features);
+        expect_line(f, want);
+    }
+    for (int g = 0; g < GIFS; g++)
+        for (int q = 0; q < g % 3; q++) {
+            if (q)
+                snprintf(want, sizeof want, "%d 1 question 1 of %d?  %d %d /", g, g, g, g + 1);
+            else
+                snprintf(want, sizeof want, "%d 0 question 0 of %d? r\xC3\xB6t %d / %d", g, g, g, g);
+            expect_line(f, want);
+        }
+    assert_int_equal(fgetc(f), EOF);
+}
+
+static void h5py_reads_the_same(void **state)
+{
+    (void)state;
+    const char *python = python_with_h5py();
+    if (!python) {
+        print_message("skipped: no Python with h5py (set GIFQA_PYTHON)\n");
+        skip();
+    }
+    for (int v = 0; v < 3; v++) {
+        gq_shard_meta m = meta_of(v != 1, v != 0, v == 2, v == 2 ? GQ_CODEC_GZIP : GQ_CODEC_NONE);
+        const char   *dir = gq_scratch();
+        gq_error      err = {0};
+        char          command[1024], want[128];
+        build(dir, &m, 1);
+        snprintf(command, sizeof command, "PYTHONIOENCODING=utf-8 LD_PRELOAD= %s %s/tests/reference/shard.py %s/shard-00000.h5",
+                 python, GQ_SOURCE_DIR, dir);
+        FILE *f = popen(command, "r");
+        assert_non_null(f);
+        snprintf(want, sizeof want, "%s %d %d %d %d %d %d colour direction", v == 2 ? "gzip" : "none", T, m.size, m.tokens,
+                 m.width, GIFS, 39);
+        expect_line(f, want);
+        expect_content(f, &m);
+        assert_int_equal(pclose(f), 0);
+        assert_ok(gq_remove_tree(dir, &err), &err);
+    }
+}
+
 /* ---- damage -------------------------------------------------------------------------------------------- */
 
 /* Opens and reads all of it. */
@@ -555,6 +634,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_written_comes_back),      cmocka_unit_test(bf16_rounds_to_nearest_even),
         cmocka_unit_test(wrong_calls_are_refused),         cmocka_unit_test(every_flipped_bit_is_detected),
+        cmocka_unit_test(h5py_reads_the_same),
         cmocka_unit_test(truncation_is_detected), cmocka_unit_test(lists_and_files_are_opened),
                 cmocka_unit_test(unfinished_datasets_are_refused),
         cmocka_unit_test(killed_writers_leave_no_shard),   cmocka_unit_test(hostile_files_are_refused),
