@@ -48,6 +48,10 @@ uint64_t  gq_file_tell(const gq_file *f);                    /* bytes written so
 gq_status gq_atomic_commit(gq_file *f, gq_error *err);       /* sync, close, rename, sync directory; frees f */
 void      gq_atomic_abort(gq_file *f);                       /* removes the temporary file; NULL allowed */
 gq_status gq_write_file(const char *path, const void *data, size_t bytes, gq_error *err);  /* all of it  */
+/* Many small files at once: written, not synced, visible while they grow. A marker file that vouches for them is
+ * written last, after gq_sync_all() has put everything of that file system on disk. */
+gq_status gq_write_unsynced(const char *path, const void *data, size_t bytes, gq_error *err);
+gq_status gq_sync_all(const char *dir, gq_error *err);
 
 /* An append-only text log (metrics.jsonl, log.txt): each gq_append_line is one write(2). On open, a last line
  * without newline (torn by a kill) is cut off; gq_append_truncate keeps the first `bytes` bytes. */

@@ -215,6 +215,32 @@ gq_status gq_write_file(const char *path, const void *data, size_t bytes, gq_err
     return gq_atomic_commit(f, err);
 }
 
+gq_status gq_write_unsynced(const char *path, const void *data, size_t bytes, gq_error *err)
+{
+    size_t    done;
+    gq_status s = GQ_OK;
+    int       fd = gq_sys_open(path, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    if (fd < 0)
+        return gq_sys_fail_write(err, path, "create");
+    if (gq_sys_write_all(fd, data, bytes, &done) != 0)
+        s = gq_sys_fail_write(err, path, "write");
+    if (close(fd) != 0 && s == GQ_OK)
+        s = gq_sys_fail_write(err, path, "close");
+    return s;
+}
+
+gq_status gq_sync_all(const char *dir, gq_error *err)
+{
+    gq_status s = GQ_OK;
+    int       fd = gq_sys_open(dir, O_RDONLY | O_DIRECTORY, 0);
+    if (fd < 0)
+        return gq_sys_fail_write(err, dir, "open directory");
+    if (syncfs(fd) != 0)
+        s = gq_sys_fail_write(err, dir, "sync file system");
+    close(fd);
+    return s;
+}
+
 /* ---- append-only logs ------------------------------------------------------------------------ */
 
 struct gq_append {

@@ -49,7 +49,7 @@ static gq_status write_clip(writer *w, const gq_world_clip *clip, const char *na
         return gq_fail(err, GQ_ENOMEM, "%s: no memory for a path", w->dir);
     gq_status s = gq_gif_encode(&anim, &bytes, err);
     if (s == GQ_OK)
-        s = gq_write_file(path, bytes.data, bytes.size, err);
+        s = gq_write_unsynced(path, bytes.data, bytes.size, err);
     w->report->gif_bytes += bytes.size;
     gq_bytes_free(&bytes);
     gq_free(path);
@@ -191,6 +191,9 @@ static void report_from_json(const json_t *world, gq_world_report *r)
 
 static gq_status write_json(writer *w, const char *path, gq_error *err)
 {
+    gq_status s = gq_sync_all(w->dir, err);          /* world.json vouches for the GIFs                     */
+    if (s != GQ_OK)
+        return s;
     json_t *o = json_pack("{s:s, s:o, s:I, s:o}", "format", "gifqa-world", "world", identity_json(w->f, w->scale),
                           "gif_bytes", (json_int_t)w->report->gif_bytes, "splits", report_json(w->report));
     return gq_json_save(path, o, err);

@@ -228,11 +228,12 @@ static int with_config(const char *self)
 
 int main(int argc, char **argv)
 {
-    gq_error err = {0};
-    int      code;
+    gq_cli_list none;
+    gq_error    err = {0};
+    int         code;
 
     gq_cli_begin();
-    code = gq_cli_parse(&program, argc, argv, NULL);
+    code = gq_cli_parse(&program, argc, argv, &none);
     if (code != GQ_CLI_GO)
         return gq_cli_end(program.name, code);
     if (keys)
