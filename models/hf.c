@@ -284,6 +284,8 @@ gq_status gq_hf_load(gq_params *p, gq_hf_family f, const gq_safetensors *st, gq_
         int        parts = gq_hf_parts(f, q, part), found = 0;
         for (int k = 0; s == GQ_OK && k < parts; k++) {
             const gq_st_tensor *t = find(st, part[k].name);
+            if (!t && !report->first_missing[0])
+                snprintf(report->first_missing, sizeof report->first_missing, "%s", part[k].name);
             if (!t)
                 continue;
             found++;
@@ -294,8 +296,8 @@ gq_status gq_hf_load(gq_params *p, gq_hf_family f, const gq_safetensors *st, gq_
         if (parts && found == parts) {
             q->loaded = true;
             report->matched++;
-        } else if (parts && report->missing++ == 0) {
-            snprintf(report->first_missing, sizeof report->first_missing, "%s", part[0].name);
+        } else {
+            report->missing += parts > 0;
         }
     }
     if (s == GQ_OK)
