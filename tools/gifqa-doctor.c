@@ -1,4 +1,5 @@
 /* gifqa-doctor: what this machine and this build can do, and what is missing. Changes nothing. */
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -174,6 +175,7 @@ int main(int argc, char **argv)
     gq_error         err = {0};
 
     gq_cli_begin();
+    signal(SIGXFSZ, SIG_IGN);           /* a limit on file sizes is a finding, no reason to die */
     int code = gq_cli_parse(&program, argc, argv, &rest);
     if (code == GQ_CLI_GO)
         code = run(rest.n ? rest.item[0] : ".", &doctor, &err) == GQ_OK ? 0 : gq_cli_fail(program.name, &err, json);

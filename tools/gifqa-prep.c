@@ -1,4 +1,6 @@
 /* gifqa-prep: from GIFs and tables to shards, and the small tools around that road. */
+#include <signal.h>
+
 #include "tools/cli.h"
 #include "tools/prep.h"
 
@@ -25,6 +27,7 @@ static const gq_cli_command commands[] = {
 int main(int argc, char **argv)
 {
     gq_cli_begin();
+    signal(SIGXFSZ, SIG_IGN);           /* a limit on file sizes is a failed write */
     return gq_cli_end(program.name, gq_cli_dispatch(&program, commands, sizeof commands / sizeof commands[0], argc,
                                                     argv));
 }
