@@ -25,7 +25,7 @@ static int earlier(const void *a, const void *b)
     return x->frame < y->frame ? -1 : x->frame > y->frame;
 }
 
-/* ---- vectors -------------------------------------------------------------------------------------------- */
+/* ---- vectors --------------------------------------------------------------------------------- */
 
 static double length(const double *x, int64_t dim)
 {
@@ -50,7 +50,8 @@ static double l2(const double *a, const double *b, int64_t dim)
 }
 
 /* One embedding as doubles, of length one if wanted; frame -1 is the question. */
-static gq_status take(const float *src, int64_t dim, bool normalize, int64_t frame, double *dst, gq_error *err)
+static gq_status take(const float *src, int64_t dim, bool normalize, int64_t frame, double *dst,
+                      gq_error *err)
 {
     double norm;
     char   who[48] = "the question";
@@ -59,14 +60,18 @@ static gq_status take(const float *src, int64_t dim, bool normalize, int64_t fra
         snprintf(who, sizeof who, "frame %lld", (long long)frame);
     for (int64_t d = 0; d < dim; d++) {
         if (!isfinite(src[d]))
-            return gq_fail(err, GQ_ENUMERIC, "%s: element %lld of its CLIP embedding is %f; the CLIP weights are "
-                           "damaged or of another model", who, (long long)d, (double)src[d]);
+            return gq_fail(err, GQ_ENUMERIC,
+                           "%s: element %lld of its CLIP embedding is %f; the CLIP weights are "
+                           "damaged or of another model",
+                           who, (long long)d, (double)src[d]);
         dst[d] = (double)src[d];
     }
     norm = length(dst, dim);
     if (normalize && norm == 0.0)
-        return gq_fail(err, GQ_ENUMERIC, "%s: its CLIP embedding is all zero and has no direction; the CLIP weights "
-                       "are damaged or of another model", who);
+        return gq_fail(err, GQ_ENUMERIC,
+                       "%s: its CLIP embedding is all zero and has no direction; the CLIP weights "
+                       "are damaged or of another model",
+                       who);
     if (normalize)
         scale_to_one(dst, dim, norm);
     return GQ_OK;
@@ -96,11 +101,11 @@ static void finish_group(double *group, int64_t dim, int64_t members, const gq_c
         scale_to_one(group, dim, norm);
 }
 
-/* ---- search ----------------------------------------------------------------------------------------------- */
+/* ---- search ---------------------------------------------------------------------------------- */
 
 /* All distances in one pass over the frames; vec [3, dim] is scratch: question, frame, group. */
-static gq_status measure(const float *frames, int64_t dim, const float *question, const gq_clipcut_opts *o,
-                         double *vec, gq_clipcut *c, gq_error *err)
+static gq_status measure(const float *frames, int64_t dim, const float *question,
+                         const gq_clipcut_opts *o, double *vec, gq_clipcut *c, gq_error *err)
 {
     double   *q = vec, *x = vec + dim, *group = vec + 2 * dim;
     gq_status s = take(question, dim, o->normalize, -1, q, err);
@@ -165,14 +170,15 @@ static void choose(gq_clipcut *c, int64_t group, ranked *order)
 static gq_status check(int64_t n, int64_t dim, const gq_clipcut_opts *o, gq_error *err)
 {
     if (n < 1 || dim < 1)
-        return gq_fail(err, GQ_EINPUT, "CLIP-Cut: %lld frames of %lld numbers: there must be at least one of each",
+        return gq_fail(err, GQ_EINPUT,
+                       "CLIP-Cut: %lld frames of %lld numbers: there must be at least one of each",
                        (long long)n, (long long)dim);
     if (o->k < 1 || o->k > GQ_CLIPCUT_MAX)
-        return gq_fail(err, GQ_EUSAGE, "CLIP-Cut: %lld frames wanted; 1 to %d can be chosen", (long long)o->k,
-                       GQ_CLIPCUT_MAX);
+        return gq_fail(err, GQ_EUSAGE, "CLIP-Cut: %lld frames wanted; 1 to %d can be chosen",
+                       (long long)o->k, GQ_CLIPCUT_MAX);
     if (o->group < 1 || o->group > GQ_CLIPCUT_MAX)
-        return gq_fail(err, GQ_EUSAGE, "CLIP-Cut: groups of %lld frames; 1 to %d are possible", (long long)o->group,
-                       GQ_CLIPCUT_MAX);
+        return gq_fail(err, GQ_EUSAGE, "CLIP-Cut: groups of %lld frames; 1 to %d are possible",
+                       (long long)o->group, GQ_CLIPCUT_MAX);
     return GQ_OK;
 }
 

@@ -1,18 +1,19 @@
-/* font.h - a bitmap font for captions in pictures: ASCII 32 to 126, 5x7 pixels and one row below the line.
+/* font.h - a bitmap font for captions in pictures: ASCII 32 to 126, 5x7 pixels and one row below
+ * the line.
  *
- * Text is UTF-8; what is not in the font is drawn as one box per character. Pictures are RGB [height, width, 3]; what
- * lies outside is not drawn.
+ * Text is UTF-8; what is not in the font is drawn as one box per character. Pictures are RGB
+ * [height, width, 3]; what lies outside is not drawn.
  */
 #ifndef GIFQA_DATA_FONT_H
 #define GIFQA_DATA_FONT_H
 
 #include <stdint.h>
 
-enum { GQ_FONT_HEIGHT = 8, GQ_FONT_STEP = 6 };      /* pixels at scale 1; step: width with the gap         */
+enum { GQ_FONT_HEIGHT = 8, GQ_FONT_STEP = 6 }; /* pixels at scale 1; step: width with the gap */
 
 typedef struct gq_picture {
-    uint32_t width, height;             /* pixels                                                        */
-    uint8_t *rgb;                       /* [height, width, 3]                                            */
+    uint32_t width, height;             /* pixels */
+    uint8_t *rgb;                       /* [height, width, 3] */
 } gq_picture;
 
 typedef struct gq_color { uint8_t r, g, b; } gq_color;

@@ -10,20 +10,21 @@
 /* pixels */
 enum {
     MARGIN = 20, GAP = 14, WIDEST = 1600, NARROWEST = 520,
-    TILE_LEAST = 156,                   /* a caption needs that much                                     */
+    TILE_LEAST = 156,                   /* a caption needs that much */
     HEAD = 58, CAPTION = 64, CHART = 84, AXIS = 46,
 };
 
-static const gq_color paper = {250, 250, 247}, ink = {30, 34, 42}, muted = {122, 128, 138}, track = {230, 231, 233},
-                      bar = {174, 184, 199}, accent = {222, 87, 42}, frame_edge = {208, 210, 214};
+static const gq_color paper = {250, 250, 247}, ink = {30, 34, 42}, muted = {122, 128, 138},
+                      track = {230, 231, 233}, bar = {174, 184, 199}, accent = {222, 87, 42},
+                      frame_edge = {208, 210, 214};
 
 typedef struct layout {
-    int64_t  picture_w, picture_h;      /* one frame as drawn                                            */
+    int64_t  picture_w, picture_h;      /* one frame as drawn */
     int64_t  tile_w, per_row, rows;
-    int64_t  width, height;             /* of the whole                                                  */
+    int64_t  width, height;             /* of the whole */
 } layout;
 
-typedef struct span { double near, far; } span;     /* least and greatest distance                        */
+typedef struct span { double near, far; } span;     /* least and greatest distance */
 
 static span span_of(const double *distance, int64_t n)
 {
@@ -64,7 +65,7 @@ static layout plan(int64_t k, uint32_t w, uint32_t h)
     return l;
 }
 
-/* ---- chosen frames --------------------------------------------------------------------------------------- */
+/* ---- chosen frames --------------------------------------------------------------------------- */
 
 static void tile_place(const layout *l, int64_t i, int64_t *x, int64_t *y)
 {
@@ -80,11 +81,12 @@ static void paste(gq_picture *p, const layout *l, int64_t i, const uint8_t *rgb)
     x += (l->tile_w - l->picture_w) / 2;
     gq_draw_box(p, x - 1, y - 1, l->picture_w + 2, l->picture_h + 2, frame_edge);
     for (int64_t row = 0; row < l->picture_h; row++)
-        memcpy(p->rgb + 3 * ((size_t)(y + row) * p->width + (size_t)x), rgb + 3 * (size_t)(row * l->picture_w),
-               3 * (size_t)l->picture_w);
+        memcpy(p->rgb + 3 * ((size_t)(y + row) * p->width + (size_t)x),
+               rgb + 3 * (size_t)(row * l->picture_w), 3 * (size_t)l->picture_w);
 }
 
-static void right_text(gq_picture *p, int64_t right, int64_t y, int scale, gq_color c, const char *text)
+static void right_text(gq_picture *p, int64_t right, int64_t y, int scale, gq_color c,
+                       const char *text)
 {
     gq_draw_text(p, right - gq_text_width(text, scale), y, scale, c, text);
 }
@@ -98,7 +100,8 @@ static void caption(gq_picture *p, const gq_strip *s, const layout *l, int64_t i
     tile_place(l, i, &x, &y);
     y += l->picture_h + 8;
     gq_draw_box(p, x, y, l->tile_w, 5, track);
-    gq_draw_box(p, x, y, 3 + llround((double)(l->tile_w - 3) * nearness(all, pick->distance)), 5, accent);
+    gq_draw_box(p, x, y, 3 + llround((double)(l->tile_w - 3) * nearness(all, pick->distance)), 5,
+                accent);
     snprintf(text, sizeof text, "%lld", (long long)pick->frame);
     gq_draw_text(p, x, y + 13, 2, ink, text);
     snprintf(text, sizeof text, "%.2fs", s->seconds[pick->frame]);
@@ -109,11 +112,12 @@ static void caption(gq_picture *p, const gq_strip *s, const layout *l, int64_t i
     right_text(p, x + l->tile_w, y + 33, 1, muted, text);
 }
 
-/* Decodes up to the last chosen frame and pastes every chosen one. small: [picture_h, picture_w, 3]. */
-static gq_status paste_all(gq_picture *p, const gq_strip *s, const layout *l, gq_gif *gif, gq_resizer *resizer,
-                           const char *name, uint8_t *rgb, uint8_t *small, gq_error *err)
+/* Decodes up to the last chosen frame, pastes every chosen one. small: [picture_h,picture_w,3]. */
+static gq_status paste_all(gq_picture *p, const gq_strip *s, const layout *l, gq_gif *gif,
+                           gq_resizer *resizer, const char *name, uint8_t *rgb, uint8_t *small,
+                           gq_error *err)
 {
-    static const uint8_t matte[3] = {0, 0, 0};      /* what the vision tower saw                          */
+    static const uint8_t matte[3] = {0, 0, 0};      /* what the vision tower saw */
     uint32_t             w = gq_gif_width(gif), h = gq_gif_height(gif);
     gq_filter            filter = l->picture_h >= 3 * (int64_t)h ? GQ_NEAREST : GQ_BICUBIC;
     const uint8_t       *rgba = NULL;
@@ -130,15 +134,16 @@ static gq_status paste_all(gq_picture *p, const gq_strip *s, const layout *l, gq
         if (st != GQ_OK)
             break;
         gq_gif_over(rgba, (size_t)w * h, matte, rgb);
-        st = gq_resizer_resize(resizer, rgb, w, h, (uint32_t)l->picture_w, (uint32_t)l->picture_h, filter, small, err);
+        st = gq_resizer_resize(resizer, rgb, w, h, (uint32_t)l->picture_w, (uint32_t)l->picture_h,
+                               filter, small, err);
         if (st == GQ_OK)
             paste(p, l, i, small);
     }
     return st;
 }
 
-static gq_status draw_frames(gq_picture *p, const gq_strip *s, const layout *l, gq_gif *gif, const char *name,
-                             gq_error *err)
+static gq_status draw_frames(gq_picture *p, const gq_strip *s, const layout *l, gq_gif *gif,
+                             const char *name, gq_error *err)
 {
     span        all = span_of(s->cut->frame_distance, s->cut->frames);
     gq_resizer *resizer = NULL;
@@ -158,7 +163,7 @@ static gq_status draw_frames(gq_picture *p, const gq_strip *s, const layout *l, 
     return st;
 }
 
-/* ---- timeline -------------------------------------------------------------------------------------------- */
+/* ---- timeline -------------------------------------------------------------------------------- */
 
 static int64_t at_frame(const gq_strip *s, const layout *l, double frame)
 {
@@ -172,9 +177,10 @@ static void draw_chart(gq_picture *p, const gq_strip *s, const layout *l, int64_
     int64_t wide = (l->width - 2 * MARGIN) / s->cut->groups, gap = wide > 12 ? 2 : wide > 4 ? 1 : 0;
 
     gq_draw_box(p, MARGIN, top + CHART, l->width - 2 * MARGIN, 1, muted);
-    for (int pass = 0; pass < 2; pass++)            /* chosen groups over the others                       */
+    for (int pass = 0; pass < 2; pass++)            /* chosen groups over the others */
         for (int64_t g = 0; g < s->cut->groups; g++) {
-            int64_t from = g * s->group, to = from + s->group < s->cut->frames ? from + s->group : s->cut->frames;
+            int64_t from = g * s->group,
+                    to = from + s->group < s->cut->frames ? from + s->group : s->cut->frames;
             int64_t x = at_frame(s, l, (double)from), w = at_frame(s, l, (double)to) - x - gap;
             int64_t high = 4 + llround((CHART - 4) * nearness(all, s->cut->group_distance[g]));
             bool    chosen = false;
@@ -196,11 +202,12 @@ static void draw_axis(gq_picture *p, const gq_strip *s, const layout *l, int64_t
     char text[128];
 
     gq_draw_text(p, MARGIN, top + 16, 1, muted, "frame 0, 0.00s");
-    snprintf(text, sizeof text, "frame %lld, %.2fs", (long long)s->cut->frames - 1, s->seconds[s->cut->frames - 1]);
+    snprintf(text, sizeof text, "frame %lld, %.2fs", (long long)s->cut->frames - 1,
+             s->seconds[s->cut->frames - 1]);
     if (s->cut->frames > 1)
         right_text(p, l->width - MARGIN, top + 16, 1, muted, text);
-    snprintf(text, sizeof text, "groups of %lld: higher is nearer, distances %.4f to %.4f", (long long)s->group,
-             all.far, all.near);
+    snprintf(text, sizeof text, "groups of %lld: higher is nearer, distances %.4f to %.4f",
+             (long long)s->group, all.far, all.near);
     gq_text_fit(text, 1, l->width - 2 * MARGIN);
     gq_draw_text(p, MARGIN, top + 34, 1, muted, text);
 }
@@ -214,8 +221,8 @@ static void draw_head(gq_picture *p, const gq_strip *s, const layout *l, const c
     gq_text_fit(text, 2, l->width - 2 * MARGIN);
     gq_draw_text(p, MARGIN, MARGIN, 2, ink, text);
     snprintf(text, sizeof text, "%lld frame%s, %lld group%s: %s", (long long)s->cut->frames,
-             s->cut->frames == 1 ? "" : "s", (long long)s->cut->groups, s->cut->groups == 1 ? "" : "s",
-             slash ? slash + 1 : name);
+             s->cut->frames == 1 ? "" : "s", (long long)s->cut->groups,
+             s->cut->groups == 1 ? "" : "s", slash ? slash + 1 : name);
     gq_text_fit(text, 1, l->width - 2 * MARGIN);
     gq_draw_text(p, MARGIN, MARGIN + 26, 1, muted, text);
 }
@@ -233,10 +240,12 @@ gq_status gq_strip_draw(const gq_strip *s, const uint8_t *gif, size_t size, cons
     if (st != GQ_OK)
         return st;
     l = plan(s->cut->k, gq_gif_width(reader), gq_gif_height(reader));
-    p = (gq_picture){(uint32_t)l.width, (uint32_t)l.height, gq_malloc((size_t)l.width * (size_t)l.height, 3)};
+    p = (gq_picture){(uint32_t)l.width, (uint32_t)l.height,
+                     gq_malloc((size_t)l.width * (size_t)l.height, 3)};
     if (!p.rgb) {
         gq_gif_close(reader);
-        return gq_fail(err, GQ_ENOMEM, "out of memory for a picture of %u x %u pixels", p.width, p.height);
+        return gq_fail(err, GQ_ENOMEM, "out of memory for a picture of %u x %u pixels", p.width,
+                       p.height);
     }
     gq_draw_box(&p, 0, 0, l.width, l.height, paper);
     draw_head(&p, s, &l, name);

@@ -1,4 +1,4 @@
-/* gifqa-keyframes: the frames of a GIF that lie nearest to a question, as a table, as JSON, as a picture. */
+/* gifqa-keyframes: the frames of a GIF nearest to a question, as a table, as JSON, as a picture. */
 #include <string.h>
 
 #include "core/io.h"
@@ -11,7 +11,7 @@
 
 typedef struct options {
     const char *strip, *weights, *tokenizer, *preset, *config;
-    int64_t     k, threads;             /* -1: not given                                                 */
+    int64_t     k, threads;             /* -1: not given */
     gq_cli_list set;
     bool        json;
 } options;
@@ -20,51 +20,59 @@ static options opt = {.k = -1, .threads = -1};
 
 static const gq_cli_option table[] = {
     {"frames", 'k', GQ_CLI_INT, &opt.k, "N", "frames to choose (default 3)", 1, GQ_CLIPCUT_MAX},
-    {"strip", 'o', GQ_CLI_TEXT, &opt.strip, "FILE.png", "draw the chosen frames, their scores and a timeline", 0, 0},
-    {"weights", 0, GQ_CLI_TEXT, &opt.weights, "DIR", "model.safetensors, config.json, vocabulary; or random:SEED", 0, 0},
-    {"tokenizer", 0, GQ_CLI_TEXT, &opt.tokenizer, "DIR", "CLIP's vocabulary, if it is not beside the weights", 0, 0},
-    {"preset", 0, GQ_CLI_TEXT, &opt.preset, "NAME", "vit_b32, vit_b16, vit_l14 (default: what DIR says)", 0, 0},
-    {"config", 0, GQ_CLI_TEXT, &opt.config, "FILE", "a configuration with other sizes, limits or groups", 0, 0},
+    {"strip", 'o', GQ_CLI_TEXT, &opt.strip, "FILE.png",
+     "draw the chosen frames, their scores and a timeline", 0, 0},
+    {"weights", 0, GQ_CLI_TEXT, &opt.weights, "DIR",
+     "model.safetensors, config.json, vocabulary; or random:SEED", 0, 0},
+    {"tokenizer", 0, GQ_CLI_TEXT, &opt.tokenizer, "DIR",
+     "CLIP's vocabulary, if it is not beside the weights", 0, 0},
+    {"preset", 0, GQ_CLI_TEXT, &opt.preset, "NAME",
+     "vit_b32, vit_b16, vit_l14 (default: what DIR says)", 0, 0},
+    {"config", 0, GQ_CLI_TEXT, &opt.config, "FILE",
+     "a configuration with other sizes, limits or groups", 0, 0},
     {"set", 0, GQ_CLI_LIST, &opt.set, "KEY=VALUE", "change one of its keys: clipcut.group=1", 0, 0},
     {"threads", 0, GQ_CLI_INT, &opt.threads, "N", "threads (default: all cores)", 1, 256},
-    {"json", 0, GQ_CLI_FLAG, &opt.json, NULL, "frames, groups, distances, seconds as one JSON object", 0, 0},
+    {"json", 0, GQ_CLI_FLAG, &opt.json, NULL,
+     "frames, groups, distances, seconds as one JSON object", 0, 0},
 };
 
 static const gq_cli_program program = {
     .name = "gifqa-keyframes",
     .summary = "the frames of a GIF that lie nearest to a question (CLIP-Cut)",
     .usage = "[options] GIF QUESTION",
-    .examples = "gifqa-keyframes cat.gif \"what is it licking?\" -k 3 -o strip.png --weights clip\n"
-                "gifqa-keyframes cat.gif \"where is it?\" --json --weights random:1 --tokenizer clip",
+    .examples =
+        "gifqa-keyframes cat.gif \"what is it licking?\" -k 3 -o strip.png --weights clip\n"
+        "gifqa-keyframes cat.gif \"where is it?\" --json --weights random:1 --tokenizer clip",
     .options = table,
     .n_options = sizeof table / sizeof *table,
     .least = 2,
     .most = 2,
-    .notes = "\nThree consecutive frames are a group; the nearest groups give their best frames.\n"
-             "Distance: L2 between CLIP embeddings of length one, 0 the same, 1.41 unrelated.\n"
-             "Exit codes: 2 usage, 3 configuration, 4 GIF, 5 weights or vocabulary, 6 memory\n"
-             "or disk, 7 numbers. The directory 'clip' stands for a download of\n"
-             "openai/clip-vit-base-patch32: model.safetensors, config.json, vocab.json, merges.txt.",
+    .notes =
+        "\nThree consecutive frames are a group; the nearest groups give their best frames.\n"
+        "Distance: L2 between CLIP embeddings of length one, 0 the same, 1.41 unrelated.\n"
+        "Exit codes: 2 usage, 3 configuration, 4 GIF, 5 weights or vocabulary, 6 memory\n"
+        "or disk, 7 numbers. The directory 'clip' stands for a download of\n"
+        "openai/clip-vit-base-patch32: model.safetensors, config.json, vocab.json, merges.txt.",
 };
 
-typedef struct work {                   /* everything one run makes                                      */
+typedef struct work {                   /* everything one run makes */
     gq_config           cfg;
     gq_retriever       *retriever;
     gq_bytes            gif;
     gq_frame_set        frames;
     gq_clipcut          cut;
-    float              *question;       /* [dim]                                                         */
-    double             *appears;        /* [frames + 1] seconds                                          */
+    float              *question;       /* [dim] */
+    double             *appears;        /* [frames + 1] seconds */
     gq_retrieve_seconds seconds;
-    double              open, draw;     /* seconds                                                       */
+    double              open, draw;     /* seconds */
 } work;
 
-/* ---- configuration --------------------------------------------------------------------------------------- */
+/* ---- configuration --------------------------------------------------------------------------- */
 
 typedef struct overrides {
     size_t      n;
     const char *item[GQ_CLIP_SIZES + GQ_CLI_LIST_MAX + 8];
-    char        text[8][GQ_PATH_MAX + 64];          /* those made here                                    */
+    char        text[8][GQ_PATH_MAX + 64];          /* those made here */
     size_t      used;
 } overrides;
 
@@ -90,7 +98,8 @@ static void override_weights(overrides *o)
 
     if (!opt.weights)
         return;
-    if (strncmp(opt.weights, random, sizeof random - 1) != 0 || (opt.weights[6] && opt.weights[6] != ':')) {
+    if (strncmp(opt.weights, random, sizeof random - 1) != 0 ||
+        (opt.weights[6] && opt.weights[6] != ':')) {
         override(o, "model.init", "weights");
         override(o, "model.weights.clip", opt.weights);
         return;
@@ -125,16 +134,20 @@ static gq_status configure(gq_config *cfg, gq_error *err)
         return s;
     /* random is the default of the key: here only whoever says so gets it */
     if (cfg->model.init == GQ_CFG_INIT_WEIGHTS ? !*cfg->model.weights.clip : !opt.weights)
-        return gq_fail(err, GQ_EWEIGHTS, "no CLIP: give --weights DIR with model.safetensors, config.json, vocab.json "
-                       "and merges.txt as published (openai/clip-vit-base-patch32), or try the program with "
-                       "--weights random:1");
+        return gq_fail(
+            err, GQ_EWEIGHTS,
+            "no CLIP: give --weights DIR with model.safetensors, config.json, vocab.json "
+            "and merges.txt as published (openai/clip-vit-base-patch32), or try the program with "
+            "--weights random:1");
     if (cfg->model.init == GQ_CFG_INIT_RANDOM && !*cfg->model.tokenizer.clip)
-        return gq_fail(err, GQ_EWEIGHTS, "no vocabulary: random weights come without one; give --tokenizer DIR with "
-                       "vocab.json and merges.txt, tokenizer.json, or bpe_simple_vocab_16e6.txt.gz");
+        return gq_fail(
+            err, GQ_EWEIGHTS,
+            "no vocabulary: random weights come without one; give --tokenizer DIR with "
+            "vocab.json and merges.txt, tokenizer.json, or bpe_simple_vocab_16e6.txt.gz");
     return GQ_OK;
 }
 
-/* ---- work -------------------------------------------------------------------------------------------------- */
+/* ---- work ------------------------------------------------------------------------------------ */
 
 /* When each frame appears. Browsers show frames without delay, or with 1/100 s, for 1/10 s. */
 static gq_status time_frames(work *w, gq_error *err)
@@ -163,8 +176,8 @@ static void warn(const work *w, const char *gif, bool cut)
         gq_cli_warn(program.name, "%s: the file is %s; only what is there was read", gif,
                     w->frames.flags & GQ_GIF_DAMAGED ? "damaged" : "cut short");
     if (w->frames.flags & GQ_GIF_FRAME_LIMIT)
-        gq_cli_warn(program.name, "%s: only the first %lld frames were read (data.limits.frames)", gif,
-                    (long long)w->frames.n);
+        gq_cli_warn(program.name, "%s: only the first %lld frames were read (data.limits.frames)",
+                    gif, (long long)w->frames.n);
 }
 
 /* A picture that has no place to go is found before the work, not after it. */
@@ -224,7 +237,8 @@ static gq_status choose(work *w, const char *gif, const char *question, gq_error
 
 static gq_status draw(work *w, const char *gif, const char *question, gq_error *err)
 {
-    gq_strip      strip = {.title = question, .cut = &w->cut, .group = w->cfg.clipcut.group, .seconds = w->appears};
+    gq_strip strip = {
+        .title = question, .cut = &w->cut, .group = w->cfg.clipcut.group, .seconds = w->appears};
     gq_gif_limits limits = gq_retriever_limits(&w->cfg);
     gq_picture    picture;
     double        start = gq_now();
@@ -248,7 +262,7 @@ static void release(work *w)
     gq_free(w->appears);
 }
 
-/* ---- results ------------------------------------------------------------------------------------------------ */
+/* ---- results --------------------------------------------------------------------------------- */
 
 static json_t *reals(const double *x, int64_t n)
 {
@@ -261,8 +275,8 @@ static json_t *reals(const double *x, int64_t n)
 /* {"frames":[..],"groups":[..],"distances":[..],..}: parallel lists of the chosen frames */
 static void put_picks(json_t *o, const work *w)
 {
-    json_t *frames = json_array(), *groups = json_array(), *distances = json_array(), *near = json_array(),
-           *times = json_array();
+    json_t *frames = json_array(), *groups = json_array(), *distances = json_array(),
+           *near = json_array(), *times = json_array();
 
     for (int64_t i = 0; i < w->cut.k; i++) {
         const gq_clipcut_pick *p = &w->cut.pick[i];
@@ -288,14 +302,15 @@ static gq_status print_json(const work *w, const char *gif, const char *question
     json_object_set_new(o, "gif", gq_cli_string(gif));
     json_object_set_new(o, "question", gq_cli_string(question));
     put_picks(o, w);
-    all = json_pack("{s:I, s:I, s:I, s:I, s:I, s:b, s:o, s:o}", "frames", (json_int_t)w->cut.frames, "groups",
-                    (json_int_t)w->cut.groups, "group", (json_int_t)w->cfg.clipcut.group, "width",
-                    (json_int_t)w->frames.width, "height", (json_int_t)w->frames.height, "normalized",
-                    w->cfg.clipcut.normalize, "frame_distances", reals(w->cut.frame_distance, w->cut.frames),
-                    "group_distances", reals(w->cut.group_distance, w->cut.groups));
-    seconds = json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "open", w->open, "decode", t->decode, "preprocess",
-                        t->preprocess, "clip_vision", t->vision, "clip_text", t->text, "select", t->select, "draw",
-                        w->draw);
+    all = json_pack("{s:I, s:I, s:I, s:I, s:I, s:b, s:o, s:o}", "frames", (json_int_t)w->cut.frames,
+                    "groups", (json_int_t)w->cut.groups, "group", (json_int_t)w->cfg.clipcut.group,
+                    "width", (json_int_t)w->frames.width, "height", (json_int_t)w->frames.height,
+                    "normalized", w->cfg.clipcut.normalize, "frame_distances",
+                    reals(w->cut.frame_distance, w->cut.frames), "group_distances",
+                    reals(w->cut.group_distance, w->cut.groups));
+    seconds = json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "open", w->open, "decode", t->decode,
+                        "preprocess", t->preprocess, "clip_vision", t->vision, "clip_text", t->text,
+                        "select", t->select, "draw", w->draw);
     if (json_object_set_new(o, "all", all) || json_object_set_new(o, "seconds", seconds) ||
         (opt.strip && json_object_set_new(o, "strip", gq_cli_string(opt.strip)))) {
         json_decref(o);
@@ -311,18 +326,20 @@ static void print_table(const work *w, const char *gif, const char *question)
     const gq_retrieve_seconds *t = &w->seconds;
 
     gq_cli_show(stdout, gif);
-    printf(": %lld frame%s of %u x %u, %lld group%s of %lld\n", (long long)w->cut.frames, plural(w->cut.frames),
-           w->frames.width, w->frames.height, (long long)w->cut.groups, plural(w->cut.groups),
-           (long long)w->cfg.clipcut.group);
+    printf(": %lld frame%s of %u x %u, %lld group%s of %lld\n", (long long)w->cut.frames,
+           plural(w->cut.frames), w->frames.width, w->frames.height, (long long)w->cut.groups,
+           plural(w->cut.groups), (long long)w->cfg.clipcut.group);
     gq_cli_show(stdout, question);
     printf("\n%8s %8s %8s %10s %10s\n", "frame", "time", "group", "distance", "of group");
     for (int64_t i = 0; i < w->cut.k; i++) {
         const gq_clipcut_pick *p = &w->cut.pick[i];
-        printf("%8lld %7.2fs %8lld %10.4f %10.4f\n", (long long)p->frame, w->appears[p->frame], (long long)p->group,
-               p->distance, p->group_distance);
+        printf("%8lld %7.2fs %8lld %10.4f %10.4f\n", (long long)p->frame, w->appears[p->frame],
+               (long long)p->group, p->distance, p->group_distance);
     }
-    fprintf(stderr, "open %.2f s, decode %.2f s, preprocess %.2f s, CLIP frames %.2f s, question %.2f s%s\n", w->open,
-            t->decode, t->preprocess, t->vision, t->text, opt.strip ? "; strip written" : "");
+    fprintf(
+        stderr,
+        "open %.2f s, decode %.2f s, preprocess %.2f s, CLIP frames %.2f s, question %.2f s%s\n",
+        w->open, t->decode, t->preprocess, t->vision, t->text, opt.strip ? "; strip written" : "");
 }
 
 int main(int argc, char **argv)

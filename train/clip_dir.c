@@ -8,7 +8,7 @@
 #include "core/json.h"
 #include "core/mem.h"
 
-enum { CONFIG_MOST = 1 << 20 };                     /* bytes of a config.json                             */
+enum { CONFIG_MOST = 1 << 20 };                     /* bytes of a config.json */
 
 typedef struct tower { uint64_t width, layers, heads, mlp, image, patch, vocab, context; } tower;
 
@@ -17,15 +17,16 @@ typedef struct sizes {
     uint64_t proj;
     double   eps;
     char     act[32];
-    bool     clip;                                  /* the file speaks of a CLIP                          */
+    bool     clip;                                  /* the file speaks of a CLIP */
 } sizes;
 
 static void read_tower(gq_json *j, tower *t, sizes *s)
 {
     const struct { const char *key; uint64_t *to; } whole[] = {
-        {"hidden_size", &t->width}, {"num_hidden_layers", &t->layers}, {"num_attention_heads", &t->heads},
-        {"intermediate_size", &t->mlp}, {"image_size", &t->image}, {"patch_size", &t->patch},
-        {"vocab_size", &t->vocab}, {"max_position_embeddings", &t->context},
+        {"hidden_size", &t->width},         {"num_hidden_layers", &t->layers},
+        {"num_attention_heads", &t->heads}, {"intermediate_size", &t->mlp},
+        {"image_size", &t->image},          {"patch_size", &t->patch},
+        {"vocab_size", &t->vocab},          {"max_position_embeddings", &t->context},
     };
     char key[64];
 
@@ -71,7 +72,8 @@ static gq_status read_config(const char *path, const gq_bytes *text, sizes *s, g
 
 static void add(gq_clip_sizes *out, const char *key, uint64_t value)
 {
-    snprintf(out->key[out->n++], sizeof out->key[0], "clip.%s=%llu", key, (unsigned long long)value);
+    snprintf(out->key[out->n++], sizeof out->key[0], "clip.%s=%llu", key,
+             (unsigned long long)value);
 }
 
 static void tell(const sizes *s, const char *act, gq_clip_sizes *out)
@@ -105,9 +107,13 @@ static const char *act_name(const char *theirs)
 
 gq_status gq_clip_dir_sizes(const char *dir, gq_clip_sizes *out, gq_error *err)
 {
-    sizes s = {.vision = {.width = 768, .layers = 12, .heads = 12, .mlp = 3072, .image = 224, .patch = 32},
-               .text = {.width = 512, .layers = 12, .heads = 8, .mlp = 2048, .vocab = 49408, .context = 77},
-               .proj = 512, .eps = 1e-5, .act = "quick_gelu"};
+    sizes s = {
+        .vision = {.width = 768, .layers = 12, .heads = 12, .mlp = 3072, .image = 224, .patch = 32},
+        .text =
+            {.width = 512, .layers = 12, .heads = 8, .mlp = 2048, .vocab = 49408, .context = 77},
+        .proj = 512,
+        .eps = 1e-5,
+        .act = "quick_gelu"};
     gq_bytes  text = {0};
     char     *path = gq_path(dir, "config.json");
     gq_status st = path ? GQ_OK : gq_fail(err, GQ_ENOMEM, "out of memory");
@@ -118,10 +124,12 @@ gq_status gq_clip_dir_sizes(const char *dir, gq_clip_sizes *out, gq_error *err)
         if (st == GQ_OK)
             st = read_config(path, &text, &s, err);
         if (st == GQ_OK && !s.clip)
-            st = gq_fail(err, GQ_EWEIGHTS, "%s: model_type is not 'clip'; a CLIP directory is needed", path);
+            st = gq_fail(err, GQ_EWEIGHTS,
+                         "%s: model_type is not 'clip'; a CLIP directory is needed", path);
         if (st == GQ_OK && !act_name(s.act))
-            st = gq_fail(err, GQ_EWEIGHTS, "%s: hidden_act '%s' is not known; quick_gelu, gelu and gelu_new are", path,
-                         s.act);
+            st = gq_fail(err, GQ_EWEIGHTS,
+                         "%s: hidden_act '%s' is not known; quick_gelu, gelu and gelu_new are",
+                         path, s.act);
         if (st == GQ_OK)
             tell(&s, act_name(s.act), out);
         gq_bytes_free(&text);

@@ -8,8 +8,8 @@
 #include "data/tokenizer.h"
 
 enum {
-    BATCH_LOG = 4, BATCH = 1 << BATCH_LOG,          /* frames of one vision pass at most                  */
-    TEXT_STEP = 16,                                 /* question lengths are padded to a multiple          */
+    BATCH_LOG = 4, BATCH = 1 << BATCH_LOG,          /* frames of one vision pass at most */
+    TEXT_STEP = 16,                                 /* question lengths are padded to a multiple */
 };
 
 typedef enum want { WANT_FEATURES = 1, WANT_EMBEDS = 2, WANTS = 4 } want;
@@ -21,30 +21,35 @@ struct gq_retriever {
     gq_config       cfg;
     gq_clip_config  clip;
     gq_clip_feature feature;
-    bool            owns;               /* engine and params                                             */
+    bool            owns;               /* engine and params */
     gq_engine      *engine;
     gq_params      *params;
-    gq_tokenizer   *tokenizer;          /* NULL without text tower                                       */
+    gq_tokenizer   *tokenizer;          /* NULL without text tower */
     gq_resizer     *resizer;
-    vision_pass     vision[BATCH_LOG + 1][WANTS];            /* 1, 2, 4, 8, 16 frames; recorded on first use */
-    text_pass      *text;               /* [texts], one per padded length; recorded on first use         */
+    vision_pass     vision[BATCH_LOG + 1][WANTS]; /* 1, 2, 4, 8, 16 frames; recorded on first use */
+    text_pass      *text;               /* [texts], one per padded length; recorded on first use */
     int             texts;
-    int32_t        *ids;                /* [context] of the question                                     */
-    uint8_t        *pixels;             /* [BATCH,S,S,3]                                                 */
+    int32_t        *ids;                /* [context] of the question */
+    uint8_t        *pixels;             /* [BATCH,S,S,3] */
 };
 
-/* ---- life ------------------------------------------------------------------------------------------------ */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 gq_gif_limits gq_retriever_limits(const gq_config *c)
 {
-    return (gq_gif_limits){.max_bytes = c->data.limits.bytes, .max_side = (uint32_t)c->data.limits.side,
+    return (gq_gif_limits){.max_bytes = c->data.limits.bytes,
+                           .max_side = (uint32_t)c->data.limits.side,
                            .max_pixels_total = c->data.limits.pixels,
-                           .max_frames = (uint32_t)c->data.limits.frames, .max_seconds = c->data.limits.seconds};
+                           .max_frames = (uint32_t)c->data.limits.frames,
+                           .max_seconds = c->data.limits.seconds};
 }
 
 const gq_clip_config *gq_retriever_clip(const gq_retriever *r) { return &r->clip; }
 
-static size_t image_bytes(const gq_retriever *r) { return (size_t)r->clip.image * (size_t)r->clip.image * 3; }
+static size_t image_bytes(const gq_retriever *r)
+{
+    return (size_t)r->clip.image * (size_t)r->clip.image * 3;
+}
 
 /* floats of one frame's features */
 static size_t feature_count(const gq_retriever *r)
@@ -67,14 +72,15 @@ static gq_status load_weights(gq_retriever *r, gq_load_report *report, gq_error 
         gq_safetensors_close(st);
     }
     if (s == GQ_OK && report->missing)
-        s = gq_fail(err, GQ_EWEIGHTS, "%s: %d tensors of CLIP are missing, the first is '%s'", path, report->missing,
-                    report->first_missing);
+        s = gq_fail(err, GQ_EWEIGHTS, "%s: %d tensors of CLIP are missing, the first is '%s'", path,
+                    report->missing, report->first_missing);
     return s;
 }
 
 static gq_status own_model(gq_retriever *r, gq_load_report *report, gq_error *err)
 {
-    gq_engine_opts o = {.backend = gq_net_backend(&r->cfg, err), .threads = (int)r->cfg.engine.threads,
+    gq_engine_opts o = {.backend = gq_net_backend(&r->cfg, err),
+                        .threads = (int)r->cfg.engine.threads,
                         .seed = r->cfg.train.seed};
     gq_status      s = o.backend ? gq_engine_new(&o, &r->engine, err) : GQ_ECONFIG;
 
@@ -117,8 +123,10 @@ static gq_status open_tokenizer(gq_retriever *r, gq_error *err)
 
     tokenizer_path(&r->cfg, path);
     if (!*path)
-        return gq_fail(err, GQ_EWEIGHTS, "model.tokenizer.clip is not set: it names CLIP's vocabulary, a directory with "
-                       "tokenizer.json, or vocab.json and merges.txt, or bpe_simple_vocab_16e6.txt.gz");
+        return gq_fail(
+            err, GQ_EWEIGHTS,
+            "model.tokenizer.clip is not set: it names CLIP's vocabulary, a directory with "
+            "tokenizer.json, or vocab.json and merges.txt, or bpe_simple_vocab_16e6.txt.gz");
     s = gq_tokenizer_open(path, &r->tokenizer, err);
     if (s != GQ_OK)
         return s;
@@ -162,7 +170,8 @@ static gq_retriever *blank(const gq_config *c, gq_error *err)
     return r;
 }
 
-gq_status gq_retriever_open(const gq_config *c, gq_retriever **out, gq_load_report *report, gq_error *err)
+gq_status gq_retriever_open(const gq_config *c, gq_retriever **out, gq_load_report *report,
+                            gq_error *err)
 {
     gq_load_report unread;
     gq_retriever  *r = blank(c, err);
@@ -173,7 +182,7 @@ gq_status gq_retriever_open(const gq_config *c, gq_retriever **out, gq_load_repo
     memset(report, 0, sizeof *report);
     if (!r)
         return GQ_ENOMEM;
-    s = furnish(r, err);                /* first: a missing vocabulary is found before weights are read  */
+    s = furnish(r, err); /* first: a missing vocabulary is found before weights are read */
     if (s == GQ_OK)
         s = own_model(r, report, err);
     if (s == GQ_OK)
@@ -222,7 +231,7 @@ void gq_retriever_close(gq_retriever *r)
     gq_free(r);
 }
 
-/* ---- recorded passes -------------------------------------------------------------------------------------- */
+/* ---- recorded passes ------------------------------------------------------------------------- */
 
 static gq_status record_vision(gq_retriever *r, int log, int wants, vision_pass *p, gq_error *err)
 {
@@ -234,8 +243,10 @@ static gq_status record_vision(gq_retriever *r, int log, int wants, vision_pass 
     if (s != GQ_OK)
         return s;
     gq_tape_no_grad(p->tape);
-    p->frames = gq_input(p->tape, "frames", GQ_U8, 4, GQ_SHAPE(frames, r->clip.image, r->clip.image, 3));
-    gq_clip_vision(p->tape, &r->clip, p->frames, r->feature, wants & WANT_FEATURES ? &p->features : NULL,
+    p->frames =
+        gq_input(p->tape, "frames", GQ_U8, 4, GQ_SHAPE(frames, r->clip.image, r->clip.image, 3));
+    gq_clip_vision(p->tape, &r->clip, p->frames, r->feature,
+                   wants & WANT_FEATURES ? &p->features : NULL,
                    wants & WANT_EMBEDS ? &p->embeds : NULL);
     if (wants & WANT_FEATURES)
         gq_keep(p->tape, p->features, "features");
@@ -250,7 +261,8 @@ static gq_status record_vision(gq_retriever *r, int log, int wants, vision_pass 
     return s;
 }
 
-static gq_status vision_pass_of(gq_retriever *r, int log, int wants, vision_pass **out, gq_error *err)
+static gq_status vision_pass_of(gq_retriever *r, int log, int wants, vision_pass **out,
+                                gq_error *err)
 {
     vision_pass *p = *out = &r->vision[log][wants];
     gq_status    s = p->tape ? GQ_OK : record_vision(r, log, wants, p, err);
@@ -262,8 +274,10 @@ static gq_status vision_pass_of(gq_retriever *r, int log, int wants, vision_pass
     return s;
 }
 
-/* pixels [n,S,S,3] through the vision tower, in passes of 16, then of 8, 4, 2 and 1: no frame is computed in vain. */
-static gq_status see(gq_retriever *r, const uint8_t *pixels, int64_t n, float *features, float *embeds, gq_error *err)
+/* pixels [n,S,S,3] through the vision tower, in passes of 16, then of 8, 4, 2 and 1: no frame is
+ * computed in vain. */
+static gq_status see(gq_retriever *r, const uint8_t *pixels, int64_t n, float *features,
+                     float *embeds, gq_error *err)
 {
     int    wants = (features ? WANT_FEATURES : 0) | (embeds ? WANT_EMBEDS : 0), log = BATCH_LOG;
     size_t image = image_bytes(r), width = feature_count(r), dim = (size_t)r->clip.proj;
@@ -333,19 +347,19 @@ static gq_status text_pass_of(gq_retriever *r, int tokens, text_pass **out, gq_e
     return s;
 }
 
-/* ---- frames in ---------------------------------------------------------------------------------------------- */
+/* ---- frames in ------------------------------------------------------------------------------- */
 
-typedef struct source {                 /* a GIF being walked                                            */
+typedef struct source {                 /* a GIF being walked */
     gq_retriever *r;
     gq_gif       *gif;
-    const uint8_t *rgba;                /* the frame just read, NULL at the end                          */
-    uint8_t      *rgb;                  /* [height, width, 3]                                            */
+    const uint8_t *rgba;                /* the frame just read, NULL at the end */
+    uint8_t      *rgb;                  /* [height, width, 3] */
     gq_gif_frame  info;
     gq_retrieve_seconds *seconds;
 } source;
 
-static gq_status source_open(source *src, gq_retriever *r, const gq_gif_bytes *gif, gq_retrieve_seconds *seconds,
-                             gq_error *err)
+static gq_status source_open(source *src, gq_retriever *r, const gq_gif_bytes *gif,
+                             gq_retrieve_seconds *seconds, gq_error *err)
 {
     gq_gif_limits limits = gq_retriever_limits(&r->cfg);
     gq_status     s;
@@ -386,22 +400,25 @@ static gq_status source_pixels(source *src, uint8_t *out, gq_error *err)
     gq_status            s;
 
     gq_gif_over(src->rgba, (size_t)w * h, black, src->rgb);
-    s = gq_resizer_preprocess(src->r->resizer, src->rgb, w, h, (uint32_t)src->r->clip.image, filter, out, err);
+    s = gq_resizer_preprocess(src->r->resizer, src->rgb, w, h, (uint32_t)src->r->clip.image, filter,
+                              out, err);
     src->seconds->preprocess += gq_now() - start;
     return s;
 }
 
-/* ---- every frame ---------------------------------------------------------------------------------------------- */
+/* ---- every frame ----------------------------------------------------------------------------- */
 
 typedef struct growing { gq_frame_set set; int64_t room; size_t feature_bytes; } growing;
 
 static gq_status grow_array(void **array, int64_t room, size_t bytes, gq_error *err)
 {
     size_t one = 0;
-    void  *more = gq_mul_size((size_t)room, bytes, &one) ? gq_realloc(*array, (size_t)room, bytes) : NULL;
+    void  *more =
+        gq_mul_size((size_t)room, bytes, &one) ? gq_realloc(*array, (size_t)room, bytes) : NULL;
 
     if (!more)
-        return gq_fail(err, GQ_ENOMEM, "out of memory for the embeddings of %lld frames", (long long)room);
+        return gq_fail(err, GQ_ENOMEM, "out of memory for the embeddings of %lld frames",
+                       (long long)room);
     *array = more;
     return GQ_OK;
 }
@@ -417,7 +434,8 @@ static gq_status grow(const gq_retriever *r, growing *g, gq_error *err)
     g->room = g->room ? 2 * g->room : 4 * BATCH;
     s = grow_array((void **)&g->set.delay_cs, g->room, sizeof *g->set.delay_cs, err);
     if (s == GQ_OK && r->clip.proj)
-        s = grow_array((void **)&g->set.embed, g->room, (size_t)r->clip.proj * sizeof *g->set.embed, err);
+        s = grow_array((void **)&g->set.embed, g->room, (size_t)r->clip.proj * sizeof *g->set.embed,
+                       err);
     if (s == GQ_OK && g->feature_bytes / feature >= (size_t)g->room)
         return grow_array((void **)&g->set.feature, g->room, feature, err);
     gq_free(g->set.feature);
@@ -452,8 +470,8 @@ static gq_status take_batch(source *src, growing *g, bool *end, gq_error *err)
     return s;
 }
 
-gq_status gq_retriever_frames(gq_retriever *r, const gq_gif_bytes *gif, size_t feature_bytes, gq_frame_set *out,
-                              gq_retrieve_seconds *seconds, gq_error *err)
+gq_status gq_retriever_frames(gq_retriever *r, const gq_gif_bytes *gif, size_t feature_bytes,
+                              gq_frame_set *out, gq_retrieve_seconds *seconds, gq_error *err)
 {
     growing   g = {.set.dim = r->clip.proj, .feature_bytes = feature_bytes};
     source    src;
@@ -482,7 +500,7 @@ void gq_frame_set_free(gq_frame_set *f)
     memset(f, 0, sizeof *f);
 }
 
-/* ---- question, choice, chosen frames ------------------------------------------------------------------------- */
+/* ---- question, choice, chosen frames --------------------------------------------------------- */
 
 static int32_t first_end(const int32_t *ids, size_t n, int32_t end)
 {
@@ -492,22 +510,25 @@ static int32_t first_end(const int32_t *ids, size_t n, int32_t end)
     return (int32_t)n - 1;
 }
 
-static gq_status read_question(gq_retriever *r, const char *question, float *embed, bool *cut, gq_error *err)
+static gq_status read_question(gq_retriever *r, const char *question, float *embed, bool *cut,
+                               gq_error *err)
 {
     size_t     n = 0, whole = 0, room = (size_t)r->clip.context, bytes = strlen(question);
     int32_t    end = gq_tokenizer_end_id(r->tokenizer);
     int32_t   *ids;
     text_pass *p;
-    gq_status  s = gq_tokenizer_encode(r->tokenizer, question, bytes, GQ_TOK_FRAME, NULL, 0, &whole, err);
+    gq_status  s =
+        gq_tokenizer_encode(r->tokenizer, question, bytes, GQ_TOK_FRAME, NULL, 0, &whole, err);
 
     if (s == GQ_OK)
-        s = gq_tokenizer_encode(r->tokenizer, question, bytes, GQ_TOK_FRAME | GQ_TOK_TRUNCATE, r->ids, room, &n, err);
+        s = gq_tokenizer_encode(r->tokenizer, question, bytes, GQ_TOK_FRAME | GQ_TOK_TRUNCATE,
+                                r->ids, room, &n, err);
     if (s == GQ_OK)
         s = text_pass_of(r, (int)n, &p, err);
     if (s != GQ_OK)
         return s;
     ids = gq_data(p->tape, p->ids);
-    for (int i = 0; i < p->length; i++)             /* nothing looks at the padding: attention is causal   */
+    for (int i = 0; i < p->length; i++) /* nothing looks at the padding: attention is causal */
         ids[i] = (size_t)i < n ? r->ids[i] : end;
     *(int32_t *)gq_data(p->tape, p->end) = first_end(r->ids, n, end);
     s = gq_forward(p->tape, err);
@@ -525,21 +546,24 @@ gq_status gq_retriever_question(gq_retriever *r, const char *question, float *em
     gq_status s;
 
     if (!r->clip.text)
-        return gq_fail(err, GQ_ECONFIG, "clip.text is false: without CLIP's text tower no question can be compared "
+        return gq_fail(err, GQ_ECONFIG,
+                       "clip.text is false: without CLIP's text tower no question can be compared "
                        "with frames");
     s = read_question(r, question, embed, cut, err);
     seconds->text += gq_now() - start;
     return s;
 }
 
-gq_status gq_retriever_select(gq_retriever *r, const gq_frame_set *f, const float *question, gq_clipcut *out,
-                              gq_retrieve_seconds *seconds, gq_error *err)
+gq_status gq_retriever_select(gq_retriever *r, const gq_frame_set *f, const float *question,
+                              gq_clipcut *out, gq_retrieve_seconds *seconds, gq_error *err)
 {
     static const gq_clipcut_reduce reduce[] = {[GQ_CFG_REDUCE_MEAN] = GQ_CLIPCUT_MEAN,
                                                [GQ_CFG_REDUCE_MAX] = GQ_CLIPCUT_MAXIMUM,
                                                [GQ_CFG_REDUCE_FIRST] = GQ_CLIPCUT_FIRST};
-    gq_clipcut_opts o = {.k = r->cfg.clipcut.k, .group = r->cfg.clipcut.group, .normalize = r->cfg.clipcut.normalize,
-                         .reduce = reduce[r->cfg.clipcut.reduce]};
+    gq_clipcut_opts                o = {.k = r->cfg.clipcut.k,
+                                        .group = r->cfg.clipcut.group,
+                                        .normalize = r->cfg.clipcut.normalize,
+                                        .reduce = reduce[r->cfg.clipcut.reduce]};
     double          start = gq_now();
     gq_status       s = gq_clipcut_select(f->embed, f->n, f->dim, question, &o, out, err);
 
@@ -547,11 +571,12 @@ gq_status gq_retriever_select(gq_retriever *r, const gq_frame_set *f, const floa
     return s;
 }
 
-static gq_status fetch_pixels(gq_retriever *r, const gq_gif_bytes *gif, const int64_t *frame, int64_t k,
-                              uint8_t *pixels, gq_retrieve_seconds *seconds, gq_error *err)
+static gq_status fetch_pixels(gq_retriever *r, const gq_gif_bytes *gif, const int64_t *frame,
+                              int64_t k, uint8_t *pixels, gq_retrieve_seconds *seconds,
+                              gq_error *err)
 {
     size_t    image = image_bytes(r);
-    int64_t   at = -1;                              /* frame that src holds                               */
+    int64_t   at = -1;                              /* frame that src holds */
     source    src;
     gq_status s = source_open(&src, r, gif, seconds, err);
 
@@ -563,8 +588,8 @@ static gq_status fetch_pixels(gq_retriever *r, const gq_gif_bytes *gif, const in
         for (; s == GQ_OK && at < frame[i]; at++) {
             s = source_next(&src, err);
             if (s == GQ_OK && !src.rgba)
-                s = gq_fail(err, GQ_EINPUT, "%s: there is no frame %lld, only %lld", gif->name, (long long)frame[i],
-                            (long long)at + 1);
+                s = gq_fail(err, GQ_EINPUT, "%s: there is no frame %lld, only %lld", gif->name,
+                            (long long)frame[i], (long long)at + 1);
         }
         if (s == GQ_OK)
             s = source_pixels(&src, pixels + (size_t)i * image, err);
@@ -573,9 +598,9 @@ static gq_status fetch_pixels(gq_retriever *r, const gq_gif_bytes *gif, const in
     return s;
 }
 
-gq_status gq_retriever_fetch(gq_retriever *r, const gq_gif_bytes *gif, const gq_frame_set *f, const int64_t *frame,
-                             int64_t k, uint8_t *pixels, float *features, gq_retrieve_seconds *seconds,
-                             gq_error *err)
+gq_status gq_retriever_fetch(gq_retriever *r, const gq_gif_bytes *gif, const gq_frame_set *f,
+                             const int64_t *frame, int64_t k, uint8_t *pixels, float *features,
+                             gq_retrieve_seconds *seconds, gq_error *err)
 {
     bool      kept = f && f->feature;
     uint8_t  *own = NULL;
@@ -584,18 +609,20 @@ gq_status gq_retriever_fetch(gq_retriever *r, const gq_gif_bytes *gif, const gq_
 
     for (int64_t i = 0; i < k; i++)
         if (frame[i] < (i ? frame[i - 1] : 0) || (kept && frame[i] >= f->n))
-            return gq_fail(err, GQ_EBUG, "%s: frame %lld is out of order or beyond the end", gif->name,
-                           (long long)frame[i]);
+            return gq_fail(err, GQ_EBUG, "%s: frame %lld is out of order or beyond the end",
+                           gif->name, (long long)frame[i]);
     if (!pixels && features && !kept) {
         pixels = own = gq_malloc((size_t)k, image_bytes(r));
         if (!own)
-            return gq_fail(err, GQ_ENOMEM, "out of memory for the pixels of %lld frames", (long long)k);
+            return gq_fail(err, GQ_ENOMEM, "out of memory for the pixels of %lld frames",
+                           (long long)k);
     }
     if (pixels)
         s = fetch_pixels(r, gif, frame, k, pixels, seconds, err);
     start = gq_now();
     for (int64_t i = 0; s == GQ_OK && features && kept && i < k; i++)
-        memcpy(features + (size_t)i * feature_count(r), f->feature + (size_t)frame[i] * feature_count(r),
+        memcpy(features + (size_t)i * feature_count(r),
+               f->feature + (size_t)frame[i] * feature_count(r),
                feature_count(r) * sizeof *features);
     if (s == GQ_OK && features && !kept)
         s = see(r, pixels, k, features, NULL, err);

@@ -1,12 +1,15 @@
-/* retrieve.h - CLIP-Cut on real input: a GIF and a question in, the frames nearest to the question out.
+/* retrieve.h - CLIP-Cut on real input: a GIF and a question in, the frames nearest to the question
+ * out.
  *
- * A retriever is both CLIP towers, a tokenizer and the recorded passes it has needed so far. It walks a GIF once, 16
- * frames at a time, and keeps embeddings only, so memory hardly depends on the number of frames; pixels of chosen
- * frames are decoded again (a thousandth of the time of the vision tower). A frame's numbers do not depend on which
- * frames share its batch. Frames are read over black: alpha-0 pixels are 0,0,0.
+ * A retriever is both CLIP towers, a tokenizer and the recorded passes it has needed so far. It
+ * walks a GIF once, 16 frames at a time, and keeps embeddings only, so memory hardly depends on the
+ * number of frames; pixels of chosen frames are decoded again (a thousandth of the time of the
+ * vision tower). A frame's numbers do not depend on which frames share its batch. Frames are read
+ * over black: alpha-0 pixels are 0,0,0.
  *
- * Ownership: opened from a configuration it owns engine and weights; shared, it uses those of a net, which must outlive
- * it. What functions return in structs is the caller's and has its own free function. One thread at a time.
+ * Ownership: opened from a configuration it owns engine and weights; shared, it uses those of a
+ * net, which must outlive it. What functions return in structs is the caller's and has its own free
+ * function. One thread at a time.
  */
 #ifndef GIFQA_TRAIN_RETRIEVE_H
 #define GIFQA_TRAIN_RETRIEVE_H
@@ -20,56 +23,61 @@
 
 typedef struct gq_retriever gq_retriever;
 
-typedef struct gq_retrieve_seconds {    /* wall clock; calls add to what is there                        */
-    double decode;                      /* GIF bytes to RGB                                              */
-    double preprocess;                  /* resize and crop                                               */
-    double vision;                      /* CLIP on pixels                                                */
-    double text;                        /* tokenizer and CLIP on the question                            */
-    double select;                      /* distances and choice                                          */
+typedef struct gq_retrieve_seconds {    /* wall clock; calls add to what is there */
+    double decode;                      /* GIF bytes to RGB */
+    double preprocess;                  /* resize and crop */
+    double vision;                      /* CLIP on pixels */
+    double text;                        /* tokenizer and CLIP on the question */
+    double select;                      /* distances and choice */
 } gq_retrieve_seconds;
 
-/* Sections clip, image, clipcut, data.limits, engine and model.{init,seed,weights.clip,tokenizer.clip} of c. Without
- * model.tokenizer.clip the tokenizer is looked for beside the weights. With clip.text false there is no tokenizer and
- * no question, but features. GQ_EWEIGHTS names what is missing. report may be NULL. */
-gq_status gq_retriever_open(const gq_config *c, gq_retriever **out, gq_load_report *report, gq_error *err);
+/* Sections clip, image, clipcut, data.limits, engine and
+ * model.{init,seed,weights.clip,tokenizer.clip} of c. Without model.tokenizer.clip the tokenizer is
+ * looked for beside the weights. With clip.text false there is no tokenizer and no question, but
+ * features. GQ_EWEIGHTS names what is missing. report may be NULL. */
+gq_status gq_retriever_open(const gq_config *c, gq_retriever **out, gq_load_report *report,
+                            gq_error *err);
 gq_status gq_retriever_share(gq_net *net, gq_retriever **out, gq_error *err);
-void      gq_retriever_close(gq_retriever *r);               /* NULL allowed                             */
+void      gq_retriever_close(gq_retriever *r);               /* NULL allowed */
 
 const gq_clip_config *gq_retriever_clip(const gq_retriever *r);
-gq_gif_limits         gq_retriever_limits(const gq_config *c);      /* data.limits as the decoder takes them */
+gq_gif_limits gq_retriever_limits(const gq_config *c); /* data.limits as the decoder takes them */
 
-typedef struct gq_gif_bytes {           /* a GIF in memory, borrowed                                     */
+typedef struct gq_gif_bytes {           /* a GIF in memory, borrowed */
     const uint8_t *data;
-    size_t         size;                /* bytes                                                         */
-    const char    *name;                /* for error texts                                               */
+    size_t         size;                /* bytes */
+    const char    *name;                /* for error texts */
 } gq_gif_bytes;
 
-typedef struct gq_frame_set {           /* every frame of one GIF: gq_frame_set_free()                   */
-    int64_t  n, dim;                    /* frames; numbers of an embedding                               */
-    uint32_t width, height;             /* pixels                                                        */
-    unsigned flags;                     /* gq_gif_flags()                                                */
-    int32_t *delay_cs;                  /* [n] 1/100 s, raw; -1: none                                    */
-    float   *embed;                     /* [n, dim], not normalised; NULL without clip.proj              */
-    float   *feature;                   /* [n, tokens, width] the states of clip.feature, or NULL        */
+typedef struct gq_frame_set {           /* every frame of one GIF: gq_frame_set_free() */
+    int64_t  n, dim;                    /* frames; numbers of an embedding */
+    uint32_t width, height;             /* pixels */
+    unsigned flags;                     /* gq_gif_flags() */
+    int32_t *delay_cs;                  /* [n] 1/100 s, raw; -1: none */
+    float   *embed;                     /* [n, dim], not normalised; NULL without clip.proj */
+    float   *feature;                   /* [n, tokens, width] the states of clip.feature, or NULL */
 } gq_frame_set;
 
-/* Embeds every frame. Features of all frames are kept too while they need no more than feature_bytes (0: none). */
-gq_status gq_retriever_frames(gq_retriever *r, const gq_gif_bytes *gif, size_t feature_bytes, gq_frame_set *out,
-                              gq_retrieve_seconds *seconds, gq_error *err);
+/* Embeds every frame. Features of all frames are kept too while they need no more than
+ * feature_bytes (0: none). */
+gq_status gq_retriever_frames(gq_retriever *r, const gq_gif_bytes *gif, size_t feature_bytes,
+                              gq_frame_set *out, gq_retrieve_seconds *seconds, gq_error *err);
 void      gq_frame_set_free(gq_frame_set *f);
 
-/* embed [clip.proj]. *cut (may be NULL): the question had more than clip.context tokens and lost its end. */
+/* embed [clip.proj]. *cut (may be NULL): the question had more than clip.context tokens and lost
+ * its end. */
 gq_status gq_retriever_question(gq_retriever *r, const char *question, float *embed, bool *cut,
                                 gq_retrieve_seconds *seconds, gq_error *err);
 
 /* CLIP-Cut with the options of section clipcut. */
-gq_status gq_retriever_select(gq_retriever *r, const gq_frame_set *f, const float *question, gq_clipcut *out,
-                              gq_retrieve_seconds *seconds, gq_error *err);
+gq_status gq_retriever_select(gq_retriever *r, const gq_frame_set *f, const float *question,
+                              gq_clipcut *out, gq_retrieve_seconds *seconds, gq_error *err);
 
-/* What a model reads of frames frame[k] (ascending, repeats allowed): pixels u8 [k,S,S,3] and features
- * float [k,tokens,width]; either may be NULL. Features come from f (may be NULL) when it kept them. */
-gq_status gq_retriever_fetch(gq_retriever *r, const gq_gif_bytes *gif, const gq_frame_set *f, const int64_t *frame,
-                             int64_t k, uint8_t *pixels, float *features, gq_retrieve_seconds *seconds,
-                             gq_error *err);
+/* What a model reads of frames frame[k] (ascending, repeats allowed): pixels u8 [k,S,S,3] and
+ * features float [k,tokens,width]; either may be NULL. Features come from f (may be NULL) when it
+ * kept them. */
+gq_status gq_retriever_fetch(gq_retriever *r, const gq_gif_bytes *gif, const gq_frame_set *f,
+                             const int64_t *frame, int64_t k, uint8_t *pixels, float *features,
+                             gq_retrieve_seconds *seconds, gq_error *err);
 
 #endif

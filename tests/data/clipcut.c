@@ -1,15 +1,20 @@
-/* CLIP-Cut against an independent formulation: cosine similarity in long double (for unit vectors the nearest is the
- * most similar), choice by repeated scanning instead of sorting. Hand-made geometry where the answer is known. */
+/* CLIP-Cut against an independent formulation: cosine similarity in long double (for unit vectors
+ * the nearest is the most similar), choice by repeated scanning instead of sorting. Hand-made
+ * geometry where the answer is known. */
 #include "support.h"
 
 #include "core/mem.h"
 #include "data/clipcut.h"
 
-/* ---- the oracle --------------------------------------------------------------------------------------------- */
+/* ---- the oracle ------------------------------------------------------------------------------ */
 
 enum { MOST = 64, DIM_MOST = 40 };
 
-typedef struct oracle { int64_t frame[MOST]; long double frame_d[MOST], group_d[MOST]; int64_t n, groups; } oracle;
+typedef struct oracle {
+    int64_t     frame[MOST];
+    long double frame_d[MOST], group_d[MOST];
+    int64_t     n, groups;
+} oracle;
 
 static long double dot(const long double *a, const long double *b, int dim)
 {
@@ -42,8 +47,8 @@ static int64_t least(const long double *d, int64_t n, const bool *taken)
     return best;
 }
 
-static void group_vector(long double x[][DIM_MOST], int64_t first, int64_t last, int dim, const gq_clipcut_opts *o,
-                         long double *g)
+static void group_vector(long double x[][DIM_MOST], int64_t first, int64_t last, int dim,
+                         const gq_clipcut_opts *o, long double *g)
 {
     for (int d = 0; d < dim; d++) {
         long double sum = 0, most = x[first][d];
@@ -58,7 +63,8 @@ static void group_vector(long double x[][DIM_MOST], int64_t first, int64_t last,
         unit(g, dim);
 }
 
-static void brute(const float *frames, int64_t n, int dim, const float *question, const gq_clipcut_opts *o, oracle *r)
+static void brute(const float *frames, int64_t n, int dim, const float *question,
+                  const gq_clipcut_opts *o, oracle *r)
 {
     static long double x[MOST][DIM_MOST];
     long double        q[DIM_MOST], g[DIM_MOST];
@@ -102,7 +108,7 @@ static void brute(const float *frames, int64_t n, int dim, const float *question
     }
 }
 
-/* ---- random cases ------------------------------------------------------------------------------------------ */
+/* ---- random cases ---------------------------------------------------------------------------- */
 
 static float gaussian(uint64_t *state)
 {
@@ -155,7 +161,7 @@ static void equals_brute_force(void **state)
     }
 }
 
-/* ---- known geometry ------------------------------------------------------------------------------------------ */
+/* ---- known geometry -------------------------------------------------------------------------- */
 
 static void expect(const float *frames, int64_t n, int64_t dim, const float *q, gq_clipcut_opts o,
                    const int64_t *want)
@@ -176,22 +182,25 @@ static const float path[7][2] = {{0, 1}, {1, 3}, {-1, 1}, {1, 0}, {-5, 1}, {-1, 
 static void a_group_gives_its_best_frame(void **state)
 {
     (void)state;
-    /* groups (0 1 2) (3 4 5) (6): the lone frame 6 is nearest, then the mean of 0..2, which points up while that
-     * of 3..5 points back; its best is 1 */
+    /* groups (0 1 2) (3 4 5) (6): the lone frame 6 is nearest, then the mean of 0..2, which points
+     * up while that of 3..5 points back; its best is 1 */
     expect(path[0], 7, 2, east, GQ_CLIPCUT_DEFAULT(1), (int64_t[]){6});
     expect(path[0], 7, 2, east, GQ_CLIPCUT_DEFAULT(2), (int64_t[]){1, 6});
     expect(path[0], 7, 2, east, GQ_CLIPCUT_DEFAULT(3), (int64_t[]){1, 3, 6});
     /* alone, frame 3 is the question itself */
-    expect(path[0], 7, 2, east, (gq_clipcut_opts){.k = 1, .group = 1, .normalize = true}, (int64_t[]){3});
+    expect(path[0], 7, 2, east, (gq_clipcut_opts){.k = 1, .group = 1, .normalize = true},
+           (int64_t[]){3});
     /* the first frame stands for its group: 3 is nearest although its companions point away */
     expect(path[0], 7, 2, east,
-           (gq_clipcut_opts){.k = 1, .group = 3, .normalize = true, .reduce = GQ_CLIPCUT_FIRST}, (int64_t[]){3});
+           (gq_clipcut_opts){.k = 1, .group = 3, .normalize = true, .reduce = GQ_CLIPCUT_FIRST},
+           (int64_t[]){3});
 }
 
 static void fills_up_and_repeats(void **state)
 {
     (void)state;
-    /* three groups, five frames: the best of each and then the nearest others, 0 at a right angle before 5 */
+    /* three groups, five frames: the best of each and then the nearest others, 0 at a right angle
+     * before 5 */
     expect(path[0], 7, 2, east, GQ_CLIPCUT_DEFAULT(4), (int64_t[]){0, 1, 3, 6});
     expect(path[0], 7, 2, east, GQ_CLIPCUT_DEFAULT(5), (int64_t[]){0, 1, 3, 5, 6});
     expect(path[0], 7, 2, east, GQ_CLIPCUT_DEFAULT(7), (int64_t[]){0, 1, 2, 3, 4, 5, 6});
@@ -210,7 +219,8 @@ static void ties_go_to_the_lower_index(void **state)
     /* length does not matter to unit vectors, and does without them */
     same[4][0] *= 2; same[4][1] *= 2; same[4][2] *= 2;
     expect(same[0], 9, 3, (float[]){1, 2, 3}, GQ_CLIPCUT_DEFAULT(2), (int64_t[]){0, 3});
-    expect(same[0], 9, 3, (float[]){1, -2, 1}, (gq_clipcut_opts){.k = 1, .group = 1}, (int64_t[]){4});
+    expect(same[0], 9, 3, (float[]){1, -2, 1}, (gq_clipcut_opts){.k = 1, .group = 1},
+           (int64_t[]){4});
 }
 
 static void frames_that_cancel_are_no_fault(void **state)
@@ -219,9 +229,12 @@ static void frames_that_cancel_are_no_fault(void **state)
     gq_clipcut  c;
     gq_error    err = {0};
     (void)state;
-    /* the mean of the first group is zero: one away from every unit vector, and nearer than the second */
+    /* the mean of the first group is zero: one away from every unit vector, and nearer than the
+     * second */
     assert_ok(gq_clipcut_select(frames[0], 4, 2, east,
-                                &(gq_clipcut_opts){.k = 1, .group = 2, .normalize = true}, &c, &err), &err);
+                                &(gq_clipcut_opts){.k = 1, .group = 2, .normalize = true}, &c,
+                                &err),
+              &err);
     assert_true(c.group_distance[0] == 1.0);
     assert_true(fabs(c.group_distance[1] - 2.0) < 1e-15);
     assert_int_equal(c.pick[0].frame, 0);
@@ -234,15 +247,17 @@ static void unit_distances_are_those_of_the_angle(void **state)
     gq_clipcut  c;
     gq_error    err = {0};
     (void)state;
-    assert_ok(gq_clipcut_select(frames[0], 3, 2, east, &(gq_clipcut_opts){.k = 1, .group = 1, .normalize = true}, &c,
-                                &err), &err);
+    assert_ok(gq_clipcut_select(frames[0], 3, 2, east,
+                                &(gq_clipcut_opts){.k = 1, .group = 1, .normalize = true}, &c,
+                                &err),
+              &err);
     assert_true(c.frame_distance[0] == 0.0);
     assert_true(fabs(c.frame_distance[1] - sqrt(2.0)) < 1e-15);
     assert_true(c.frame_distance[2] == 2.0);
     gq_clipcut_free(&c);
 }
 
-/* ---- refusals ------------------------------------------------------------------------------------------------- */
+/* ---- refusals -------------------------------------------------------------------------------- */
 
 static void refuses_what_is_no_embedding(void **state)
 {
@@ -253,20 +268,24 @@ static void refuses_what_is_no_embedding(void **state)
     (void)state;
 
     frames[2][1] = NAN;
-    assert_fails(gq_clipcut_select(frames[0], 4, 2, q, &o, &c, &err), GQ_ENUMERIC, &err, "frame 2: element 1");
+    assert_fails(gq_clipcut_select(frames[0], 4, 2, q, &o, &c, &err), GQ_ENUMERIC, &err,
+                 "frame 2: element 1");
     assert_null(c.pick);
     frames[2][1] = -INFINITY;
     assert_fails(gq_clipcut_select(frames[0], 4, 2, q, &o, &c, &err), GQ_ENUMERIC, &err, "-inf");
     frames[2][0] = frames[2][1] = 0;
-    assert_fails(gq_clipcut_select(frames[0], 4, 2, q, &o, &c, &err), GQ_ENUMERIC, &err, "frame 2: its CLIP");
+    assert_fails(gq_clipcut_select(frames[0], 4, 2, q, &o, &c, &err), GQ_ENUMERIC, &err,
+                 "frame 2: its CLIP");
     frames[2][0] = 3.4e38F;                     /* squares overflow a float, not a double */
     frames[2][1] = 1e38F;
     assert_ok(gq_clipcut_select(frames[0], 4, 2, q, &o, &c, &err), &err);
     gq_clipcut_free(&c);
     q[0] = INFINITY;
-    assert_fails(gq_clipcut_select(frames[0], 4, 2, q, &o, &c, &err), GQ_ENUMERIC, &err, "the question");
+    assert_fails(gq_clipcut_select(frames[0], 4, 2, q, &o, &c, &err), GQ_ENUMERIC, &err,
+                 "the question");
     q[0] = q[1] = 0;
-    assert_fails(gq_clipcut_select(frames[0], 4, 2, q, &o, &c, &err), GQ_ENUMERIC, &err, "the question");
+    assert_fails(gq_clipcut_select(frames[0], 4, 2, q, &o, &c, &err), GQ_ENUMERIC, &err,
+                 "the question");
 }
 
 static void refuses_sizes_that_mean_nothing(void **state)
@@ -275,11 +294,16 @@ static void refuses_sizes_that_mean_nothing(void **state)
     gq_clipcut  c;
     gq_error    err = {0};
     (void)state;
-    assert_fails(gq_clipcut_select(q, 0, 2, q, &GQ_CLIPCUT_DEFAULT(1), &c, &err), GQ_EINPUT, &err, "0 frames");
-    assert_fails(gq_clipcut_select(q, 1, 0, q, &GQ_CLIPCUT_DEFAULT(1), &c, &err), GQ_EINPUT, &err, "0 numbers");
-    assert_fails(gq_clipcut_select(q, 1, 2, q, &GQ_CLIPCUT_DEFAULT(0), &c, &err), GQ_EUSAGE, &err, "0 frames wanted");
-    assert_fails(gq_clipcut_select(q, 1, 2, q, &GQ_CLIPCUT_DEFAULT(1025), &c, &err), GQ_EUSAGE, &err, "1025");
-    assert_fails(gq_clipcut_select(q, 1, 2, q, &(gq_clipcut_opts){.k = 1}, &c, &err), GQ_EUSAGE, &err, "groups of 0");
+    assert_fails(gq_clipcut_select(q, 0, 2, q, &GQ_CLIPCUT_DEFAULT(1), &c, &err), GQ_EINPUT, &err,
+                 "0 frames");
+    assert_fails(gq_clipcut_select(q, 1, 0, q, &GQ_CLIPCUT_DEFAULT(1), &c, &err), GQ_EINPUT, &err,
+                 "0 numbers");
+    assert_fails(gq_clipcut_select(q, 1, 2, q, &GQ_CLIPCUT_DEFAULT(0), &c, &err), GQ_EUSAGE, &err,
+                 "0 frames wanted");
+    assert_fails(gq_clipcut_select(q, 1, 2, q, &GQ_CLIPCUT_DEFAULT(1025), &c, &err), GQ_EUSAGE,
+                 &err, "1025");
+    assert_fails(gq_clipcut_select(q, 1, 2, q, &(gq_clipcut_opts){.k = 1}, &c, &err), GQ_EUSAGE,
+                 &err, "groups of 0");
 }
 
 static void survives_every_failed_allocation(void **state)

@@ -1,5 +1,6 @@
-/* The strip picture: every promise that can be read back from its pixels, extreme shapes, and the small drawing
- * functions underneath. Frames are plain colours, so a place in the picture says which frame is there. */
+/* The strip picture: every promise that can be read back from its pixels, extreme shapes, and the
+ * small drawing functions underneath. Frames are plain colours, so a place in the picture says
+ * which frame is there. */
 #include "support.h"
 
 #include "core/mem.h"
@@ -15,7 +16,8 @@ typedef struct scene {
 } scene;
 
 /* Frame f is grey 8 + f % 240; the distance of frame and group i is 1 + i / 1000. */
-static void stage(scene *s, uint32_t n, uint32_t w, uint32_t h, int64_t group, const int64_t *pick, int64_t k)
+static void stage(scene *s, uint32_t n, uint32_t w, uint32_t h, int64_t group, const int64_t *pick,
+                  int64_t k)
 {
     uint8_t  palette[256][3], *frames = malloc((size_t)n * w * h);
     gq_error err = {0};
@@ -25,7 +27,8 @@ static void stage(scene *s, uint32_t n, uint32_t w, uint32_t h, int64_t group, c
         memset(palette[i], i, 3);
     for (uint32_t f = 0; f < n; f++)
         memset(frames + (size_t)f * w * h, 8 + (int)(f % 240), (size_t)w * h);
-    assert_ok(gq_gif_encode(&(gq_gif_anim){w, h, n, frames, 256, (const uint8_t(*)[3])palette, 10}, &s->gif, &err),
+    assert_ok(gq_gif_encode(&(gq_gif_anim){w, h, n, frames, 256, (const uint8_t(*)[3])palette, 10},
+                            &s->gif, &err),
               &err);
     free(frames);
     s->frame_distance = malloc(n * sizeof(double));
@@ -65,8 +68,14 @@ static const uint8_t *at(const gq_picture *p, uint32_t x, uint32_t y)
     return p->rgb + 3 * ((size_t)y * p->width + x);
 }
 
-static bool grey(const uint8_t *c, int level) { return c[0] == level && c[1] == level && c[2] == level; }
-static bool orange(const uint8_t *c) { return c[0] > 200 && c[1] < 120 && c[2] < 80; }
+static bool grey(const uint8_t *c, int level)
+{
+    return c[0] == level && c[1] == level && c[2] == level;
+}
+static bool orange(const uint8_t *c)
+{
+    return c[0] > 200 && c[1] < 120 && c[2] < 80;
+}
 
 /* Longest run of pixels of a row for which `is` holds. */
 static int64_t longest(const gq_picture *p, uint32_t y, bool (*is)(const uint8_t *))
@@ -133,7 +142,7 @@ static void the_timeline_marks_chosen_groups(void **state)
 
     stage(&s, 48, 60, 60, 4, (int64_t[]){21}, 1);       /* group 5 of 12 */
     p = drawn(&s);
-    base = p.height - 20 - 46 - 2;                      /* just above the line: stumps reach it too */
+    base = p.height - 20 - 46 - 2; /* just above the line: stumps reach it too */
     for (uint32_t x = 0; x < p.width; x++)
         if (orange(at(&p, x, base))) {
             chosen++;
@@ -164,8 +173,8 @@ static void the_same_input_gives_the_same_picture(void **state)
 static void extreme_shapes_stay_pictures(void **state)
 {
     static const struct { uint32_t n, w, h; int64_t group, k; } shape[] = {
-        {1, 1, 1, 3, 1}, {1, 1, 1, 3, 1024}, {2, 3000, 1, 1, 2}, {2, 1, 3000, 1, 13}, {4000, 1, 1, 1, 3},
-        {5, 7, 300, 1024, 5}, {70, 300, 7, 2, 65},
+        {1, 1, 1, 3, 1},    {1, 1, 1, 3, 1024},   {2, 3000, 1, 1, 2},  {2, 1, 3000, 1, 13},
+        {4000, 1, 1, 1, 3}, {5, 7, 300, 1024, 5}, {70, 300, 7, 2, 65},
     };
     static int64_t pick[GQ_CLIPCUT_MAX];
     (void)state;
@@ -175,9 +184,9 @@ static void extreme_shapes_stay_pictures(void **state)
         for (int64_t j = 0; j < shape[i].k; j++)
             pick[j] = j < shape[i].n ? j : shape[i].n - 1;
         stage(&s, shape[i].n, shape[i].w, shape[i].h, shape[i].group, pick, shape[i].k);
-        s.strip.title = "a question that is much longer than the picture is wide, which is why it ends early: \xff "
-                        "\xe7\x8c\xab and more, and more, and more, and more, and more, and more, and more, and more, "
-                        "and more, and more, and more, and more, and more, and more, and more, and more, and more";
+        s.strip.title = "a question that is much longer than the picture is wide, which is why it "
+                        "ends early: \xff \xe7\x8c\xab and more, and more, and more, and more, "
+                        "and more, and more, and more, and more, and more, and more, and more";
         p = drawn(&s);
         assert_true(p.width >= 520 && p.width <= 1700);
         assert_true(p.height < 20000);
@@ -194,14 +203,15 @@ static void refuses_a_frame_that_is_not_there(void **state)
     (void)state;
     stage(&s, 6, 10, 10, 3, (int64_t[]){2, 5}, 2);
     s.pick[1].frame = 6;
-    assert_fails(gq_strip_draw(&s.strip, s.gif.data, s.gif.size, "a/b.gif", NULL, &p, &err), GQ_EINPUT, &err,
-                 "a/b.gif: there is no frame 6");
+    assert_fails(gq_strip_draw(&s.strip, s.gif.data, s.gif.size, "a/b.gif", NULL, &p, &err),
+                 GQ_EINPUT, &err, "a/b.gif: there is no frame 6");
     assert_null(p.rgb);
-    assert_fails(gq_strip_draw(&s.strip, s.gif.data, 5, "a/b.gif", NULL, &p, &err), GQ_EINPUT, &err, "a/b.gif");
+    assert_fails(gq_strip_draw(&s.strip, s.gif.data, 5, "a/b.gif", NULL, &p, &err), GQ_EINPUT, &err,
+                 "a/b.gif");
     strike(&s);
 }
 
-/* ---- drawing ---------------------------------------------------------------------------------------------------- */
+/* ---- drawing --------------------------------------------------------------------------------- */
 
 static int count(const gq_picture *p)
 {
@@ -262,8 +272,15 @@ static void every_character_is_drawn(void **state)
 static void text_is_measured_and_cut(void **state)
 {
     static const struct { int64_t width; const char *want; } cases[] = {
-        {200, "hello \xc3\xa9t\xc3\xa9"}, {53, "hello \xc3\xa9t\xc3\xa9"}, {52, "hello .."}, {47, "hello .."},
-        {46, "hello.."}, {17, "h.."}, {11, ".."}, {10, ""}, {0, ""},
+        {200, "hello \xc3\xa9t\xc3\xa9"},
+        {53, "hello \xc3\xa9t\xc3\xa9"},
+        {52, "hello .."},
+        {47, "hello .."},
+        {46, "hello.."},
+        {17, "h.."},
+        {11, ".."},
+        {10, ""},
+        {0, ""},
     };
     (void)state;
 

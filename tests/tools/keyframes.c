@@ -1,5 +1,5 @@
-/* gifqa-keyframes as a user meets it, end to end: a GIF, a question and a tiny CLIP in, table, JSON and strip out; and
- * the exit code with its message for everything that can be wrong. */
+/* gifqa-keyframes as a user meets it, end to end: a GIF, a question and a tiny CLIP in, table, JSON
+ * and strip out; and the exit code with its message for everything that can be wrong. */
 #include "data/tok_fixture.h"
 
 #include <png.h>
@@ -8,7 +8,7 @@
 #include "data/gifwrite.h"
 
 static const char *dir;
-static char        out[1 << 16], errors[1 << 13];   /* of the last call                                   */
+static char        out[1 << 16], errors[1 << 13];   /* of the last call */
 
 static void slurp(const char *name, char *into, size_t size)
 {
@@ -28,7 +28,8 @@ static int keyframes(const char *args)
     int  status;
 
     snprintf(command, sizeof command,
-             "cd %s; K='--config tiny.yaml --weights random:1 --tokenizer vocab'; >out 2>err %s/gifqa-keyframes %s",
+             "cd %s; K='--config tiny.yaml --weights random:1 --tokenizer vocab'; >out 2>err "
+             "%s/gifqa-keyframes %s",
              dir, GQ_BIN_DIR, args);
     status = system(command);
     assert_true(WIFEXITED(status));
@@ -41,8 +42,8 @@ static void expect(const char *args, int code, const char *in_out, const char *i
 {
     int got = keyframes(args);
     if (got != code || !strstr(out, in_out) || !strstr(errors, in_errors))
-        fail_msg("gifqa-keyframes %s: exit %d, want %d; want '%s' in:\n%s\nand '%s' in:\n%s", args, got, code, in_out,
-                 out, in_errors, errors);
+        fail_msg("gifqa-keyframes %s: exit %d, want %d; want '%s' in:\n%s\nand '%s' in:\n%s", args,
+                 got, code, in_out, out, in_errors, errors);
 }
 
 static json_t *last_object(void)
@@ -62,7 +63,8 @@ static json_t *last_object(void)
 static int make(void **state)
 {
     static const char yaml[] =
-        "clip: {preset: custom, image_size: 16, patch: 8, width: 24, layers: 2, heads: 2, text_width: 16,\n"
+        "clip: {preset: custom, image_size: 16, patch: 8, width: 24, layers: 2, heads: 2, "
+        "text_width: 16,\n"
         "       text_layers: 2, text_heads: 2, vocab: 600, context: 24, proj: 12}\n";
     static uint8_t    frames[14][20 * 30];
     uint8_t           palette[14][3];
@@ -79,10 +81,12 @@ static int make(void **state)
     fix_write(path, FIX_CLIP);
     for (int f = 0; f < 14; f++) {
         memset(frames[f], f == 9 ? 2 : f, sizeof frames[f]);
-        memcpy(palette[f], (uint8_t[]){(uint8_t)(f * 53), (uint8_t)(255 - f * 91), (uint8_t)(f * 17)}, 3);
+        memcpy(palette[f],
+               (uint8_t[]){(uint8_t)(f * 53), (uint8_t)(255 - f * 91), (uint8_t)(f * 17)}, 3);
     }
     snprintf(path, sizeof path, "%s/cat.gif", dir);
-    assert_ok(gq_gif_write(path, 30, 20, frames[0], 14, (const uint8_t(*)[3])palette, 14, 7, &err), &err);
+    assert_ok(gq_gif_write(path, 30, 20, frames[0], 14, (const uint8_t(*)[3])palette, 14, 7, &err),
+              &err);
     return 0;
 }
 
@@ -94,12 +98,13 @@ static int drop(void **state)
     return 0;
 }
 
-/* ---- results ------------------------------------------------------------------------------------------------------ */
+/* ---- results --------------------------------------------------------------------------------- */
 
 static void the_table_names_frames(void **state)
 {
     (void)state;
-    expect("$K cat.gif 'what is it?'", 0, "cat.gif: 14 frames of 30 x 20, 5 groups of 3\nwhat is it?\n",
+    expect("$K cat.gif 'what is it?'", 0,
+           "cat.gif: 14 frames of 30 x 20, 5 groups of 3\nwhat is it?\n",
            "random weights: the choice means nothing");
     assert_true(strstr(errors, "decode") != NULL);
     int lines = 0;
@@ -122,7 +127,8 @@ static void check_list(const json_t *o, const char *key, size_t n, bool rises)
 
 static void json_holds_everything(void **state)
 {
-    static const char *const phases[] = {"open", "decode", "preprocess", "clip_vision", "clip_text", "select", "draw"};
+    static const char *const phases[] = {"open",      "decode", "preprocess", "clip_vision",
+                                         "clip_text", "select", "draw"};
     json_t                  *o, *all, *frames, *distances;
     (void)state;
 
@@ -144,13 +150,16 @@ static void json_holds_everything(void **state)
     distances = json_object_get(all, "frame_distances");
     for (size_t i = 0; i < 4; i++) {
         json_int_t f = json_integer_value(json_array_get(frames, i));
-        assert_int_equal(json_integer_value(json_array_get(json_object_get(o, "groups"), i)), f / 3);
+        assert_int_equal(json_integer_value(json_array_get(json_object_get(o, "groups"), i)),
+                         f / 3);
         assert_true(json_real_value(json_array_get(distances, (size_t)f)) ==
                     json_real_value(json_array_get(json_object_get(o, "distances"), i)));
-        assert_true(fabs(json_real_value(json_array_get(json_object_get(o, "times"), i)) - 0.07 * (double)f) < 1e-9);
+        assert_true(fabs(json_real_value(json_array_get(json_object_get(o, "times"), i)) -
+                         0.07 * (double)f) < 1e-9);
     }
     /* frames 2 and 9 are the same picture */
-    assert_true(json_real_value(json_array_get(distances, 2)) == json_real_value(json_array_get(distances, 9)));
+    assert_true(json_real_value(json_array_get(distances, 2)) ==
+                json_real_value(json_array_get(distances, 9)));
     json_decref(o);
 }
 
@@ -161,7 +170,8 @@ static void options_change_what_they_say(void **state)
 
     expect("$K cat.gif 'the ring' -k 2 --json --set clipcut.group=1 --threads 2", 0, "", "");
     one = last_object();
-    assert_int_equal(json_integer_value(json_object_get(json_object_get(one, "all"), "groups")), 14);
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(one, "all"), "groups")),
+                     14);
     expect("$K cat.gif 'the ring' -k 2 --json --set clipcut.group=1 --threads 1", 0, "", "");
     two = last_object();
     assert_true(json_equal(json_object_get(one, "all"), json_object_get(two, "all")));
@@ -171,15 +181,17 @@ static void options_change_what_they_say(void **state)
     assert_false(json_equal(json_object_get(one, "all"), json_object_get(two, "all")));
     json_decref(one);
     json_decref(two);
-    expect("$K cat.gif 'a question that has far more letters than there are tokens'", 0, "", "longer than 24 tokens");
+    expect("$K cat.gif 'a question that has far more letters than there are tokens'", 0, "",
+           "longer than 24 tokens");
 }
 
 static void the_strip_is_a_picture(void **state)
 {
-    png_image png = {.version = PNG_IMAGE_VERSION};
-    char      path[256];
-    uint8_t  *rgb;
-    int       seen = 0;
+    const uint8_t last[3] = {(uint8_t)(13 * 53), (uint8_t)(255 - 13 * 91), 13 * 17};
+    png_image     png = {.version = PNG_IMAGE_VERSION};
+    char          path[256];
+    uint8_t      *rgb;
+    int           seen = 0;     /* pixels of the colour of frame 13, which is shown */
     (void)state;
 
     expect("$K cat.gif 'what is it?' -k 14 -o strip.png", 0, "14 frames", "strip");
@@ -188,13 +200,13 @@ static void the_strip_is_a_picture(void **state)
     png.format = PNG_FORMAT_RGB;
     rgb = malloc(PNG_IMAGE_SIZE(png));
     assert_true(png_image_finish_read(&png, NULL, rgb, 0, NULL));
-    for (size_t i = 0; i < (size_t)png.width * png.height; i++)         /* the colour of frame 13, which is shown */
-        seen += !memcmp(rgb + 3 * i, (uint8_t[]){(uint8_t)(13 * 53), (uint8_t)(255 - 13 * 91), 13 * 17}, 3);
+    for (size_t i = 0; i < (size_t)png.width * png.height; i++)
+        seen += !memcmp(rgb + 3 * i, last, 3);
     assert_int_equal(seen, 195 * 130);                  /* 30 x 20 at 130 pixels height */
     free(rgb);
 }
 
-/* ---- what is wrong -------------------------------------------------------------------------------------------------- */
+/* ---- what is wrong --------------------------------------------------------------------------- */
 
 static void wrong_usage_is_2(void **state)
 {
@@ -209,8 +221,10 @@ static void wrong_usage_is_2(void **state)
 static void wrong_configuration_is_3(void **state)
 {
     (void)state;
-    expect("--config broken.yaml --weights random:1 --tokenizer vocab cat.gif what", 3, "", "broken.yaml:1:");
-    expect("--config none.yaml --weights random:1 --tokenizer vocab cat.gif what", 3, "", "none.yaml");
+    expect("--config broken.yaml --weights random:1 --tokenizer vocab cat.gif what", 3, "",
+           "broken.yaml:1:");
+    expect("--config none.yaml --weights random:1 --tokenizer vocab cat.gif what", 3, "",
+           "none.yaml");
     expect("$K --preset vit_b99 cat.gif what", 3, "", "vit_b32");
     expect("$K --set clipcut.grup=1 cat.gif what", 3, "", "clipcut.group");
     expect("--weights random:x --tokenizer vocab cat.gif what", 3, "", "model.seed");
@@ -236,14 +250,15 @@ static void missing_weights_are_5(void **state)
     expect("--weights random:1 --config tiny.yaml --tokenizer none cat.gif what", 5, "", "none");
     expect("--weights vocab cat.gif what", 5, "", "vocab");
     expect("--weights none.safetensors --tokenizer vocab cat.gif what", 5, "", "none.safetensors");
-    expect("--config tiny.yaml --weights " GQ_SOURCE_DIR "/tests/reference/clip_tiny.safetensors --tokenizer vocab "
-           "cat.gif what", 5, "", "clip_tiny.safetensors");
+    expect("--config tiny.yaml --weights " GQ_SOURCE_DIR "/tests/reference/clip_tiny.safetensors "
+           "--tokenizer vocab cat.gif what", 5, "", "clip_tiny.safetensors");
 }
 
 static void unwritable_results_are_6(void **state)
 {
     (void)state;
-    expect("$K cat.gif what -o none/strip.png", 6, "", "none/strip.png: there is no directory none/");
+    expect("$K cat.gif what -o none/strip.png", 6, "",
+           "none/strip.png: there is no directory none/");
     assert_null(strstr(errors, "random weights"));      /* found before the work */
     expect("$K cat.gif what >/dev/full", 6, "", "cannot write to standard output");
 }
@@ -252,7 +267,8 @@ static void help_fits_a_screen(void **state)
 {
     size_t lines = 0;
     (void)state;
-    expect("--help", 0, "Examples:\n  gifqa-keyframes cat.gif \"what is it licking?\" -k 3 -o strip.png", "");
+    expect("--help", 0,
+           "Examples:\n  gifqa-keyframes cat.gif \"what is it licking?\" -k 3 -o strip.png", "");
     for (char *line = strtok(out, "\n"); line; line = strtok(NULL, "\n")) {
         assert_true(strlen(line) <= 90);
         lines++;

@@ -1,5 +1,6 @@
-/* Retrieval from real GIF bytes: the vision tower against transformers in float64 (tests/reference/towers.py), batches
- * against single frames, the padded question against the full context, kept features against computed ones. */
+/* Retrieval from real GIF bytes: the vision tower against transformers in float64
+ * (tests/reference/towers.py), batches against single frames, the padded question against the full
+ * context, kept features against computed ones. */
 #include "data/tok_fixture.h"
 
 #include "core/safetensors.h"
@@ -9,12 +10,15 @@
 #include "train/retrieve.h"
 
 #define FIXTURE GQ_SOURCE_DIR "/tests/reference/clip_tiny.safetensors"
-#define TINY "clip.image_size=16", "clip.patch=8", "clip.width=24", "clip.layers=3", "clip.heads=3", \
-             "clip.text_width=16", "clip.text_layers=2", "clip.text_heads=2", "clip.vocab=600",      \
-             "clip.context=41", "clip.proj=20", "clip.preset=custom", "engine.threads=2", "model.init=random"
-#define LIST(...) (const char *const[]){__VA_ARGS__}, sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *)
+#define TINY                                                                                       \
+    "clip.image_size=16", "clip.patch=8", "clip.width=24", "clip.layers=3", "clip.heads=3",        \
+        "clip.text_width=16", "clip.text_layers=2", "clip.text_heads=2", "clip.vocab=600",         \
+        "clip.context=41", "clip.proj=20", "clip.preset=custom", "engine.threads=2",               \
+        "model.init=random"
+#define LIST(...)                                                                                  \
+    (const char *const[]){__VA_ARGS__}, sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *)
 
-static const char *vocab;               /* directory of a small CLIP vocabulary, 530 tokens              */
+static const char *vocab;               /* directory of a small CLIP vocabulary, 530 tokens */
 
 static gq_config *configured(const char *const *set, size_t n)
 {
@@ -36,7 +40,10 @@ static gq_retriever *opened(const char *const *set, size_t n)
     return r;
 }
 
-static gq_gif_bytes bytes_of(const gq_bytes *b) { return (gq_gif_bytes){b->data, b->size, "test.gif"}; }
+static gq_gif_bytes bytes_of(const gq_bytes *b)
+{
+    return (gq_gif_bytes){b->data, b->size, "test.gif"};
+}
 
 /* n frames of w x h with moving stripes of 64 colours */
 static gq_bytes striped(uint32_t n, uint32_t w, uint32_t h)
@@ -46,11 +53,14 @@ static gq_bytes striped(uint32_t n, uint32_t w, uint32_t h)
     gq_error err = {0};
 
     for (uint32_t i = 0; i < 64; i++)
-        memcpy(palette[i], (uint8_t[]){(uint8_t)(i * 4), (uint8_t)(255 - i * 3), (uint8_t)(i * i)}, 3);
+        memcpy(palette[i], (uint8_t[]){(uint8_t)(i * 4), (uint8_t)(255 - i * 3), (uint8_t)(i * i)},
+               3);
     for (uint32_t f = 0; f < n; f++)
         for (uint32_t i = 0; i < w * h; i++)
             frames[f * w * h + i] = (uint8_t)((i % w * (f + 1) + i / w * (f % 5) + 7 * f) & 63);
-    assert_ok(gq_gif_encode(&(gq_gif_anim){w, h, n, frames, 64, (const uint8_t(*)[3])palette, 5}, &out, &err), &err);
+    assert_ok(gq_gif_encode(&(gq_gif_anim){w, h, n, frames, 64, (const uint8_t(*)[3])palette, 5},
+                            &out, &err),
+              &err);
     free(frames);
     return out;
 }
@@ -67,7 +77,7 @@ static gq_frame_set all_frames(gq_retriever *r, const gq_bytes *gif, size_t feat
     return f;
 }
 
-/* ---- the published model ------------------------------------------------------------------------------------ */
+/* ---- the published model --------------------------------------------------------------------- */
 
 /* One 12x12 RGB picture as a GIF of one frame: it has at most 144 colours. */
 static gq_bytes picture_gif(const uint8_t *rgb)
@@ -85,7 +95,10 @@ static gq_bytes picture_gif(const uint8_t *rgb)
             memcpy(palette[colors++], rgb + 3 * i, 3);
         index[i] = (uint8_t)c;
     }
-    assert_ok(gq_gif_encode(&(gq_gif_anim){12, 12, 1, index, colors, (const uint8_t(*)[3])palette, 0}, &out, &err), &err);
+    assert_ok(
+        gq_gif_encode(&(gq_gif_anim){12, 12, 1, index, colors, (const uint8_t(*)[3])palette, 0},
+                      &out, &err),
+        &err);
     return out;
 }
 
@@ -116,10 +129,10 @@ static float *tensor(const gq_safetensors *st, const char *name)
 static void equals_transformers(const char *feature, const char *hidden)
 {
     enum { TOKENS = 10, WIDTH = 16, PROJ = 12 };
-    gq_retriever   *r = opened(LIST("clip.image_size=12", "clip.patch=4", "clip.width=16", "clip.layers=3",
-                                    "clip.heads=2", "clip.mlp=40", "clip.proj=12", "clip.text=false",
-                                    "clip.preset=custom", "engine.threads=1", feature, "model.init=weights",
-                                    "model.weights.clip=" FIXTURE));
+    gq_retriever   *r = opened(LIST("clip.image_size=12", "clip.patch=4", "clip.width=16",
+                                    "clip.layers=3", "clip.heads=2", "clip.mlp=40", "clip.proj=12",
+                                    "clip.text=false", "clip.preset=custom", "engine.threads=1",
+                                    feature, "model.init=weights", "model.weights.clip=" FIXTURE));
     gq_safetensors *st;
     gq_error        err = {0};
     float          *embeds, *states;
@@ -128,7 +141,8 @@ static void equals_transformers(const char *feature, const char *hidden)
     embeds = tensor(st, "out.vision.projected");
     states = tensor(st, hidden);
     for (int f = 0; f < 3; f++) {
-        gq_bytes     gif = picture_gif((const uint8_t *)gq_st_find(st, "in.frames")->data + f * 12 * 12 * 3);
+        gq_bytes gif =
+            picture_gif((const uint8_t *)gq_st_find(st, "in.frames")->data + f * 12 * 12 * 3);
         gq_frame_set set = all_frames(r, &gif, 1 << 20);
         assert_int_equal(set.n, 1);
         assert_int_equal(set.dim, PROJ);
@@ -150,7 +164,7 @@ static void frames_equal_transformers(void **state)
     equals_transformers("clip.feature=hidden[-1]", "out.vision.hidden.3");
 }
 
-/* ---- batches ---------------------------------------------------------------------------------------------------- */
+/* ---- batches --------------------------------------------------------------------------------- */
 
 static void a_frame_does_not_know_its_batch(void **state)
 {
@@ -217,26 +231,28 @@ static void chosen_frames_are_those_of_the_gif(void **state)
     float               kept[K * STATES], computed[K * STATES];
     (void)state;
 
-    assert_ok(gq_gif_load_rgb(gif.data, gif.size, "x", NULL, NULL, 0, NULL, 1 << 20, &clip, &err), &err);
+    assert_ok(gq_gif_load_rgb(gif.data, gif.size, "x", NULL, NULL, 0, NULL, 1 << 20, &clip, &err),
+              &err);
     assert_ok(gq_retriever_fetch(r, &bytes, &all, want, K, pixels, kept, &t, &err), &err);
     assert_ok(gq_retriever_fetch(r, &bytes, NULL, want, K, NULL, computed, &t, &err), &err);
     assert_memory_equal(kept, computed, sizeof kept);
     for (int i = 0; i < K; i++) {
-        assert_ok(gq_image_preprocess(clip.rgb + (size_t)want[i] * 40 * 30 * 3, 40, 30, 16, GQ_BICUBIC, expect, &err),
+        assert_ok(gq_image_preprocess(clip.rgb + (size_t)want[i] * 40 * 30 * 3, 40, 30, 16,
+                                      GQ_BICUBIC, expect, &err),
                   &err);
         assert_memory_equal(pixels + i * IMAGE, expect, IMAGE);
     }
-    assert_fails(gq_retriever_fetch(r, &bytes, NULL, (int64_t[]){4, 20}, 2, pixels, NULL, &t, &err), GQ_EINPUT, &err,
-                 "no frame 20, only 20");
-    assert_fails(gq_retriever_fetch(r, &bytes, NULL, (int64_t[]){4, 3}, 2, pixels, NULL, &t, &err), GQ_EBUG, &err,
-                 "order");
+    assert_fails(gq_retriever_fetch(r, &bytes, NULL, (int64_t[]){4, 20}, 2, pixels, NULL, &t, &err),
+                 GQ_EINPUT, &err, "no frame 20, only 20");
+    assert_fails(gq_retriever_fetch(r, &bytes, NULL, (int64_t[]){4, 3}, 2, pixels, NULL, &t, &err),
+                 GQ_EBUG, &err, "order");
     gq_gif_clip_free(&clip);
     gq_frame_set_free(&all);
     gq_bytes_free(&gif);
     gq_retriever_close(r);
 }
 
-/* ---- question ----------------------------------------------------------------------------------------------------- */
+/* ---- question -------------------------------------------------------------------------------- */
 
 /* The text tower over the whole context at once, by hand. */
 static void full_context(const gq_config *c, const char *question, float *embed)
@@ -252,13 +268,16 @@ static void full_context(const gq_config *c, const char *question, float *embed)
     size_t          n;
 
     gq_net_model(c, &m);
-    assert_ok(gq_engine_new(&(gq_engine_opts){.backend = &gq_backend_ref32, .threads = 1}, &e, &err), &err);
+    assert_ok(
+        gq_engine_new(&(gq_engine_opts){.backend = &gq_backend_ref32, .threads = 1}, &e, &err),
+        &err);
     assert_ok(gq_params_new(e, &p, &err), &err);
     assert_ok(gq_clip_declare(p, &m.clip, &err), &err);
     assert_ok(gq_params_seal(p, false, &err), &err);
     gq_params_init(p, c->model.seed);
     assert_ok(gq_tokenizer_open(vocab, &tok, &err), &err);
-    assert_ok(gq_tokenizer_encode(tok, question, strlen(question), GQ_TOK_FRAME | GQ_TOK_TRUNCATE, ids, 41, &n, &err),
+    assert_ok(gq_tokenizer_encode(tok, question, strlen(question), GQ_TOK_FRAME | GQ_TOK_TRUNCATE,
+                                  ids, 41, &n, &err),
               &err);
     assert_int_equal(ids[0], gq_tokenizer_begin_id(tok));
     for (end = 0; ids[end] != gq_tokenizer_end_id(tok); end++)
@@ -287,10 +306,15 @@ static void full_context(const gq_config *c, const char *question, float *embed)
 static void questions_equal_the_full_context(void **state)
 {
     static const struct { const char *text; bool cut; } cases[] = {
-        {"", false}, {"the", false}, {"abab in the ring", false}, {"a question of some more letters", false},
-        {"a question that has many more letters than there are places for tokens in this tiny model", true},
-        {"the", false},                                     /* a pass used before */
-        {"<|endoftext|> is no end", false},                 /* text cannot write the token */
+        {"", false},
+        {"the", false},
+        {"abab in the ring", false},
+        {"a question of some more letters", false},
+        {"a question that has many more letters than there are places for tokens in this tiny "
+         "model",
+         true},
+        {"the", false},                     /* a pass used before */
+        {"<|endoftext|> is no end", false}, /* text cannot write the token */
     };
     gq_retriever *r = opened(LIST(TINY, "engine.backend=ref"));
     (void)state;
@@ -309,12 +333,12 @@ static void questions_equal_the_full_context(void **state)
     gq_retriever_close(r);
 }
 
-/* ---- choice ------------------------------------------------------------------------------------------------------- */
+/* ---- choice ---------------------------------------------------------------------------------- */
 
 static void choice_follows_the_configuration(void **state)
 {
-    gq_retriever       *r = opened(LIST(TINY, "clipcut.k=5", "clipcut.group=2", "clipcut.normalize=false",
-                                        "clipcut.reduce=max"));
+    gq_retriever *r = opened(LIST(TINY, "clipcut.k=5", "clipcut.group=2", "clipcut.normalize=false",
+                                  "clipcut.reduce=max"));
     gq_bytes            gif = striped(23, 16, 16);
     gq_frame_set        f = all_frames(r, &gif, 0);
     gq_retrieve_seconds t = {0};
@@ -347,9 +371,10 @@ static void a_net_lends_its_towers(void **state)
     gq_frame_set        a, b;
     (void)state;
 
-    c = configured(LIST(TINY, "gpt2.preset=custom", "gpt2.width=8", "gpt2.layers=1", "gpt2.heads=1", "gpt2.vocab=40",
-                        "gpt2.positions=512", "qformer.width=8", "qformer.layers=1", "qformer.heads=1",
-                        "qformer.mlp=8", "qformer.encoder_width=8"));
+    c = configured(LIST(TINY, "gpt2.preset=custom", "gpt2.width=8", "gpt2.layers=1", "gpt2.heads=1",
+                        "gpt2.vocab=40", "gpt2.positions=512", "qformer.width=8",
+                        "qformer.layers=1", "qformer.heads=1", "qformer.mlp=8",
+                        "qformer.encoder_width=8"));
     assert_ok(gq_net_open(c, GQ_NET_INFER, true, &net, &report, &err), &err);
     assert_ok(gq_retriever_share(net, &lent, &err), &err);
     a = all_frames(own, &gif, 0);
@@ -363,7 +388,7 @@ static void a_net_lends_its_towers(void **state)
     gq_bytes_free(&gif);
 }
 
-/* ---- refusals ------------------------------------------------------------------------------------------------------ */
+/* ---- refusals -------------------------------------------------------------------------------- */
 
 static void refuse(const char *const *set, size_t n, gq_status want, const char *needle)
 {
@@ -389,12 +414,15 @@ static void refuses_wrong_files(void **state)
     refuse(LIST(TINY, dir[0]), GQ_EWEIGHTS, "GPT-2's vocabulary");
     refuse(LIST(TINY, "model.tokenizer.clip=/nowhere/at/all"), GQ_EWEIGHTS, "/nowhere/at/all");
     refuse(LIST(TINY, "model.init=weights"), GQ_EWEIGHTS, "model.weights.clip is not set");
-    refuse(LIST(TINY, "model.init=weights", "model.weights.clip=/nowhere.safetensors"), GQ_EWEIGHTS, "/nowhere.saf");
-    refuse(LIST(TINY, "model.init=weights", "model.weights.clip=" FIXTURE), GQ_EWEIGHTS, "clip_tiny.safetensors");
+    refuse(LIST(TINY, "model.init=weights", "model.weights.clip=/nowhere.safetensors"), GQ_EWEIGHTS,
+           "/nowhere.saf");
+    refuse(LIST(TINY, "model.init=weights", "model.weights.clip=" FIXTURE), GQ_EWEIGHTS,
+           "clip_tiny.safetensors");
     c = configured(LIST(TINY));
     *c->model.tokenizer.clip = 0;
-    assert_fails(gq_retriever_open(c, &r, NULL, &err), GQ_EWEIGHTS, &err, "model.tokenizer.clip is not set");
-    c->model.init = GQ_CFG_INIT_WEIGHTS;            /* beside the weights, whose directory has none           */
+    assert_fails(gq_retriever_open(c, &r, NULL, &err), GQ_EWEIGHTS, &err,
+                 "model.tokenizer.clip is not set");
+    c->model.init = GQ_CFG_INIT_WEIGHTS; /* beside the weights, whose directory has none */
     strcpy(c->model.weights.clip, FIXTURE);
     assert_fails(gq_retriever_open(c, &r, NULL, &err), GQ_EWEIGHTS, &err, "tests/reference");
     gq_remove_tree(gpt2, NULL);
@@ -416,13 +444,14 @@ static void refuses_wrong_input(void **state)
     assert_null(f.embed);
     bytes.size = 20;
     assert_fails(gq_retriever_frames(r, &bytes, 0, &f, &t, &err), GQ_EINPUT, &err, "test.gif");
-    assert_fails(gq_retriever_question(blind, "what?", q, NULL, &t, &err), GQ_ECONFIG, &err, "clip.text");
+    assert_fails(gq_retriever_question(blind, "what?", q, NULL, &t, &err), GQ_ECONFIG, &err,
+                 "clip.text");
     gq_bytes_free(&gif);
     gq_retriever_close(r);
     gq_retriever_close(blind);
 }
 
-/* ---- config.json -------------------------------------------------------------------------------------------------- */
+/* ---- config.json ----------------------------------------------------------------------------- */
 
 static void expect_size(const gq_clip_sizes *s, const char *want)
 {
@@ -440,15 +469,19 @@ static void show_difference(void *ctx, const char *key, const char *a, const cha
 
 static void sizes_come_from_config_json(void **state)
 {
-    static const char published[] =
-        "{\"architectures\":[\"CLIPModel\"],\"model_type\":\"clip\",\"projection_dim\":768,\"logit_scale_init_value\":2.6592,"
-        "\"text_config\":{\"hidden_size\":768,\"intermediate_size\":3072,\"num_attention_heads\":12,\"label2id\":{\"a\":0}},"
-        "\"text_config_dict\":null,\"vision_config\":{\"hidden_size\":1024,\"intermediate_size\":4096,"
-        "\"num_hidden_layers\":24,\"num_attention_heads\":16,\"patch_size\":14,\"hidden_act\":\"quick_gelu\"}}";
-    static const char *const want[] = {"clip.preset=custom", "clip.image_size=224", "clip.patch=14", "clip.width=1024",
-        "clip.layers=24", "clip.heads=16", "clip.mlp=4096", "clip.text_width=768", "clip.text_layers=12",
-        "clip.text_heads=12", "clip.text_mlp=3072", "clip.vocab=49408", "clip.context=77", "clip.proj=768",
-        "clip.act=quick_gelu"};
+    static const char published[] = "{\"architectures\":[\"CLIPModel\"],\"model_type\":\"clip\","
+                                    "\"projection_dim\":768,\"logit_scale_init_value\":2.6592,"
+                                    "\"text_config\":{\"hidden_size\":768,\"intermediate_size\":"
+                                    "3072,\"num_attention_heads\":12,\"label2id\":{\"a\":0}},"
+                                    "\"text_config_dict\":null,\"vision_config\":{\"hidden_size\":"
+                                    "1024,\"intermediate_size\":4096,"
+                                    "\"num_hidden_layers\":24,\"num_attention_heads\":16,\"patch_"
+                                    "size\":14,\"hidden_act\":\"quick_gelu\"}}";
+    static const char *const want[] = {
+        "clip.preset=custom",  "clip.image_size=224", "clip.patch=14",      "clip.width=1024",
+        "clip.layers=24",      "clip.heads=16",       "clip.mlp=4096",      "clip.text_width=768",
+        "clip.text_layers=12", "clip.text_heads=12",  "clip.text_mlp=3072", "clip.vocab=49408",
+        "clip.context=77",     "clip.proj=768",       "clip.act=quick_gelu"};
     const char   *dir = gq_scratch(), *all[GQ_CLIP_SIZES];
     gq_clip_sizes s;
     gq_config    *from_file, preset;
@@ -469,9 +502,11 @@ static void sizes_come_from_config_json(void **state)
     assert_int_equal(gq_config_diff(from_file, &preset, show_difference, NULL), 0);
     fix_text(dir, "config.json", "{\"model_type\":\"gpt2\"}");
     assert_fails(gq_clip_dir_sizes(dir, &s, &err), GQ_EWEIGHTS, &err, "not 'clip'");
-    fix_text(dir, "config.json", "{\"model_type\":\"clip\",\"vision_config\":{\"hidden_act\":\"relu\"}}");
+    fix_text(dir, "config.json",
+             "{\"model_type\":\"clip\",\"vision_config\":{\"hidden_act\":\"relu\"}}");
     assert_fails(gq_clip_dir_sizes(dir, &s, &err), GQ_EWEIGHTS, &err, "'relu'");
-    fix_text(dir, "config.json", "{\"model_type\":\"clip\",\"vision_config\":{\"hidden_size\":-1}}");
+    fix_text(dir, "config.json",
+             "{\"model_type\":\"clip\",\"vision_config\":{\"hidden_size\":-1}}");
     assert_fails(gq_clip_dir_sizes(dir, &s, &err), GQ_EWEIGHTS, &err, "config.json: byte");
     gq_remove_tree(dir, NULL);
 }
