@@ -6,7 +6,8 @@
 #include "core/mem.h"
 #include "data/build_private.h"
 
-enum { MAX_IDS = 16384, TEXT = 8192, GIFS_PER_SHARD = 65536, AHEAD = 4 };
+enum { MAX_IDS = 16384, TEXT = 8192, AHEAD = 4 };
+enum { GIFS_PER_SHARD = 65536, PACKED_PER_SHARD = 4096 };   /* finding a packed GIF takes time with their number */
 
 typedef struct build {
     const gq_build_opts *o;
@@ -455,7 +456,8 @@ static gq_status run(build *b, gq_error *err)
     if ((s = gq_items_read(b->o, &b->meta, NULL, &b->items, err)) != GQ_OK)
         return s;
     uint64_t limit = b->o->shard_bytes ? b->o->shard_bytes : 1ull << 30, per = limit / row_bytes(&b->meta);
-    b->per_shard = per < 1 ? 1 : per > GIFS_PER_SHARD ? GIFS_PER_SHARD : (uint32_t)per;
+    uint32_t most = b->o->codec == GQ_CODEC_NONE ? GIFS_PER_SHARD : PACKED_PER_SHARD;
+    b->per_shard = per < 1 ? 1 : per > most ? most : (uint32_t)per;
     identify(b);
     b->rejects_path = gq_path(b->o->out, "rejects.tsv");
     if (!b->rejects_path)

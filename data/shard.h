@@ -4,9 +4,9 @@
  * SHA-256 and comes last. A shard (format "gifqa-shard", version 1) is an HDF5 file:
  *
  *   attributes of /     what gq_shard_meta holds, n_gif, n_qa; attrs_xxh64 covers them all
- *   /gif/frames         u8   [G, T, S, S, 3]   one chunk a GIF, plain or zlib             (when size > 0)
- *   /gif/tokens         f32 or bf16 [G, T, N, D]   one chunk a GIF, likewise               (when tokens > 0)
- *   /gif/frames_xxh64, /gif/tokens_xxh64   u64 [G]   of each chunk's bytes as stored
+ *   /gif/frames         u8   [G, T, S, S, 3]   chunks of whole GIFs; one a chunk when packed  (when size > 0)
+ *   /gif/tokens         f32 or bf16 [G, T, N, D]   likewise                                  (when tokens > 0)
+ *   /gif/frames_xxh64, /gif/tokens_xxh64   u64 [G]   of each GIF's bytes as stored
  *   /gif/frame_idx      i32 [G, T]    which frames of the GIF were kept, in time order
  *   /gif/delay_cs       u16 [G, T]    their delays, 1/100 s
  *   /gif/n_frames       i32 [G]       /gif/wh  u16 [G, 2]  pixels     /gif/flags  u32 [G]
@@ -16,8 +16,8 @@
  *
  * Invariants: a shard appears under its name only after it was written, synced, read back and compared, and never
  * changes afterwards. Everything in it is covered by a checksum: the arrays and attributes are checked when it is
- * opened, a chunk each time it is read. libhdf5 trusts its own structures (a flipped bit there crashes it), so the
- * manifest also holds a checksum of all bytes that are not in a chunk, which is compared before libhdf5 sees a file.
+ * opened, a GIF's pixels or features each time they are read. libhdf5 trusts its own structures (a flipped bit there
+ * crashes it), so the manifest also holds a checksum of all other bytes, which is compared before libhdf5 sees a file.
  * An open dataset is never written again; any number of threads may read it, each with its own gq_shard_cursor.
  * Errors name file, dataset and row.
  */

@@ -13,6 +13,7 @@
 enum {
     GROW = 1024,                        /* rows a dataset grows by                                       */
     TEXT_LIMIT = 8192,                  /* bytes of a text attribute                                     */
+    CHUNK = 256 << 10,                  /* bytes of a chunk of plain rows, when they are smaller         */
     META_BLOCK = 256 << 10,             /* libhdf5's own structures lie in few blocks: see extents in shard.h */
 };
 
@@ -29,7 +30,10 @@ struct gq_h5_rows {
     gq_h5      *f;
     hid_t       set;
     gq_h5_shape all;                    /* [rows allocated, row shape...]                                */
-    uint64_t    n;                      /* rows written                                                  */
+    uint64_t    n;                      /* rows added                                                    */
+    uint64_t    per_chunk;              /* rows of a chunk                                               */
+    uint8_t    *chunk;                  /* plain rows that wait for theirs to be full; NULL: one each    */
+    size_t      row_bytes;
     char        name[64];
 };
 
@@ -255,25 +259,42 @@ gq_status gq_h5_put_array(gq_h5 *f, const char *name, gq_h5_type type, const gq_
     return s;
 }
 
+static void rows_free(gq_h5_rows *r)
+{
+    gq_free(r->chunk);
+    gq_free(r);
+}
+
 gq_status gq_h5_rows_begin(gq_h5 *f, const char *name, gq_h5_type type, const gq_h5_shape *row, bool zlib,
                            gq_h5_rows **out, gq_error *err)
 {
     gq_h5_rows *r = gq_calloc(1, sizeof *r);
-    gq_h5_shape chunk = {.rank = row->rank + 1, .dim = {1}};
+    gq_h5_shape chunk = {.rank = row->rank + 1};
     *out = NULL;
     if (!r)
         return gq_fail(err, GQ_ENOMEM, "%s: no memory to write %s", f->path, name);
     memcpy(chunk.dim + 1, row->dim, (size_t)row->rank * sizeof *row->dim);
     r->f = f;
-    r->all = chunk;
-    r->all.dim[0] = GROW;
     snprintf(r->name, sizeof r->name, "%s", name);
+    r->per_chunk = chunk.dim[0] = 1;
+    if (!shape_bytes(type, &chunk, &r->row_bytes) || !r->row_bytes) {
+        rows_free(r);
+        return gq_fail(err, GQ_EUSAGE, "%s: %s: impossible size", f->path, name);
+    }
+    if (!zlib && r->row_bytes <= CHUNK / 2) {
+        r->per_chunk = chunk.dim[0] = CHUNK / r->row_bytes;
+        if (!(r->chunk = gq_calloc(r->per_chunk, r->row_bytes))) {
+            rows_free(r);
+            return gq_fail(err, GQ_ENOMEM, "%s: no memory to write %s", f->path, name);
+        }
+    }
+    r->all = chunk;
     hid_t t = make_type(type);
     r->set = t < 0 ? -1 : make_set(f, name, t, &r->all, &chunk, zlib);
     if (t >= 0)
         H5Tclose(t);
     if (r->set < 0) {
-        gq_free(r);
+        rows_free(r);
         return h5_fail(err, GQ_EDISK, f, name, "cannot create it");
     }
     *out = r;
@@ -287,14 +308,28 @@ static bool resize(gq_h5_rows *r, uint64_t rows)
     return H5Dset_extent(r->set, dims_of(&r->all, dim)) >= 0;
 }
 
-gq_status gq_h5_rows_add(gq_h5_rows *r, const void *stored, size_t bytes, gq_error *err)
+/* Writes the chunk that holds row `first`. */
+static gq_status write_chunk(gq_h5_rows *r, uint64_t first, const void *stored, size_t bytes, gq_error *err)
 {
-    hsize_t at[GQ_H5_RANK] = {r->n};
-    if ((r->n == r->all.dim[0] && !resize(r, r->n + GROW)) ||
+    hsize_t at[GQ_H5_RANK] = {first};
+    if ((first >= r->all.dim[0] && !resize(r, first + GROW * r->per_chunk)) ||
         H5Dwrite_chunk(r->set, H5P_DEFAULT, 0, at, bytes, stored) < 0)
         return h5_fail(err, GQ_EDISK, r->f, r->name, "cannot write a row");
-    r->n++;
     return GQ_OK;
+}
+
+gq_status gq_h5_rows_add(gq_h5_rows *r, const void *stored, size_t bytes, gq_error *err)
+{
+    uint64_t in_chunk = r->n % r->per_chunk;
+    r->n++;
+    if (!r->chunk)
+        return write_chunk(r, r->n - 1, stored, bytes, err);
+    if (bytes != r->row_bytes)
+        return gq_fail(err, GQ_EBUG, "%s: %s: a row of %zu bytes", r->f->path, r->name, bytes);
+    memcpy(r->chunk + in_chunk * r->row_bytes, stored, bytes);
+    if (in_chunk + 1 < r->per_chunk)
+        return GQ_OK;
+    return write_chunk(r, r->n - r->per_chunk, r->chunk, r->per_chunk * r->row_bytes, err);
 }
 
 gq_status gq_h5_rows_end(gq_h5_rows *r, gq_error *err)
@@ -302,11 +337,16 @@ gq_status gq_h5_rows_end(gq_h5_rows *r, gq_error *err)
     gq_status s = GQ_OK;
     if (!r)
         return GQ_OK;
+    uint64_t rest = r->n % r->per_chunk;
+    if (rest) {                                  /* a chunk is always whole in the file                      */
+        memset(r->chunk + rest * r->row_bytes, 0, (r->per_chunk - rest) * r->row_bytes);
+        s = write_chunk(r, r->n - rest, r->chunk, r->per_chunk * r->row_bytes, err);
+    }
     bool ok = resize(r, r->n);
     ok = H5Dclose(r->set) >= 0 && ok;
-    if (!ok)
+    if (!ok && s == GQ_OK)
         s = h5_fail(err, GQ_EDISK, r->f, r->name, "cannot close it");
-    gq_free(r);
+    rows_free(r);
     return s;
 }
 
@@ -589,38 +629,44 @@ gq_status gq_h5_get_array(gq_h5 *f, const char *name, gq_h5_type type, gq_h5_sha
     return s;
 }
 
-/* One chunk per row, and nothing declared that is not there. */
+/* Whole rows in each chunk, only one when packed, and nothing declared that is not there. */
 static gq_status check_rows(gq_h5 *f, const char *name, hid_t set, gq_h5_type type, const gq_h5_shape *all, bool zlib,
-                            gq_error *err)
+                            uint64_t *per_chunk, gq_error *err)
 {
-    hsize_t  dim[GQ_H5_RANK] = {0};
-    size_t   bytes;
-    uint64_t stored = H5Dget_storage_size(set);
-    hid_t    list = H5Dget_create_plist(set);
-    bool     one = list >= 0 && H5Pget_chunk(list, GQ_H5_RANK, dim) == all->rank && dim[0] == 1;
-    for (int k = 1; one && k < all->rank; k++)
-        one = dim[k] == all->dim[k];
+    hsize_t     dim[GQ_H5_RANK] = {0};
+    size_t      bytes = 0;
+    uint64_t    stored = H5Dget_storage_size(set);
+    gq_h5_shape whole = *all;
+    hid_t       list = H5Dget_create_plist(set);
+    bool        fits = list >= 0 && H5Pget_chunk(list, GQ_H5_RANK, dim) == all->rank && (!zlib || dim[0] == 1);
+    for (int k = 1; fits && k < all->rank; k++)
+        fits = dim[k] == all->dim[k];
     if (list >= 0)
         H5Pclose(list);
-    if (!one)
-        return gq_fail(err, GQ_EINPUT, "%s: %s: has not one chunk per GIF: refused", f->path, name);
-    if (!shape_bytes(type, all, &bytes) || stored > f->bytes ||
-        (zlib ? bytes > max_declared && bytes / max_ratio > stored : bytes != stored))
+    if (!fits || !dim[0])
+        return gq_fail(err, GQ_EINPUT, "%s: %s: its chunks are not whole GIFs, or several of them packed: refused", f->path,
+                       name);
+    *per_chunk = dim[0];
+    whole.dim[0] = all->dim[0] / dim[0] + (all->dim[0] % dim[0] != 0);
+    bool sane = gq_mul_size(whole.dim[0], dim[0], &whole.dim[0]) && shape_bytes(type, &whole, &bytes) && stored <= f->bytes;
+    if (!sane || (zlib ? bytes > max_declared && bytes / max_ratio > stored : bytes != stored))
         return gq_fail(err, GQ_EINPUT, "%s: %s: declares %s%zu bytes but %llu are stored: refused", f->path, name,
                        zlib ? "" : "exactly ", bytes, (unsigned long long)stored);
     return GQ_OK;
 }
 
-static gq_status find_chunks(gq_h5 *f, const char *name, hid_t set, uint64_t n, gq_h5_chunk *chunk, gq_error *err)
+static gq_status find_rows(gq_h5 *f, const char *name, hid_t set, uint64_t n, uint64_t per_chunk, size_t row_bytes,
+                           gq_h5_chunk *row, gq_error *err)
 {
-    for (uint64_t i = 0; i < n; i++) {
+    for (uint64_t i = 0; i < n; i += per_chunk) {
         hsize_t  at[GQ_H5_RANK] = {i}, bytes = 0;
         unsigned mask = 1;
         haddr_t  where = HADDR_UNDEF;
         if (H5Dget_chunk_info_by_coord(set, at, &mask, &where, &bytes) < 0 || where == HADDR_UNDEF || mask ||
-            bytes > f->bytes || where > f->bytes - bytes)
+            bytes > f->bytes || where > f->bytes - bytes || (per_chunk > 1 && bytes != per_chunk * row_bytes))
             return gq_fail(err, GQ_EINPUT, "%s: %s: row %llu is not in the file", f->path, name, (unsigned long long)i);
-        chunk[i] = (gq_h5_chunk){where, bytes};
+        for (uint64_t k = 0; k < per_chunk && i + k < n; k++)
+            row[i + k] = (gq_h5_chunk){where + k * row_bytes, per_chunk > 1 ? row_bytes : bytes};
     }
     return GQ_OK;
 }
@@ -630,7 +676,11 @@ gq_status gq_h5_get_rows(gq_h5 *f, const char *name, gq_h5_type type, const gq_h
 {
     gq_h5_shape have, want = {.rank = row->rank + 1, .dim = {n}};
     hid_t       set;
+    uint64_t    per_chunk = 1;
+    size_t      row_bytes = 0;
     *chunk = NULL;
+    if (!shape_bytes(type, row, &row_bytes))
+        return gq_fail(err, GQ_EINPUT, "%s: %s: impossible size", f->path, name);
     memcpy(want.dim + 1, row->dim, (size_t)row->rank * sizeof *row->dim);
     gq_status s = fenced_open(f, name, type, true, zlib, &set, err);
     if (s != GQ_OK)
@@ -638,11 +688,11 @@ gq_status gq_h5_get_rows(gq_h5 *f, const char *name, gq_h5_type type, const gq_h
     if ((s = get_shape(f, name, set, &have, err)) == GQ_OK)
         s = match_shape(f, name, &want, &have, err);
     if (s == GQ_OK)
-        s = check_rows(f, name, set, type, &have, *zlib, err);
+        s = check_rows(f, name, set, type, &have, *zlib, &per_chunk, err);
     if (s == GQ_OK && !(*chunk = gq_malloc(n, sizeof **chunk)))
         s = gq_fail(err, GQ_ENOMEM, "%s: %s: no memory for %llu rows", f->path, name, (unsigned long long)n);
     if (s == GQ_OK)
-        s = find_chunks(f, name, set, n, *chunk, err);
+        s = find_rows(f, name, set, n, per_chunk, row_bytes, *chunk, err);
     H5Dclose(set);
     if (s != GQ_OK) {
         gq_free(*chunk);

@@ -6,8 +6,9 @@
  * what is really stored before anything is allocated. Refusals say which.
  *
  * Two kinds of dataset exist. An *array* is contiguous, unfiltered, small, and read whole; its attribute "xxh64" is
- * checked. *Rows* are chunked with one chunk per row, optionally a zlib stream each; they are read with pread at the
- * chunk's address (data/shard.c), never through libhdf5, whose global lock would serialise the readers.
+ * checked. *Rows* are chunked: with one row per chunk, a zlib stream each, or plain with as many rows as make a quarter
+ * MiB (finding a chunk costs libhdf5 1.10 time in proportion to their number). They are read with pread at the row's
+ * address (data/shard_read.c), never through libhdf5, whose global lock would serialise the readers.
  *
  * libhdf5 is used by one thread at a time here: while files are opened and while they are written.
  */
@@ -31,7 +32,7 @@ typedef struct gq_h5_shape {
     uint64_t dim[GQ_H5_RANK];
 } gq_h5_shape;
 
-typedef struct gq_h5_chunk { uint64_t at, bytes; } gq_h5_chunk;              /* in the file              */
+typedef struct gq_h5_chunk { uint64_t at, bytes; } gq_h5_chunk;              /* a row in the file        */
 
 typedef struct gq_h5 gq_h5;             /* one open file                                                 */
 typedef struct gq_h5_rows gq_h5_rows;   /* rows being written                                            */

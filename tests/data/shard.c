@@ -156,6 +156,41 @@ static void what_is_written_comes_back(void **state)
     }
 }
 
+/* Plain rows share chunks: several whole ones and a last one that is not full. */
+static void rows_fill_many_chunks(void **state)
+{
+    (void)state;
+    enum { MANY = 3001 };
+    gq_shard_meta    m = meta_of(true, true, false, GQ_CODEC_NONE);
+    const char      *dir = gq_scratch();
+    gq_error         err = {0};
+    gq_shard_writer *w;
+    gq_shard_entry   e;
+    gq_dataset      *d;
+    gq_shard_cursor *c;
+    uint8_t          frames[T * S * S * 3];
+    float            tokens[T * N * D];
+    assert_ok(gq_shard_writer_open(dir, 0, &m, &w, &err), &err);
+    for (int g = 0; g < MANY; g++)
+        assert_ok(add(w, &m, g, &err), &err);
+    assert_ok(gq_shard_writer_close(w, &e, &err), &err);
+    gq_manifest manifest = {.complete = true, .count = 1, .shard = &e};
+    assert_ok(gq_manifest_save(dir, &manifest, &err), &err);
+    assert_ok(gq_dataset_open(dir, &d, &err), &err);
+    assert_ok(gq_shard_cursor_new(d, &c, &err), &err);
+    for (int g = 0; g < MANY; g += 1 + g % 13) {
+        assert_ok(gq_dataset_frames(d, c, g, frames, &err), &err);
+        assert_ok(gq_dataset_tokens(d, c, g, tokens, &err), &err);
+        for (int k = 0; k < T * S * S * 3; k++)
+            assert_int_equal(frames[k], pixel(g, k));
+        for (int k = 0; k < T * N * D; k++)
+            assert_true(tokens[k] == feature(g, k));
+    }
+    gq_shard_cursor_free(c);
+    gq_dataset_close(d);
+    assert_ok(gq_remove_tree(dir, &err), &err);
+}
+
 /* bfloat16 rounding of the writer: to nearest, ties to even; checked against the definition by bits. */
 static void bf16_rounds_to_nearest_even(void **state)
 {
@@ -537,9 +572,10 @@ static void spoil(const char *path, int how)
         H5Pset_fletcher32(list);
         set = u8_set(gif, "frames", 5, dim, list);
         break;
-    case 6:                                              /* one chunk for many GIFs                           */
+    case 6:                                              /* many GIFs packed together                         */
         chunk[0] = 8;
         H5Pset_chunk(list, 5, chunk);
+        H5Pset_deflate(list, 1);
         set = u8_set(gif, "frames", 5, dim, list);
         break;
     case 7:                                              /* other rank                                        */
@@ -567,7 +603,7 @@ static void hostile_files_are_refused(void **state)
 {
     (void)state;
     static const char *const why[] = {"only hard links", "external storage", "virtual dataset", "are stored: refused",
-                                      "only hard links", "filter other than deflate", "one chunk per GIF", "dimensions",
+                                      "only hard links", "filter other than deflate", "several of them packed", "dimensions",
                                       "cannot open it", "row 0 is not in the file"};
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
     for (int how = 0; how < (int)(sizeof why / sizeof *why); how++) {
@@ -632,7 +668,8 @@ static void every_failed_allocation_is_clean(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_is_written_comes_back),      cmocka_unit_test(bf16_rounds_to_nearest_even),
+        cmocka_unit_test(what_is_written_comes_back),      cmocka_unit_test(rows_fill_many_chunks),
+          cmocka_unit_test(bf16_rounds_to_nearest_even),
         cmocka_unit_test(wrong_calls_are_refused),         cmocka_unit_test(every_flipped_bit_is_detected),
         cmocka_unit_test(h5py_reads_the_same),
         cmocka_unit_test(truncation_is_detected), cmocka_unit_test(lists_and_files_are_opened),
