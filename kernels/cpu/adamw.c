@@ -46,21 +46,26 @@ typedef struct square_job {
 
 static void square_tile(void *ctx, int64_t tile, int thread)
 {
-    typedef double vd __attribute__((vector_size(GQ_VLEN * 8)));
+    enum { HALF = VL / 2, SUMS = 4 };   /* doubles in a vector; vectors of partial sums                  */
+    typedef double vd __attribute__((vector_size(GQ_VLEN * 4)));
+    typedef float  vh __attribute__((vector_size(GQ_VLEN * 2), aligned(4), may_alias));
     square_job  *j = ctx;
     int64_t      lo = j->first + tile * CHUNK, hi = imin(lo + CHUNK, j->n), i = lo;
     const float *x = j->x;
-    vd           s = {0};
+    vd           s[SUMS] = {{0}};
     double       sum = 0;
     (void)thread;
-    for (; i + VL <= hi; i += VL) {
-        vd d = __builtin_convertvector(vload(x + i), vd);
-        s += d * d;
-    }
+    for (; i + SUMS * HALF <= hi; i += SUMS * HALF)
+#pragma GCC unroll 4
+        for (int k = 0; k < SUMS; k++) {
+            vd d = __builtin_convertvector(*(const vh *)(x + i + k * HALF), vd);
+            s[k] += d * d;
+        }
     for (; i < hi; i++)
         sum += (double)x[i] * (double)x[i];
-    for (int l = 0; l < VL; l++)
-        sum += s[l];
+    for (int k = 0; k < SUMS; k++)
+        for (int l = 0; l < HALF; l++)
+            sum += s[k][l];
     j->part[tile] = sum;
 }
 

@@ -7,11 +7,11 @@
 #include "kernels/cpu/gemm.h"
 
 enum {
-    THIN_ROWS = 32,                     /* rows of A up to which this pays                               */
+    THIN_ROWS = VL == 16 ? 32 : 8,      /* rows of A up to which this pays                               */
     THIN_K = 8 * VL,                    /* and length of a dot product from which on                     */
     THIN_B = 65536,                     /* and floats in B: smaller ones are packed in no time           */
-    BN = 4,                             /* rows of B at a time                                           */
-    BM = VL == 16 ? 6 : 3,              /* rows of A at a time: with BN sums as many as registers hold   */
+    BN = VL == 16 ? 8 : 4,              /* rows of B at a time                                           */
+    BM = 3,                             /* rows of A at a time: BM * BN sums fill the registers          */
     TASK_FLOPS = 1000000,
     TASK_FLOATS = 32768,                /* of B                                                          */
 };
@@ -21,10 +21,27 @@ bool gemm_is_thin(gemm_kind kind, int64_t m, int64_t n, int64_t k)
     return kind == GEMM_NT && m <= THIN_ROWS && k >= THIN_K && n * k >= THIN_B;
 }
 
-/* The four sums of four vectors, in lanes 0..3 */
+/* Quarters of a vector added up: four lanes, each the sum of every fourth */
+GQ_INLINE vf4_ fold(vf a)
+{
+#if GQ_VLEN == 16
+    vf8_ h = __builtin_shufflevector(a, a, 0, 1, 2, 3, 4, 5, 6, 7) +
+             __builtin_shufflevector(a, a, 8, 9, 10, 11, 12, 13, 14, 15);
+    return __builtin_shufflevector(h, h, 0, 1, 2, 3) + __builtin_shufflevector(h, h, 4, 5, 6, 7);
+#elif GQ_VLEN == 8
+    return __builtin_shufflevector(a, a, 0, 1, 2, 3) + __builtin_shufflevector(a, a, 4, 5, 6, 7);
+#else
+    return a;
+#endif
+}
+
+/* The four sums of four vectors */
 GQ_INLINE vf4_ sum_four(vf a, vf b, vf c, vf d)
 {
-    return (vf4_){vsum(a), vsum(b), vsum(c), vsum(d)};
+    vf4_ p = fold(a), q = fold(b), r = fold(c), s = fold(d);
+    vf4_ x = __builtin_shufflevector(p, q, 0, 4, 1, 5) + __builtin_shufflevector(p, q, 2, 6, 3, 7);
+    vf4_ y = __builtin_shufflevector(r, s, 0, 4, 1, 5) + __builtin_shufflevector(r, s, 2, 6, 3, 7);
+    return __builtin_shufflevector(x, y, 0, 1, 4, 5) + __builtin_shufflevector(x, y, 2, 3, 6, 7);
 }
 
 /* m x BN dot products of length k; m is a constant after inlining. Row i of the result goes to out[i*BN..]. */
@@ -34,22 +51,24 @@ GQ_INLINE void dots(int m, const float *a, int64_t lda, const float *b, int64_t 
     for (int64_t i = 0; i < k; i += VL) {
         vf      x[BM];
         int64_t left = k - i;
-#pragma GCC unroll 6
+#pragma GCC unroll 3
         for (int r = 0; r < m; r++)
             x[r] = load_part(a + r * lda + i, left);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int s = 0; s < BN; s++) {
             vf w = load_part(b + s * ldb + i, left);
-#pragma GCC unroll 6
+#pragma GCC unroll 3
             for (int r = 0; r < m; r++)
                 acc[r][s] = vfma(x[r], w, acc[r][s]);
         }
     }
-#pragma GCC unroll 6
-    for (int r = 0; r < m; r++) {
-        vf4_ sums = sum_four(acc[r][0], acc[r][1], acc[r][2], acc[r][3]);
-        memcpy(out + r * BN, &sums, sizeof sums);
-    }
+#pragma GCC unroll 3
+    for (int r = 0; r < m; r++)
+#pragma GCC unroll 2
+        for (int s = 0; s < BN; s += 4) {
+            vf4_ sums = sum_four(acc[r][s], acc[r][s + 1], acc[r][s + 2], acc[r][s + 3]);
+            memcpy(out + r * BN + s, &sums, sizeof sums);
+        }
 }
 
 static void dots_of(int m, const float *a, int64_t lda, const float *b, int64_t ldb, int64_t k, float *out)
@@ -58,11 +77,6 @@ static void dots_of(int m, const float *a, int64_t lda, const float *b, int64_t 
     case 1: dots(1, a, lda, b, ldb, k, out); break;
     case 2: dots(2, a, lda, b, ldb, k, out); break;
     case 3: dots(3, a, lda, b, ldb, k, out); break;
-#if GQ_VLEN == 16
-    case 4: dots(4, a, lda, b, ldb, k, out); break;
-    case 5: dots(5, a, lda, b, ldb, k, out); break;
-    case 6: dots(6, a, lda, b, ldb, k, out); break;
-#endif
     }
 }
 

@@ -9,8 +9,6 @@
  *
  * Scratch is per thread; a head is computed wholly by one thread, so nothing depends on the pool.
  */
-#include <math.h>
-
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/pack.h"
 #include "kernels/cpu/rng.h"
@@ -37,7 +35,6 @@ typedef struct head {                   /* one head of one sequence, and this th
     float  *P, *dP;                     /* [Tk+MR][NR]                                                   */
     float  *QT, *dOT;                   /* [w][NR] transposed query block                                */
     float  *Q, *dO;                     /* [NR][wp] query block                                          */
-    float  *dK, *dV;                    /* [Tk][wp]                                                      */
     float  *keep, *keepT;               /* dropout factors [NR][Tk] and [Tk][NR]                         */
 } head;
 
@@ -49,7 +46,7 @@ static int64_t lay_out(const sdpa_job *j, int backward, float *base, head *o)
         {&o->K, keys}, {&o->V, keys}, {&o->P, scores}, {&o->QT, w},
         {&o->keep, j->c->attr.p > 0 ? scores : 0}, {&o->keepT, j->c->attr.p > 0 ? scores : 0},
         {&o->dP, backward ? scores : 0}, {&o->dOT, backward ? w : 0}, {&o->Q, backward ? block : 0},
-        {&o->dO, backward ? block : 0}, {&o->dK, backward ? keys : 0}, {&o->dV, backward ? keys : 0},
+        {&o->dO, backward ? block : 0},
     };
     for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
         *part[i].p = base ? base + at : NULL;
@@ -150,26 +147,25 @@ static void draw(const head *o, int64_t i, int64_t n)
 /* ---- forward ---------------------------------------------------------------------------------------- */
 
 /* Softmax down the columns of VL queries at p: leaves exp(scale s - max), gives their inverse sums and lse. */
-static void softmax(const head *o, float *p, const float *keep, int64_t i, int64_t keys, vf *inverse, float *lse)
+static void softmax(const head *o, float *p, const float *keep, int64_t i, int64_t keys, float *inverse, float *lse)
 {
-    vf top = vset(-INFINITY), sum = {0}, scale = vset(o->j->c->attr.scale);
+    vf top = vset(-__builtin_inff()), sum = {0}, scale = vset(o->j->c->attr.scale);
     for (int64_t k = 0; k < keys; k++) {
         vf t = vload(p + k * NR) * scale;
         if (masked(o, i, k))
-            t = vselect(visible(o, i, k), t, vset(-INFINITY));
+            t = vselect(visible(o, i, k), t, vset(-__builtin_inff()));
         vstore(p + k * NR, t);
         top = vmax(t, top);
     }
-    top = vselect(top == -INFINITY, vset(0.0f), top);
+    top = vselect(top == -__builtin_inff(), vset(0.0f), top);
     for (int64_t k = 0; k < keys; k++) {
         vf e = vexp(vload(p + k * NR) - top);
         sum += e;
         vstore(p + k * NR, keep ? e * vload(keep + k * NR) : e);
     }
     vi none = sum == 0.0f;
-    *inverse = vselect(none, vset(0.0f), 1.0f / sum);
-    for (int l = 0; l < VL; l++)
-        lse[l] = none[l] ? 0.0f : top[l] + logf(sum[l]);
+    vstore(inverse, vselect(none, vset(0.0f), 1.0f / sum));
+    vstore(lse, vselect(none, vset(0.0f), top + vlog(sum)));
 }
 
 static void forward_block(const head *o, int64_t i)
@@ -183,11 +179,8 @@ static void forward_block(const head *o, int64_t i)
     product(1, keys, lanes, j->w, o->K, j->wp, o->QT, NR, o->P, NR, lanes, 0);
     if (c->attr.p > 0)
         draw(o, i, n);
-    for (int64_t v = 0; v < lanes; v += VL) {
-        vf inv;
-        softmax(o, o->P + v, c->attr.p > 0 ? o->keepT + v : NULL, i + v, keys, &inv, lse + v);
-        vstore(inverse + v, inv);
-    }
+    for (int64_t v = 0; v < lanes; v += VL)
+        softmax(o, o->P + v, c->attr.p > 0 ? o->keepT + v : NULL, i + v, keys, inverse + v, lse + v);
     product(0, n, j->wp, keys, o->P, NR, o->V, j->wp, out, c->attr.width, j->w, 0);
     for (int64_t r = 0; r < n; r++) {
         float *row = out + r * c->attr.width;
@@ -241,7 +234,9 @@ static void score_gradients(const head *o, float *p, float *dp, const float *kee
     }
 }
 
-static void backward_block(const head *o, int64_t i)
+/* Queries i.. of a head. The last block of a head comes first: it sees every key, and stores the keys' gradients where
+ * the others then add theirs. */
+static void backward_block(const head *o, int64_t i, int addkv)
 {
     const sdpa_job *j = o->j;
     const gq_call  *c = j->c;
@@ -261,10 +256,22 @@ static void backward_block(const head *o, int64_t i)
     if (j->dq)
         product(0, n, j->wp, keys, o->dP, NR, o->K, j->wp, j->dq + qat, j->wq, j->w, j->addq);
     if (j->dkv) {
+        float *d = j->dkv + o->b * j->Tk * j->wk + o->h * j->w;
         copy_rows(o->Q, j->q + qat, j->wq, n, j->w, j->wp);
         copy_rows(o->dO, dout, C, n, j->w, j->wp);
-        product(1, keys, j->wp, n, o->dP, NR, o->Q, j->wp, o->dK, j->wp, j->wp, 1);
-        product(1, keys, j->wp, n, o->P, NR, o->dO, j->wp, o->dV, j->wp, j->wp, 1);
+        product(1, keys, j->wp, n, o->dP, NR, o->Q, j->wp, d + c->attr.koff, j->wk, j->w, addkv);
+        product(1, keys, j->wp, n, o->P, NR, o->dO, j->wp, d + c->attr.voff, j->wk, j->w, addkv);
+    }
+}
+
+/* Keys beyond the length of the sequence have no gradient. */
+static void clear_hidden(const head *o)
+{
+    const sdpa_job *j = o->j;
+    for (int64_t k = o->keys; k < j->Tk; k++) {
+        float *d = j->dkv + (o->b * j->Tk + k) * j->wk + o->h * j->w;
+        put(d + j->c->attr.koff, NULL, j->w, 0);
+        put(d + j->c->attr.voff, NULL, j->w, 0);
     }
 }
 
@@ -272,18 +279,14 @@ static void backward_tile(void *ctx, int64_t tile, int thread)
 {
     const sdpa_job *j = ctx;
     head            o = {.j = j};
+    int64_t         last = (j->Tq - 1) / NR * NR;
     lay_out(j, 1, (float *)j->c->work->temp + thread * j->scratch, &o);
     for (int64_t x = tile * j->group; x < imin((tile + 1) * j->group, j->B * j->H); x++) {
         take_head(&o, x);
-        put(o.dK, NULL, j->Tk * j->wp, 0);
-        put(o.dV, NULL, j->Tk * j->wp, 0);
-        for (int64_t i = 0; i < j->Tq; i += NR)
-            backward_block(&o, i);
-        for (int64_t k = 0; j->dkv && k < j->Tk; k++) {
-            float *d = j->dkv + (o.b * j->Tk + k) * j->wk + o.h * j->w;
-            put(d + j->c->attr.koff, o.dK + k * j->wp, j->w, j->addkv);
-            put(d + j->c->attr.voff, o.dV + k * j->wp, j->w, j->addkv);
-        }
+        if (j->dkv && !j->addkv)
+            clear_hidden(&o);
+        for (int64_t i = last; i >= 0; i -= NR)
+            backward_block(&o, i, j->addkv || i < last);
     }
 }
 
