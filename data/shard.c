@@ -93,7 +93,7 @@ static gq_status add_dir(gq_dataset *d, const char *dir, gq_error *err)
     return s;
 }
 
-/* The manifest beside a shard file, when there is one that names it, tells more about the file than it does itself. */
+/* One shard; the manifest beside it must name it, for libhdf5 trusts what it reads. */
 static gq_status add_file(gq_dataset *d, const char *path, gq_error *err)
 {
     const char           *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
@@ -102,11 +102,15 @@ static gq_status add_file(gq_dataset *d, const char *path, gq_error *err)
     const gq_shard_entry *e = NULL;
     gq_manifest           m = {0};
     gq_status             s = list ? GQ_OK : gq_fail(err, GQ_ENOMEM, "%s: no memory for a path", path);
-    if (s == GQ_OK && gq_is_file(list))
+    if (s == GQ_OK && !gq_is_file(list))
+        s = gq_fail(err, GQ_EINPUT, "%s: has no MANIFEST.json beside it, only shards of a finished dataset are read", path);
+    if (s == GQ_OK)
         s = gq_manifest_load(dir, &m, err);
     for (int k = 0; k < m.count; k++)
         if (strcmp(m.shard[k].file, name) == 0)
             e = &m.shard[k];
+    if (s == GQ_OK && !e)
+        s = gq_fail(err, GQ_EINPUT, "%s: is not named in the MANIFEST.json beside it", path);
     if (s == GQ_OK)
         s = add_shard(d, path, e, err);
     gq_manifest_free(&m);

@@ -131,7 +131,7 @@ typedef struct gq_dataset gq_dataset;
 typedef struct gq_shard_cursor gq_shard_cursor;              /* scratch memory of one reading thread       */
 
 /* Opens all shards of complete datasets as one; every array and attribute is checked now. A path is a directory with
- * a manifest, or one shard file (checked against the manifest beside it, when that lists it). */
+ * a manifest, or one shard file that the manifest beside it names. */
 gq_status gq_dataset_open_list(const char *const *paths, int n, gq_dataset **out, gq_error *err);
 gq_status gq_dataset_open(const char *path, gq_dataset **out, gq_error *err);
 void      gq_dataset_close(gq_dataset *d);                   /* NULL allowed                               */
@@ -152,9 +152,10 @@ gq_status   gq_dataset_frames(const gq_dataset *d, gq_shard_cursor *c, int64_t g
 /* f32 [T,N,D]; bfloat16 is widened. */
 gq_status   gq_dataset_tokens(const gq_dataset *d, gq_shard_cursor *c, int64_t gif, float *dst, gq_error *err);
 
-/* ---- looking (data/shard_report.c) ----------------------------------------------------------------------- */
+/* ---- looking -------------------------------------------------------------------------------------------- */
 
-/* Every byte of a dataset: sizes, SHA-256, every array, every chunk. Or of one shard file, without a manifest. */
+/* Every byte of a dataset: sizes, SHA-256, every array, every chunk. Or of one shard file without a manifest, from
+ * anywhere: in a helper process with limits, because a hostile file can crash libhdf5. */
 gq_status gq_shard_verify(const char *path, uint64_t *gifs, uint64_t *questions, gq_error *err);
 /* JSON text, owned by the caller (gq_free): counts, sizes, types with their most frequent answers, lengths. */
 gq_status gq_shard_stats(const char *dir, char **json, gq_error *err);

@@ -53,9 +53,11 @@ static gq_status h5_fail(gq_error *err, gq_status code, const gq_h5 *f, const ch
     return gq_fail(err, code, "%s: %s: %s%s%s", f->path, name, what, *why ? ": libhdf5: " : "", why);
 }
 
-/* libhdf5 prints by itself unless told not to, once per thread. */
+/* libhdf5 prints by itself unless told not to, once per thread. After a write that failed it keeps the file among its
+ * open ones and crashes on it in its exit handler, so that must never be registered: nothing we need happens there. */
 static void quiet(void)
 {
+    H5dont_atexit();
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
     H5PLset_loading_state(0);
 }

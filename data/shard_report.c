@@ -1,4 +1,4 @@
-/* Looking at datasets: verify reads every byte, stats and head make JSON. */
+/* Looking at datasets: what is in them, as JSON. */
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,83 +7,6 @@
 #include "core/io.h"
 #include "core/mem.h"
 #include "data/shard_private.h"
-
-/* ---- verify --------------------------------------------------------------------------------------------- */
-
-static gq_status verify_rows(const gq_shard *s, gq_error *err)
-{
-    gq_shard_cursor *c = NULL;
-    size_t           bytes = s->frames.bytes > s->tokens.bytes ? s->frames.bytes : s->tokens.bytes;
-    void            *row = gq_malloc(bytes, 1);
-    if (!row)
-        return gq_fail(err, GQ_ENOMEM, "%s: no memory for one row", s->path);
-    gq_status st = gq_shard_cursor_for(&s, 1, &c, err);
-    for (int64_t g = 0; st == GQ_OK && g < s->gifs; g++) {
-        if (s->frames.chunk)
-            st = gq_shard_row(s, &s->frames, g, c, row, err);
-        if (st == GQ_OK && s->tokens.chunk)
-            st = gq_shard_row(s, &s->tokens, g, c, row, err);
-    }
-    gq_shard_cursor_free(c);
-    gq_free(row);
-    return st;
-}
-
-static gq_status verify_file(const char *path, uint64_t *gifs, uint64_t *questions, gq_error *err)
-{
-    gq_shard *s;
-    gq_status st = gq_shard_open(path, NULL, &s, err);
-    if (st != GQ_OK)
-        return st;
-    st = verify_rows(s, err);
-    *gifs += (uint64_t)s->gifs;
-    *questions += (uint64_t)s->questions;
-    gq_shard_free(s);
-    return st;
-}
-
-/* The whole file against the manifest; this also sees what nothing reads, such as unused bytes. */
-static gq_status verify_entry(const char *path, const gq_shard_entry *e, gq_error *err)
-{
-    uint8_t   hash[32];
-    char      hex[65];
-    uint64_t  bytes;
-    gq_status s = gq_sha256_file(path, &bytes, hash, err);
-    if (s != GQ_OK)
-        return s;
-    gq_hex(hash, sizeof hash, hex);
-    if (bytes != e->bytes || strcmp(hex, e->sha256) != 0)
-        return gq_fail(err, GQ_EINPUT, "%s: differs from the manifest (SHA-256 %.12s..., expected %.12s...); build it again",
-                       path, hex, e->sha256);
-    return GQ_OK;
-}
-
-static gq_status verify_dir(const char *dir, uint64_t *gifs, uint64_t *questions, gq_error *err)
-{
-    gq_manifest m;
-    gq_dataset *d = NULL;
-    gq_status   s = gq_manifest_load(dir, &m, err);
-    if (s != GQ_OK)
-        return s;
-    for (int k = 0; s == GQ_OK && k < m.count; k++) {
-        char *path = gq_path(dir, m.shard[k].file);
-        s = path ? verify_entry(path, &m.shard[k], err) : gq_fail(err, GQ_ENOMEM, "%s: no memory for a path", dir);
-        if (s == GQ_OK)
-            s = verify_file(path, gifs, questions, err);
-        gq_free(path);
-    }
-    gq_manifest_free(&m);
-    if (s == GQ_OK)                              /* and the shards fit together                              */
-        s = gq_dataset_open(dir, &d, err);
-    gq_dataset_close(d);
-    return s;
-}
-
-gq_status gq_shard_verify(const char *path, uint64_t *gifs, uint64_t *questions, gq_error *err)
-{
-    *gifs = *questions = 0;
-    return gq_is_dir(path) ? verify_dir(path, gifs, questions, err) : verify_file(path, gifs, questions, err);
-}
 
 /* ---- stats ---------------------------------------------------------------------------------------------- */
 
