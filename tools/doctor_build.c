@@ -45,12 +45,13 @@ static void add(gq_doctor *d, const char *name, const char *version)
     if (d->libs == GQ_DOCTOR_LIBS)
         return;
     d->lib[d->libs].name = name;
-    snprintf(d->lib[d->libs++].version, sizeof d->lib[0].version, "%.*s", (int)strcspn(version, " -\n"), version);
+    snprintf(d->lib[d->libs++].version, sizeof d->lib[0].version, "%.*s",
+             (int)strcspn(version, " -\n"), version);
 }
 
 void gq_doctor_libraries(gq_doctor *d)
 {
-    const char *openssl = OpenSSL_version(OPENSSL_VERSION);   /* "OpenSSL 3.0.11 19 Sep 2023" */
+    const char *openssl = OpenSSL_version(OPENSSL_VERSION); /* "OpenSSL 3.0.11 19 Sep 2023" */
     char        number[32];
     unsigned    xxh = XXH_versionNumber(), png = png_access_version_number();
 

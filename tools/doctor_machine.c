@@ -27,9 +27,10 @@ void gq_doctor_advise(gq_doctor *d, const char *fmt, ...)
     va_end(ap);
 }
 
-/* ---- processor ----------------------------------------------------------------------------------------- */
+/* ---- processor ------------------------------------------------------------------------------- */
 
-/* Text after "<key>" and a colon in /proc text, up to the end of the line; false when it is not there. */
+/* Text after "<key>" and a colon in /proc text, up to the end of the line; false when it is not
+ * there. */
 static bool proc_value(const char *path, const char *key, char *out, size_t size)
 {
     gq_bytes b;
@@ -53,7 +54,9 @@ static bool proc_value(const char *path, const char *key, char *out, size_t size
 static void find_flags(gq_doctor *d)
 {
 #if defined(__x86_64__)
-#define HAS(name) if (__builtin_cpu_supports(name)) d->cpu.flag[d->cpu.flags++] = name
+#define HAS(name)                                                                                  \
+    if (__builtin_cpu_supports(name))                                                              \
+    d->cpu.flag[d->cpu.flags++] = name
     HAS("sse4.2");
     HAS("avx");
     HAS("avx2");
@@ -70,7 +73,8 @@ static void find_flags(gq_doctor *d)
 #endif
 }
 
-static gq_status measure(gq_doctor *d, const gq_backend *backend, int threads, double seconds, gq_error *err)
+static gq_status measure(gq_doctor *d, const gq_backend *backend, int threads, double seconds,
+                         gq_error *err)
 {
     gq_engine     *e;
     gq_engine_opts o = {.backend = backend, .threads = threads};
@@ -102,8 +106,10 @@ gq_status gq_doctor_cpu(gq_doctor *d, const char *rung, double seconds, gq_error
         if (gq_backend_cpu(names[i]))
             d->cpu.rung[d->cpu.rungs++] = names[i];
     if (!backend)
-        return gq_fail(err, GQ_ECONFIG, "GIFQA_CPU=%s: this machine or build has no such CPU kernels; it has up to '%s'",
-                       rung, d->cpu.rungs ? d->cpu.rung[d->cpu.rungs - 1] : "none");
+        return gq_fail(
+            err, GQ_ECONFIG,
+            "GIFQA_CPU=%s: this machine or build has no such CPU kernels; it has up to '%s'", rung,
+            d->cpu.rungs ? d->cpu.rung[d->cpu.rungs - 1] : "none");
     dash = strchr(backend->name, '-');
     d->cpu.chosen = dash ? dash + 1 : backend->name;
     if (seconds > 0)
@@ -113,25 +119,27 @@ gq_status gq_doctor_cpu(gq_doctor *d, const char *rung, double seconds, gq_error
     return s;
 }
 
-/* ---- memory and limits --------------------------------------------------------------------------------- */
+/* ---- memory and limits ----------------------------------------------------------------------- */
 
 static uint64_t meminfo(const char *key)
 {
     char text[64];
-    return proc_value("/proc/meminfo", key, text, sizeof text) ? strtoull(text, NULL, 10) * 1024 : 0;
+    return proc_value("/proc/meminfo", key, text, sizeof text) ? strtoull(text, NULL, 10) * 1024
+                                                               : 0;
 }
 
 /* The limit of a container, version 2 or 1 of control groups; 0: none. */
 static uint64_t group_limit(void)
 {
-    static const char *const files[] = {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"};
-    uint64_t limit = 0;
+    static const char *const files[] = {"/sys/fs/cgroup/memory.max",
+                                        "/sys/fs/cgroup/memory/memory.limit_in_bytes"};
+    uint64_t                 limit = 0;
 
     for (size_t i = 0; i < 2 && !limit; i++) {
         gq_bytes b;
         if (gq_read_file(files[i], SMALL, &b, NULL) != GQ_OK)
             continue;
-        limit = strtoull((const char *)b.data, NULL, 10);    /* "max" reads as 0 */
+        limit = strtoull((const char *)b.data, NULL, 10); /* "max" reads as 0 */
         gq_bytes_free(&b);
     }
     return limit;
@@ -150,15 +158,21 @@ void gq_doctor_memory(gq_doctor *d)
         (!d->memory.allowed || r.rlim_cur < d->memory.allowed))
         d->memory.allowed = r.rlim_cur;
     if (d->memory.available && d->memory.available < (uint64_t)2 << 30)
-        gq_doctor_advise(d, "less than 2 GiB of memory are available: the real-size model needs about 3 GiB; see "
-                            "gifqa-train --dry-run");
+        gq_doctor_advise(
+            d,
+            "less than 2 GiB of memory are available: the real-size model needs about 3 GiB; see "
+            "gifqa-train --dry-run");
 }
 
 int gq_doctor_limits(gq_doctor_limit *out, int cap)
 {
-    static const struct { const char *name, *flag; __rlimit_resource_t what; } all[] = {
-        {"open files", "-n", RLIMIT_NOFILE},   {"file size", "-f", RLIMIT_FSIZE},   {"address space", "-v", RLIMIT_AS},
-        {"processes", "-u", RLIMIT_NPROC},     {"CPU seconds", "-t", RLIMIT_CPU},   {"stack", "-s", RLIMIT_STACK},
+    static const struct {
+        const char         *name, *flag;
+        __rlimit_resource_t what;
+    } all[] = {
+        {"open files", "-n", RLIMIT_NOFILE}, {"file size", "-f", RLIMIT_FSIZE},
+        {"address space", "-v", RLIMIT_AS},  {"processes", "-u", RLIMIT_NPROC},
+        {"CPU seconds", "-t", RLIMIT_CPU},   {"stack", "-s", RLIMIT_STACK},
     };
     enum { N = sizeof all / sizeof all[0] };
 
@@ -170,7 +184,7 @@ int gq_doctor_limits(gq_doctor_limit *out, int cap)
     return N;
 }
 
-/* ---- disk ---------------------------------------------------------------------------------------------- */
+/* ---- disk ------------------------------------------------------------------------------------ */
 
 static gq_status time_small(gq_doctor *d, const char *path, gq_error *err)
 {
@@ -192,7 +206,7 @@ static gq_status time_large(gq_doctor *d, const char *path, gq_error *err)
 
     if (!data)
         return gq_fail(err, GQ_ENOMEM, "%s: no memory for %d bytes", path, LARGE);
-    for (int i = 0; i < LARGE / 4; i++)                      /* nothing that a disk could compress */
+    for (int i = 0; i < LARGE / 4; i++) /* nothing that a disk could compress */
         data[i] = x = x * 1664525u + 1013904223u;
     double t = gq_now();
     s = gq_write_file(path, data, LARGE, err);
@@ -213,8 +227,8 @@ gq_status gq_doctor_disk(gq_doctor *d, const char *dir, bool measure_it, gq_erro
     if (s != GQ_OK || !measure_it)
         return s;
     if (d->disk.free < 4u * LARGE) {
-        gq_doctor_advise(d, "%s has %" PRIu64 " MiB left: too little for shards or checkpoints", d->disk.dir,
-                         d->disk.free >> 20);
+        gq_doctor_advise(d, "%s has %" PRIu64 " MiB left: too little for shards or checkpoints",
+                         d->disk.dir, d->disk.free >> 20);
         return GQ_OK;
     }
     snprintf(name, sizeof name, ".gifqa-doctor-%ld", (long)getpid());
@@ -225,8 +239,11 @@ gq_status gq_doctor_disk(gq_doctor *d, const char *dir, bool measure_it, gq_erro
         d->disk.sync_ms = d->disk.write_mib_s = 0;
         gq_doctor_advise(d, "cannot write here: %s", write.text);
     } else if (d->disk.sync_ms > 100) {
-        gq_doctor_advise(d, "syncing a small file takes %.0f ms in %s: save checkpoints seldom (train.save_every) or "
-                            "use a local disk", d->disk.sync_ms, d->disk.dir);
+        gq_doctor_advise(d,
+                         "syncing a small file takes %.0f ms in %s: save checkpoints seldom "
+                         "(train.save_every) or "
+                         "use a local disk",
+                         d->disk.sync_ms, d->disk.dir);
     }
     unlink(path);
     gq_free(path);

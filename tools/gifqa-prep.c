@@ -5,13 +5,15 @@
 #include "tools/prep.h"
 
 static const gq_cli_program program = {
-    .name = "gifqa-prep", .summary = "prepares data: tables and GIFs to shards, the toy world, looking inside",
+    .name = "gifqa-prep",
+    .summary = "prepares data: tables and GIFs to shards, the toy world, looking inside",
     .usage = "COMMAND ...",
     .examples = "gifqa-prep build --example > questions.tsv\n"
                 "gifqa-prep build questions.tsv --gifs gifs -o data/train --tokenizer gpt2\n"
                 "gifqa-prep world --preset micro -o world\n"
                 "gifqa-prep frames cat.gif -o frames",
-    .notes = "Exit codes: 0 done, 2 usage, 3 configuration, 4 input data, 5 tokenizer or weights, 6 disk or memory,\n"
+    .notes = "Exit codes: 0 done, 2 usage, 3 configuration, 4 input data, 5 tokenizer or weights, "
+             "6 disk or memory,\n"
              "9 directory in use, 75 stopped on request (the same command continues).",
 };
 static const gq_cli_command commands[] = {
@@ -27,7 +29,8 @@ static const gq_cli_command commands[] = {
 int main(int argc, char **argv)
 {
     gq_cli_begin();
-    signal(SIGXFSZ, SIG_IGN);           /* a limit on file sizes is a failed write */
-    return gq_cli_end(program.name, gq_cli_dispatch(&program, commands, sizeof commands / sizeof commands[0], argc,
-                                                    argv));
+    signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is a failed write */
+    return gq_cli_end(
+        program.name,
+        gq_cli_dispatch(&program, commands, sizeof commands / sizeof commands[0], argc, argv));
 }

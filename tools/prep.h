@@ -1,7 +1,8 @@
 /* prep.h - private to gifqa-prep: its commands and what they share.
  *
- * Invariants: a command parses its own options and returns an exit code; it owns what it opens. Commands that run long
- * catch SIGINT and SIGTERM (the second one ends the process at once), poll gq_prep_stopping() and end with 75.
+ * Invariants: a command parses its own options and returns an exit code; it owns what it opens.
+ * Commands that run long catch SIGINT and SIGTERM (the second one ends the process at once), poll
+ * gq_prep_stopping() and end with 75.
  */
 #ifndef GIFQA_TOOLS_PREP_H
 #define GIFQA_TOOLS_PREP_H
@@ -20,22 +21,23 @@ int gq_prep_frames(int argc, char **argv);
 int gq_prep_tokenize(int argc, char **argv);
 int gq_prep_world(int argc, char **argv);
 
-/* ---- prep_common.c ------------------------------------------------------------------------------------- */
+/* ---- prep_common.c --------------------------------------------------------------------------- */
 
 void gq_prep_catch_signals(void);
 bool gq_prep_stopping(void);
 
-typedef struct gq_prep_progress {       /* value: what and unit set, the rest zero                       */
-    const char *what;                   /* "gifqa-prep build"                                            */
-    const char *unit;                   /* "GIFs"                                                        */
-    double      last_s;                 /* of the last plain line, monotonic clock                       */
-    bool        drawn;                  /* the terminal holds an unfinished line                         */
+typedef struct gq_prep_progress {       /* value: what and unit set, the rest zero              */
+    const char *what;                   /* "gifqa-prep build"                                   */
+    const char *unit;                   /* "GIFs"                                               */
+    double      last_s;                 /* of the last plain line, monotonic clock              */
+    bool        drawn;                  /* the terminal holds an unfinished line                */
 } gq_prep_progress;
 
-/* gq_progress_fn with a gq_prep_progress: rate and ETA on stderr, one changing line on a terminal, elsewhere a plain
- * line every ten seconds. False once a signal asked to stop. */
+/* gq_progress_fn with a gq_prep_progress: rate and ETA on stderr, one changing line on a terminal,
+ * elsewhere a plain line every ten seconds. False once a signal asked to stop. */
 bool gq_prep_show(void *progress, const gq_progress *p);
-void gq_prep_show_end(gq_prep_progress *progress);           /* before other text goes to stderr         */
+/* Before other text goes to stderr. */
+void gq_prep_show_end(gq_prep_progress *progress);
 
 /* The configuration of a command; *out is released with gq_free(). path NULL: defaults. */
 gq_status gq_prep_config(const char *path, const gq_cli_list *sets, gq_config **out, gq_error *err);
@@ -43,7 +45,8 @@ gq_status gq_prep_config(const char *path, const gq_cli_list *sets, gq_config **
 gq_gif_limits gq_prep_limits(const gq_config *c);
 
 /* A GIF file within data.limits.bytes into memory. */
-gq_status gq_prep_read_gif(const char *path, const gq_gif_limits *limits, gq_bytes *out, gq_error *err);
+gq_status gq_prep_read_gif(const char *path, const gq_gif_limits *limits, gq_bytes *out,
+                           gq_error *err);
 
 /* Names of the flags of gq_gif_flags(), as a JSON array. */
 json_t *gq_prep_gif_flags(unsigned flags);

@@ -19,35 +19,44 @@ static gq_cli_list sets;
 static const gq_cli_option options[] = {
     {"gifs", 'g', GQ_CLI_TEXT, &gifs, "DIR", "where the GIFs of the table are", 0, 0},
     {"out", 'o', GQ_CLI_TEXT, &out, "DIR", "the data set", 0, 0},
-    {"tokenizer", 't', GQ_CLI_TEXT, &tokenizer, "DIR|FILE", "GPT-2's vocabulary, or words.txt; else the table's words",
-     0, 0},
+    {"tokenizer", 't', GQ_CLI_TEXT, &tokenizer, "DIR|FILE",
+     "GPT-2's vocabulary, or words.txt; else the table's words", 0, 0},
     {"frames", 'k', GQ_CLI_INT, &frames, "N", "frames of each GIF: data.frames", 1, 1024},
-    {"sampler", 0, GQ_CLI_TEXT, &sampler, "HOW", "uniform, or clipcut: those nearest to the question", 0, 0},
-    {"features", 0, GQ_CLI_TEXT, &kind, "WHAT", "none: pixels; clip: CLIP's states instead; both", 0, 0},
-    {"weights", 0, GQ_CLI_TEXT, &weights, "DIR", "CLIP: model.safetensors, vocabulary; or random:SEED", 0, 0},
+    {"sampler", 0, GQ_CLI_TEXT, &sampler, "HOW",
+     "uniform, or clipcut: those nearest to the question", 0, 0},
+    {"features", 0, GQ_CLI_TEXT, &kind, "WHAT", "none: pixels; clip: CLIP's states instead; both",
+     0, 0},
+    {"weights", 0, GQ_CLI_TEXT, &weights, "DIR",
+     "CLIP: model.safetensors, vocabulary; or random:SEED", 0, 0},
     {"bf16", 0, GQ_CLI_FLAG, &bf16, NULL, "store CLIP's states in half the space", 0, 0},
     {"codec", 0, GQ_CLI_TEXT, &codec, "NAME", "none or gzip", 0, 0},
     {"source", 0, GQ_CLI_TEXT, &source, "TEXT", "corpus and licence, stored with the data", 0, 0},
-    {"config", 0, GQ_CLI_TEXT, &config, "FILE", "image size, prompt, limits, data.max_bad, ...", 0, 0},
+    {"config", 0, GQ_CLI_TEXT, &config, "FILE", "image size, prompt, limits, data.max_bad, ...", 0,
+     0},
     {"set", 0, GQ_CLI_LIST, &sets, "KEY=VALUE", "change one of its keys", 0, 0},
     {"example", 0, GQ_CLI_FLAG, &example, NULL, "print a table to start from", 0, 0},
     {"json", 0, GQ_CLI_FLAG, &json, NULL, "the result as one JSON object", 0, 0},
 };
 static const gq_cli_program program = {
-    .name = "gifqa-prep build", .summary = "a table of questions and its GIFs to shards",
+    .name = "gifqa-prep build",
+    .summary = "a table of questions and its GIFs to shards",
     .usage = "TABLE --gifs DIR -o DIR [options]",
     .examples = "gifqa-prep build --example > questions.tsv\n"
                 "gifqa-prep build questions.tsv --gifs gifs -o data/train --tokenizer gpt2",
-    .options = options, .n_options = sizeof options / sizeof options[0], .least = 0, .most = 1,
-    .notes = "Bad rows and GIFs are listed in DIR/rejects.tsv; more than data.max_bad: exit 4. 75: stopped; run it again.",
+    .options = options,
+    .n_options = sizeof options / sizeof options[0],
+    .least = 0,
+    .most = 1,
+    .notes = "Bad rows and GIFs are listed in DIR/rejects.tsv; more than data.max_bad: exit 4. 75: "
+             "stopped; run it again.",
 };
 
-/* ---- configuration ------------------------------------------------------------------------------------- */
+/* ---- configuration --------------------------------------------------------------------------- */
 
 typedef struct overrides {
     gq_cli_list list;
-    char        text[MADE][GQ_PATH_MAX + 64];    /* those made here                                      */
-    int         made;
+    char text[MADE][GQ_PATH_MAX + 64];  /* those made here                                      */
+    int  made;
 } overrides;
 
 static void override(overrides *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -93,14 +102,20 @@ static gq_status configure(gq_config **c, gq_error *err)
     if (s == GQ_OK)
         s = gq_prep_config(config, &o.list, c, err);
     if (s == GQ_OK && !weights && !config && from_clip() && !*(*c)->model.weights.clip)
-        s = gq_fail(err, GQ_EWEIGHTS, "no CLIP: give --weights DIR with model.safetensors, config.json, vocab.json and "
-                    "merges.txt as published (openai/clip-vit-base-patch32), or try it with --weights random:1");
+        s = gq_fail(
+            err, GQ_EWEIGHTS,
+            "no CLIP: give --weights DIR with model.safetensors, config.json, vocab.json and "
+            "merges.txt as published (openai/clip-vit-base-patch32), or try it with --weights "
+            "random:1");
     return s;
 }
 
-static gq_status open_tokenizer(const gq_config *c, const char *table, gq_tokenizer **tok, gq_error *err)
+static gq_status open_tokenizer(const gq_config *c, const char *table, gq_tokenizer **tok,
+                                gq_error *err)
 {
-    const char *path = tokenizer ? tokenizer : *c->model.tokenizer.gpt2 ? c->model.tokenizer.gpt2 : NULL;
+    const char *path = tokenizer                  ? tokenizer
+                       : *c->model.tokenizer.gpt2 ? c->model.tokenizer.gpt2
+                                                  : NULL;
     gq_status   s;
 
     if (!path && c->model.init == GQ_CFG_INIT_WEIGHTS && *c->model.weights.gpt2)
@@ -111,25 +126,30 @@ static gq_status open_tokenizer(const gq_config *c, const char *table, gq_tokeni
         if ((s = gq_mkdirs(out, err)) == GQ_OK)
             s = gq_prep_words(table, out, c, tok, err);
         if (s == GQ_OK)
-            fprintf(stderr, "%s: no --tokenizer: the vocabulary is the %d words of %s; other parts of this data need "
-                    "--tokenizer %s/tokenizer\n", program.name, (int)gq_tokenizer_vocab_size(*tok), table, out);
+            fprintf(stderr,
+                    "%s: no --tokenizer: the vocabulary is the %d words of %s; other parts of this "
+                    "data need "
+                    "--tokenizer %s/tokenizer\n",
+                    program.name, (int)gq_tokenizer_vocab_size(*tok), table, out);
     }
     if (s == GQ_OK && gq_tokenizer_vocab_size(*tok) > c->gpt2.vocab)
-        s = gq_fail(err, GQ_ECONFIG, "%s: %d tokens do not fit the %lld rows of gpt2.vocab", path ? path : table,
-                    (int)gq_tokenizer_vocab_size(*tok), (long long)c->gpt2.vocab);
+        s = gq_fail(err, GQ_ECONFIG, "%s: %d tokens do not fit the %lld rows of gpt2.vocab",
+                    path ? path : table, (int)gq_tokenizer_vocab_size(*tok),
+                    (long long)c->gpt2.vocab);
     return s;
 }
 
-/* ---- the result ---------------------------------------------------------------------------------------- */
+/* ---- the result ------------------------------------------------------------------------------ */
 
 /* The first lines of rejects.tsv. */
 static void show_rejects(const gq_build_report *r)
 {
     gq_bytes b;
     char    *path = gq_path(out, "rejects.tsv"), *rest, *line;
-    int      shown = -1;                /* the first line is the header */
+    int      shown = -1; /* the first line is the header */
 
-    if (!(r->bad_rows + r->bad_gifs) || !path || gq_read_file(path, REJECTS_MAX, &b, NULL) != GQ_OK) {
+    if (!(r->bad_rows + r->bad_gifs) || !path ||
+        gq_read_file(path, REJECTS_MAX, &b, NULL) != GQ_OK) {
         gq_free(path);
         return;
     }
@@ -140,7 +160,8 @@ static void show_rejects(const gq_build_report *r)
             gq_cli_show(stderr, line);
             fputc('\n', stderr);
         }
-    gq_cli_warn(program.name, "%u bad rows and %u bad GIFs were left out, listed in %s", r->bad_rows, r->bad_gifs, path);
+    gq_cli_warn(program.name, "%u bad rows and %u bad GIFs were left out, listed in %s",
+                r->bad_rows, r->bad_gifs, path);
     gq_bytes_free(&b);
     gq_free(path);
 }
@@ -148,20 +169,23 @@ static void show_rejects(const gq_build_report *r)
 static gq_status show(const gq_build_report *r, gq_error *err)
 {
     if (json)
-        return gq_cli_json(json_pack("{s:b, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f}", "ok", 1, "dir",
-                                     gq_cli_string(out), "shards", (json_int_t)r->shards, "gifs", (json_int_t)r->gifs,
-                                     "questions", (json_int_t)r->questions, "bad_rows", (json_int_t)r->bad_rows,
-                                     "bad_gifs", (json_int_t)r->bad_gifs, "continued", (json_int_t)r->continued,
-                                     "bytes", (json_int_t)r->bytes, "seconds", r->seconds), err);
-    printf("%s: %u GIFs, %u questions, %u shard%s, %.1f MiB, %.1f s", out, r->gifs, r->questions, r->shards,
-           r->shards == 1 ? "" : "s", (double)r->bytes / 1048576.0, r->seconds);
+        return gq_cli_json(json_pack("{s:b, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f}", "ok", 1,
+                                     "dir", gq_cli_string(out), "shards", (json_int_t)r->shards,
+                                     "gifs", (json_int_t)r->gifs, "questions",
+                                     (json_int_t)r->questions, "bad_rows", (json_int_t)r->bad_rows,
+                                     "bad_gifs", (json_int_t)r->bad_gifs, "continued",
+                                     (json_int_t)r->continued, "bytes", (json_int_t)r->bytes,
+                                     "seconds", r->seconds),
+                           err);
+    printf("%s: %u GIFs, %u questions, %u shard%s, %.1f MiB, %.1f s", out, r->gifs, r->questions,
+           r->shards, r->shards == 1 ? "" : "s", (double)r->bytes / 1048576.0, r->seconds);
     if (r->continued)
         printf(" (%u shard%s already there)", r->continued, r->continued == 1 ? " was" : "s were");
     putchar('\n');
     return GQ_OK;
 }
 
-/* ---- all of it ----------------------------------------------------------------------------------------- */
+/* ---- all of it ------------------------------------------------------------------------------- */
 
 typedef struct job {
     gq_config    *c;
@@ -174,13 +198,26 @@ static gq_build_opts build_opts(const job *j, const char *table, gq_prep_progres
 {
     const gq_config *c = j->c;
     return (gq_build_opts){
-        .table = table, .gifs = gifs, .out = out, .keyframes = (int32_t)c->data.frames, .size = (int32_t)c->image.size,
-        .filter = c->image.filter == GQ_CFG_FILTER_NEAREST ? GQ_NEAREST : GQ_BICUBIC, .limits = gq_prep_limits(c),
-        .store_frames = strcmp(kind, "clip") != 0, .codec = strcmp(codec, "gzip") ? GQ_CODEC_NONE : GQ_CODEC_GZIP,
-        .tokenizer = j->tok, .template = c->prompt.template, .answer_prefix = c->prompt.answer_prefix,
-        .max_question = (int32_t)c->prompt.max_question_tokens, .max_answer = (int32_t)c->prompt.max_answer_tokens,
-        .max_bad = (uint32_t)c->data.max_bad, .source = source ? source : "", .pool = j->pool, .bf16 = bf16,
-        .progress = gq_prep_show, .progress_ctx = progress,
+        .table = table,
+        .gifs = gifs,
+        .out = out,
+        .keyframes = (int32_t)c->data.frames,
+        .size = (int32_t)c->image.size,
+        .filter = c->image.filter == GQ_CFG_FILTER_NEAREST ? GQ_NEAREST : GQ_BICUBIC,
+        .limits = gq_prep_limits(c),
+        .store_frames = strcmp(kind, "clip") != 0,
+        .codec = strcmp(codec, "gzip") ? GQ_CODEC_NONE : GQ_CODEC_GZIP,
+        .tokenizer = j->tok,
+        .template = c->prompt.template,
+        .answer_prefix = c->prompt.answer_prefix,
+        .max_question = (int32_t)c->prompt.max_question_tokens,
+        .max_answer = (int32_t)c->prompt.max_answer_tokens,
+        .max_bad = (uint32_t)c->data.max_bad,
+        .source = source ? source : "",
+        .pool = j->pool,
+        .bf16 = bf16,
+        .progress = gq_prep_show,
+        .progress_ctx = progress,
     };
 }
 
@@ -194,12 +231,14 @@ static gq_status run(job *j, const char *table, gq_error *err)
     if (s == GQ_OK)
         s = open_tokenizer(j->c, table, &j->tok, err);
     if (s == GQ_OK)
-        s = gq_pool_new(j->c->engine.threads ? (int)j->c->engine.threads : gq_cpu_count(), &j->pool, err);
+        s = gq_pool_new(j->c->engine.threads ? (int)j->c->engine.threads : gq_cpu_count(), &j->pool,
+                        err);
     if (s != GQ_OK)
         return s;
     o = build_opts(j, table, &progress);
     if (from_clip())
-        s = gq_prep_clip_open(j->c, !strcmp(sampler, "clipcut"), strcmp(kind, "none") != 0, &o, &j->clip, err);
+        s = gq_prep_clip_open(j->c, !strcmp(sampler, "clipcut"), strcmp(kind, "none") != 0, &o,
+                              &j->clip, err);
     if (s == GQ_OK)
         s = gq_build(&o, &report, err);
     gq_prep_show_end(&progress);
@@ -215,8 +254,11 @@ static int wrong_word(const char *option, const char *word, const char *allowed)
 static int usage_problem(const gq_cli_list *rest)
 {
     if (!rest->n || !gifs || !out)
-        return gq_cli_usage(program.name, "%s is missing: usage: %s %s", !rest->n ? "TABLE" : !gifs ? "--gifs DIR" :
-                            "-o DIR", program.name, program.usage);
+        return gq_cli_usage(program.name, "%s is missing: usage: %s %s",
+                            !rest->n ? "TABLE"
+                            : !gifs  ? "--gifs DIR"
+                                     : "-o DIR",
+                            program.name, program.usage);
     if (strcmp(sampler, "uniform") != 0 && strcmp(sampler, "clipcut") != 0)
         return wrong_word("sampler", sampler, "uniform, clipcut");
     if (strcmp(kind, "none") != 0 && strcmp(kind, "clip") != 0 && strcmp(kind, "both") != 0)

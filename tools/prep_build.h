@@ -6,16 +6,17 @@
 #include "data/tokenizer.h"
 #include "tools/prep.h"
 
-/* A tokenizer of the words of a table and of the prompt, the most frequent ones up to gpt2.vocab. `out` is the data
- * set's directory, which exists; nothing stays there. */
-gq_status gq_prep_words(const char *table, const char *out, const gq_config *c, gq_tokenizer **tok, gq_error *err);
+/* A tokenizer of the words of a table and of the prompt, the most frequent ones up to gpt2.vocab.
+ * `out` is the data set's directory, which exists; nothing stays there. */
+gq_status gq_prep_words(const char *table, const char *out, const gq_config *c, gq_tokenizer **tok,
+                        gq_error *err);
 
-typedef struct gq_prep_clip gq_prep_clip;        /* CLIP as chooser and as source of features            */
+typedef struct gq_prep_clip gq_prep_clip;   /* CLIP as chooser and as source of features       */
 
-/* choose: CLIP-Cut; else frames spread evenly. Sets choose, chooser, ctx and, with `features`, features, tower, tokens
- * and width of o, which must not outlive *out. */
-gq_status gq_prep_clip_open(const gq_config *c, bool choose, bool features, gq_build_opts *o, gq_prep_clip **out,
-                            gq_error *err);
-void      gq_prep_clip_close(gq_prep_clip *p);   /* NULL allowed                                         */
+/* choose: CLIP-Cut; else frames spread evenly. Sets choose, chooser, ctx and, with `features`,
+ * features, tower, tokens and width of o, which must not outlive *out. */
+gq_status gq_prep_clip_open(const gq_config *c, bool choose, bool features, gq_build_opts *o,
+                            gq_prep_clip **out, gq_error *err);
+void      gq_prep_clip_close(gq_prep_clip *p);  /* NULL allowed                                 */
 
 #endif

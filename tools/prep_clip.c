@@ -1,4 +1,5 @@
-/* CLIP in a build: chooses frames by question, and turns them into the features that a model reads. */
+/* CLIP in a build: chooses frames by question, and turns them into the features that a model
+ * reads. */
 #include <string.h>
 
 #include "core/io.h"
@@ -8,23 +9,23 @@
 #include "train/retrieve.h"
 
 struct gq_prep_clip {
-    gq_retriever  *retriever;
-    gq_config      cfg;
-    bool           cut;                 /* CLIP-Cut; else evenly                                         */
-    char           name[GQ_TABLE_GIF + 1];/* of the GIF in `set`                                           */
-    bool           have;                /* there is one                                                  */
-    gq_frame_set   set;                 /* embeddings of its frames                                      */
-    float         *question;            /* [dim]                                                         */
-    int64_t       *frame;               /* [k] chosen last                                               */
-    int32_t        k;
-    gq_gif_bytes   gif;                 /* chosen from last; borrowed until the next choice              */
-    uint8_t       *pixels;              /* [k,S,S,3] of those frames                                     */
-    size_t         pixel_bytes;
-    char           chooser[64], tower[128];
+    gq_retriever *retriever;
+    gq_config     cfg;
+    bool          cut;                  /* CLIP-Cut; else evenly                                */
+    char name[GQ_TABLE_GIF + 1];        /* of the GIF in `set`                                  */
+    bool have;                          /* there is one                                         */
+    gq_frame_set set;                   /* embeddings of its frames                             */
+    float       *question;              /* [dim]                                                */
+    int64_t     *frame;                 /* [k] chosen last                                      */
+    int32_t      k;
+    gq_gif_bytes gif;                   /* chosen from last; borrowed until the next choice     */
+    uint8_t     *pixels;                /* [k,S,S,3] of those frames                            */
+    size_t       pixel_bytes;
+    char         chooser[64], tower[128];
     gq_retrieve_seconds seconds;
 };
 
-/* ---- choosing ------------------------------------------------------------------------------------------- */
+/* ---- choosing -------------------------------------------------------------------------------- */
 
 static gq_status look_at(gq_prep_clip *p, const gq_gif_file *gif, gq_error *err)
 {
@@ -45,7 +46,8 @@ static gq_status look_at(gq_prep_clip *p, const gq_gif_file *gif, gq_error *err)
 static gq_status cut(gq_prep_clip *p, const char *question, gq_error *err)
 {
     gq_clipcut c = {0};
-    gq_status  s = gq_retriever_question(p->retriever, question, p->question, NULL, &p->seconds, err);
+    gq_status  s =
+        gq_retriever_question(p->retriever, question, p->question, NULL, &p->seconds, err);
 
     if (s == GQ_OK)
         s = gq_retriever_select(p->retriever, &p->set, p->question, &c, &p->seconds, err);
@@ -55,8 +57,8 @@ static gq_status cut(gq_prep_clip *p, const char *question, gq_error *err)
     return s;
 }
 
-static gq_status choose(void *ctx, const gq_gif_file *gif, const char *question, int32_t k, int32_t *frame,
-                        gq_error *err)
+static gq_status choose(void *ctx, const gq_gif_file *gif, const char *question, int32_t k,
+                        int32_t *frame, gq_error *err)
 {
     gq_prep_clip *p = ctx;
     gq_status     s = GQ_OK;
@@ -78,21 +80,22 @@ static gq_status choose(void *ctx, const gq_gif_file *gif, const char *question,
     return s;
 }
 
-/* ---- features ------------------------------------------------------------------------------------------- */
+/* ---- features -------------------------------------------------------------------------------- */
 
 /* A build asks for the features of the frames that were chosen last. */
 static gq_status features(void *ctx, const uint8_t *frames, float *tokens, gq_error *err)
 {
     gq_prep_clip *p = ctx;
-    gq_status     s = gq_retriever_fetch(p->retriever, &p->gif, NULL, p->frame, p->k, p->pixels, tokens, &p->seconds,
-                                         err);
+    gq_status s = gq_retriever_fetch(p->retriever, &p->gif, NULL, p->frame, p->k, p->pixels, tokens,
+                                     &p->seconds, err);
 
     if (s == GQ_OK && memcmp(frames, p->pixels, p->pixel_bytes) != 0)
-        s = gq_fail(err, GQ_EBUG, "%s: features of other frames than those in the shard", p->gif.name);
+        s = gq_fail(err, GQ_EBUG, "%s: features of other frames than those in the shard",
+                    p->gif.name);
     return s;
 }
 
-/* ---- life ----------------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static const char *name_of_feature(gq_cfg_feature f)
 {
@@ -122,7 +125,8 @@ static void name_weights(const gq_config *c, char *out, size_t size)
     if (c->model.init == GQ_CFG_INIT_RANDOM)
         snprintf(out, size, "random:%llu", (unsigned long long)c->model.seed);
     else
-        snprintf(out, size, "%.*s", (int)(path + n - (slash ? slash + 1 : path)), slash ? slash + 1 : path);
+        snprintf(out, size, "%.*s", (int)(path + n - (slash ? slash + 1 : path)),
+                 slash ? slash + 1 : path);
 }
 
 static void describe(gq_prep_clip *p, const gq_clip_config *clip)
@@ -136,8 +140,9 @@ static void describe(gq_prep_clip *p, const gq_clip_config *clip)
                  name_of_reduce(c->clipcut.reduce), c->clipcut.normalize ? " unit" : "", weights);
     else
         snprintf(p->chooser, sizeof p->chooser, "evenly");
-    snprintf(p->tower, sizeof p->tower, "clip %dx%d/%d width %d layers %d %s, %s", clip->image, clip->image, clip->patch,
-             clip->width, clip->layers, name_of_feature(c->clip.feature), weights);
+    snprintf(p->tower, sizeof p->tower, "clip %dx%d/%d width %d layers %d %s, %s", clip->image,
+             clip->image, clip->patch, clip->width, clip->layers, name_of_feature(c->clip.feature),
+             weights);
 }
 
 static gq_status furnish(gq_prep_clip *p, const gq_clip_config *clip, gq_error *err)
@@ -153,8 +158,8 @@ static gq_status furnish(gq_prep_clip *p, const gq_clip_config *clip, gq_error *
     return GQ_OK;
 }
 
-gq_status gq_prep_clip_open(const gq_config *c, bool chooses, bool with_features, gq_build_opts *o, gq_prep_clip **out,
-                            gq_error *err)
+gq_status gq_prep_clip_open(const gq_config *c, bool chooses, bool with_features, gq_build_opts *o,
+                            gq_prep_clip **out, gq_error *err)
 {
     gq_prep_clip         *p = *out = gq_calloc(1, sizeof *p);
     const gq_clip_config *clip;
@@ -167,7 +172,7 @@ gq_status gq_prep_clip_open(const gq_config *c, bool chooses, bool with_features
     p->k = o->keyframes;
     p->cfg.clipcut.k = p->k;
     if (!chooses)
-        p->cfg.clip.text = false;       /* needs no vocabulary then                                      */
+        p->cfg.clip.text = false;       /* needs no vocabulary then */
     s = gq_retriever_open(&p->cfg, &p->retriever, NULL, err);
     if (s != GQ_OK)
         return s;

@@ -1,4 +1,5 @@
-/* What the commands of gifqa-prep share: signals, progress, configuration, the words for what a GIF had. */
+/* What the commands of gifqa-prep share: signals, progress, configuration, the words for what a
+ * GIF had. */
 #include <math.h>
 #include <signal.h>
 #include <string.h>
@@ -8,7 +9,7 @@
 #include "core/mem.h"
 #include "tools/prep.h"
 
-/* ---- signals ------------------------------------------------------------------------------------------ */
+/* ---- signals --------------------------------------------------------------------------------- */
 
 static volatile sig_atomic_t stopping;
 
@@ -31,7 +32,7 @@ bool gq_prep_stopping(void)
     return stopping != 0;
 }
 
-/* ---- progress ------------------------------------------------------------------------------------------ */
+/* ---- progress -------------------------------------------------------------------------------- */
 
 enum { PLAIN_EVERY_S = 10 };
 
@@ -62,8 +63,9 @@ bool gq_prep_show(void *progress, const gq_progress *p)
     if (p->rejected)
         snprintf(bad, sizeof bad, ", %llu bad", (unsigned long long)p->rejected);
     eta(p->eta_s, left, sizeof left);
-    fprintf(stderr, "%s%s: %llu/%llu %s%s, %.1f/s, ETA %s%s", tty ? "\r" : "", g->what, (unsigned long long)p->done,
-            (unsigned long long)p->total, g->unit, bad, p->rate, left, tty ? "\033[K" : "\n");
+    fprintf(stderr, "%s%s: %llu/%llu %s%s, %.1f/s, ETA %s%s", tty ? "\r" : "", g->what,
+            (unsigned long long)p->done, (unsigned long long)p->total, g->unit, bad, p->rate, left,
+            tty ? "\033[K" : "\n");
     g->drawn = tty;
     return !stopping;
 }
@@ -75,7 +77,7 @@ void gq_prep_show_end(gq_prep_progress *g)
     g->drawn = false;
 }
 
-/* ---- configuration ------------------------------------------------------------------------------------- */
+/* ---- configuration --------------------------------------------------------------------------- */
 
 gq_status gq_prep_config(const char *path, const gq_cli_list *sets, gq_config **out, gq_error *err)
 {
@@ -94,22 +96,26 @@ gq_status gq_prep_config(const char *path, const gq_cli_list *sets, gq_config **
 
 gq_gif_limits gq_prep_limits(const gq_config *c)
 {
-    return (gq_gif_limits){.max_bytes = c->data.limits.bytes, .max_side = (uint32_t)c->data.limits.side,
+    return (gq_gif_limits){.max_bytes = c->data.limits.bytes,
+                           .max_side = (uint32_t)c->data.limits.side,
                            .max_pixels_total = c->data.limits.pixels,
-                           .max_frames = (uint32_t)c->data.limits.frames, .max_seconds = c->data.limits.seconds};
+                           .max_frames = (uint32_t)c->data.limits.frames,
+                           .max_seconds = c->data.limits.seconds};
 }
 
-gq_status gq_prep_read_gif(const char *path, const gq_gif_limits *limits, gq_bytes *out, gq_error *err)
+gq_status gq_prep_read_gif(const char *path, const gq_gif_limits *limits, gq_bytes *out,
+                           gq_error *err)
 {
     struct stat st;
 
     if (stat(path, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size > limits->max_bytes)
-        return gq_fail(err, GQ_EINPUT, "%s: %lld bytes, the limit is %llu; raise data.limits.bytes to read it", path,
-                       (long long)st.st_size, (unsigned long long)limits->max_bytes);
+        return gq_fail(err, GQ_EINPUT,
+                       "%s: %lld bytes, the limit is %llu; raise data.limits.bytes to read it",
+                       path, (long long)st.st_size, (unsigned long long)limits->max_bytes);
     return gq_read_file(path, limits->max_bytes, out, err);
 }
 
-/* ---- what a GIF had ------------------------------------------------------------------------------------ */
+/* ---- what a GIF had -------------------------------------------------------------------------- */
 
 static const struct {
     unsigned    flag;
@@ -117,7 +123,8 @@ static const struct {
 } flags_of_gifs[] = {
     {GQ_GIF_TRUNCATED, "truncated", "the file is truncated; its complete frames were used"},
     {GQ_GIF_DAMAGED, "damaged", "damaged image data; what was readable was used"},
-    {GQ_GIF_FRAME_LIMIT, "frame_limit", "more frames than data.limits.frames; the rest was left out"},
+    {GQ_GIF_FRAME_LIMIT, "frame_limit",
+     "more frames than data.limits.frames; the rest was left out"},
     {GQ_GIF_NO_PALETTE, "no_palette", "a frame has no palette; its indices were taken as grey"},
 };
 enum { FLAGS = sizeof flags_of_gifs / sizeof flags_of_gifs[0] };

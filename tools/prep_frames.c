@@ -14,28 +14,37 @@ static gq_cli_list sets;
 
 static const gq_cli_option options[] = {
     {"out", 'o', GQ_CLI_TEXT, &dir, "DIR", "write frame-0000.png, frame-0001.png, ... there", 0, 0},
-    {"raw", 0, GQ_CLI_TEXT, &raw, "FILE", "all frames as RGBA bytes, one after the other; - is standard output", 0, 0},
+    {"raw", 0, GQ_CLI_TEXT, &raw, "FILE",
+     "all frames as RGBA bytes, one after the other; - is standard output", 0, 0},
     {"json", 0, GQ_CLI_FLAG, &json, NULL, "the list as one JSON object", 0, 0},
-    {"set", 0, GQ_CLI_LIST, &sets, "KEY=VALUE", "change a limit: data.limits.{bytes,side,pixels,frames,seconds}", 0, 0},
+    {"set", 0, GQ_CLI_LIST, &sets, "KEY=VALUE",
+     "change a limit: data.limits.{bytes,side,pixels,frames,seconds}", 0, 0},
 };
 static const gq_cli_program program = {
-    .name = "gifqa-prep frames", .summary = "the composed frames of a GIF", .usage = "[options] GIF",
+    .name = "gifqa-prep frames",
+    .summary = "the composed frames of a GIF",
+    .usage = "[options] GIF",
     .examples = "gifqa-prep frames cat.gif\ngifqa-prep frames cat.gif -o frames\n"
                 "gifqa-prep frames cat.gif --raw - | sha256sum\ngifqa-prep frames cat.gif --json",
-    .options = options, .n_options = sizeof options / sizeof options[0], .least = 0, .most = 1,
-    .notes = "Composition is the browsers': the canvas starts transparent; alpha-0 pixels are 0,0,0,0. Lists index,\n"
+    .options = options,
+    .n_options = sizeof options / sizeof options[0],
+    .least = 0,
+    .most = 1,
+    .notes = "Composition is the browsers': the canvas starts transparent; alpha-0 pixels are "
+             "0,0,0,0. Lists index,\n"
              "delay in 1/100 s (-1: none given), canvas and the rectangle that changed.\n"
              "With --raw GIF and nothing else the bytes of that GIF go to standard output.\n"
-             "Exit codes: 0 done, 2 usage, 3 configuration, 4 no usable frame or a limit reached, 6 disk or memory.",
+             "Exit codes: 0 done, 2 usage, 3 configuration, 4 no usable frame or a limit reached, "
+             "6 disk or memory.",
 };
 
-typedef struct sink {                   /* where raw bytes go: a file that appears whole, or a stream    */
+typedef struct sink {                   /* where raw bytes go: an atomic file or a stream       */
     gq_file *file;
-    FILE    *stream;                    /* standard output, a device or a pipe                           */
+    FILE    *stream;                    /* standard output, a device or a pipe                  */
 } sink;
 
-typedef struct list {                   /* what is said about the frames                                 */
-    json_t  *frames;                    /* with --json                                                   */
+typedef struct list {                   /* what is said about the frames                        */
+    json_t  *frames;                    /* with --json                                          */
     uint32_t count;
 } list;
 
@@ -56,7 +65,7 @@ static gq_status sink_open(sink *k, gq_error *err)
     }
     if (stat(raw, &st) != 0 || S_ISREG(st.st_mode))
         return gq_atomic_open(raw, &k->file, err);
-    k->stream = fopen(raw, "wb");       /* renaming a file over a device would replace the device */
+    k->stream = fopen(raw, "wb"); /* renaming a file over a device would replace the device */
     return k->stream ? GQ_OK : sink_fail(err);
 }
 
@@ -65,7 +74,7 @@ static gq_status sink_put(sink *k, const uint8_t *rgba, size_t bytes, gq_error *
     if (k->file)
         return gq_file_write(k->file, rgba, bytes, err);
     if (k->stream && fwrite(rgba, 1, bytes, k->stream) != bytes && k->stream != stdout)
-        return sink_fail(err);          /* a failed standard output is found and judged by gq_cli_end() */
+        return sink_fail(err); /* a failed standard output is found and judged by gq_cli_end() */
     return GQ_OK;
 }
 
@@ -99,14 +108,17 @@ static void tell(list *l, const gq_gif *g, const gq_gif_frame *f)
 {
     l->count++;
     if (json)
-        json_array_append_new(l->frames, json_pack(
-            "{s:I, s:i, s:I, s:I, s:[I,I,I,I], s:i, s:b}", "index", (json_int_t)f->index, "delay_cs", (int)f->delay_cs,
-            "width", (json_int_t)gq_gif_width(g), "height", (json_int_t)gq_gif_height(g), "rect", (json_int_t)f->x,
-            (json_int_t)f->y, (json_int_t)f->w, (json_int_t)f->h, "disposal", (int)f->disposal, "complete",
-            (int)f->complete));
+        json_array_append_new(
+            l->frames,
+            json_pack("{s:I, s:i, s:I, s:I, s:[I,I,I,I], s:i, s:b}", "index", (json_int_t)f->index,
+                      "delay_cs", (int)f->delay_cs, "width", (json_int_t)gq_gif_width(g), "height",
+                      (json_int_t)gq_gif_height(g), "rect", (json_int_t)f->x, (json_int_t)f->y,
+                      (json_int_t)f->w, (json_int_t)f->h, "disposal", (int)f->disposal, "complete",
+                      (int)f->complete));
     else if (!raw && !dir)
-        printf("%5u  delay %4d  %ux%u  rect %u,%u %ux%u%s\n", f->index, (int)f->delay_cs, gq_gif_width(g),
-               gq_gif_height(g), f->x, f->y, f->w, f->h, f->complete ? "" : "  damaged");
+        printf("%5u  delay %4d  %ux%u  rect %u,%u %ux%u%s\n", f->index, (int)f->delay_cs,
+               gq_gif_width(g), gq_gif_height(g), f->x, f->y, f->w, f->h,
+               f->complete ? "" : "  damaged");
 }
 
 static gq_status walk(gq_gif *g, sink *k, list *l, gq_error *err)
@@ -135,9 +147,10 @@ static gq_status report(const gq_gif *g, const char *path, list *l, gq_error *er
 {
     gq_prep_warn_flags(program.name, path, gq_gif_flags(g));
     if (json) {
-        json_t *o = json_pack("{s:b, s:o, s:I, s:I, s:i, s:o, s:O}", "ok", 1, "file", gq_cli_string(path), "width",
-                              (json_int_t)gq_gif_width(g), "height", (json_int_t)gq_gif_height(g), "loop",
-                              (int)gq_gif_loop(g), "flags", gq_prep_gif_flags(gq_gif_flags(g)), "frames", l->frames);
+        json_t *o = json_pack("{s:b, s:o, s:I, s:I, s:i, s:o, s:O}", "ok", 1, "file",
+                              gq_cli_string(path), "width", (json_int_t)gq_gif_width(g), "height",
+                              (json_int_t)gq_gif_height(g), "loop", (int)gq_gif_loop(g), "flags",
+                              gq_prep_gif_flags(gq_gif_flags(g)), "frames", l->frames);
         return gq_cli_json(o, err);
     }
     if (dir)
@@ -180,14 +193,16 @@ int gq_prep_frames(int argc, char **argv)
 
     if (code != GQ_CLI_GO)
         return code;
-    if (!rest.n && raw) {               /* frames --raw cat.gif */
+    if (!rest.n && raw) { /* frames --raw cat.gif */
         rest.item[rest.n++] = raw;
         raw = "-";
     }
     if (!rest.n)
-        return gq_cli_usage(program.name, "a GIF is missing: usage: %s %s", program.name, program.usage);
+        return gq_cli_usage(program.name, "a GIF is missing: usage: %s %s", program.name,
+                            program.usage);
     if (raw && !strcmp(raw, "-") && json)
-        return gq_cli_usage(program.name, "--json and --raw - both want standard output; give --raw a file");
+        return gq_cli_usage(program.name,
+                            "--json and --raw - both want standard output; give --raw a file");
     gq_prep_catch_signals();
     return run(rest.item[0], &err) == GQ_OK ? 0 : gq_cli_fail(program.name, &err, json);
 }

@@ -15,15 +15,21 @@ static gq_status no_memory(const char *path, gq_error *err)
     return gq_fail(err, GQ_ENOMEM, "%s: no memory for the result", path);
 }
 
-/* ---- verify -------------------------------------------------------------------------------------------- */
+/* ---- verify ---------------------------------------------------------------------------------- */
 
 static const gq_cli_option json_only[] = {
     {"json", 0, GQ_CLI_FLAG, &json, NULL, "one JSON object", 0, 0},
 };
 static const gq_cli_program verify = {
-    .name = "gifqa-prep verify", .summary = "reads every byte of a data set and compares all checksums",
-    .usage = "[--json] DIR|SHARD", .examples = "gifqa-prep verify data/train\n"
-    "gifqa-prep verify data/train/shard-00003.h5", .options = json_only, .n_options = 1, .least = 1, .most = 1,
+    .name = "gifqa-prep verify",
+    .summary = "reads every byte of a data set and compares all checksums",
+    .usage = "[--json] DIR|SHARD",
+    .examples = "gifqa-prep verify data/train\n"
+                "gifqa-prep verify data/train/shard-00003.h5",
+    .options = json_only,
+    .n_options = 1,
+    .least = 1,
+    .most = 1,
     .notes = "Exit codes: 0 whole, 2 usage, 4 missing or damaged, 6 memory.",
 };
 
@@ -40,21 +46,28 @@ int gq_prep_verify(int argc, char **argv)
         return code;
     s = gq_shard_verify(rest.item[0], &gifs, &questions, &err);
     if (s == GQ_OK && json)
-        s = gq_cli_json(json_pack("{s:b, s:o, s:I, s:I, s:f}", "ok", 1, "path", gq_cli_string(rest.item[0]), "gifs",
-                                  (json_int_t)gifs, "questions", (json_int_t)questions, "seconds", gq_now() - start),
+        s = gq_cli_json(json_pack("{s:b, s:o, s:I, s:I, s:f}", "ok", 1, "path",
+                                  gq_cli_string(rest.item[0]), "gifs", (json_int_t)gifs,
+                                  "questions", (json_int_t)questions, "seconds", gq_now() - start),
                         &err);
     else if (s == GQ_OK)
-        printf("%s: whole: %llu GIFs, %llu questions, %.1f s\n", rest.item[0], (unsigned long long)gifs,
-               (unsigned long long)questions, gq_now() - start);
+        printf("%s: whole: %llu GIFs, %llu questions, %.1f s\n", rest.item[0],
+               (unsigned long long)gifs, (unsigned long long)questions, gq_now() - start);
     return s == GQ_OK ? 0 : gq_cli_fail(verify.name, &err, json);
 }
 
-/* ---- stats --------------------------------------------------------------------------------------------- */
+/* ---- stats ----------------------------------------------------------------------------------- */
 
 static const gq_cli_program stats = {
-    .name = "gifqa-prep stats", .summary = "counts, sizes, answers and origin of a data set",
-    .usage = "[--json] DIR", .examples = "gifqa-prep stats data/train", .options = json_only, .n_options = 1,
-    .least = 1, .most = 1, .notes = "Exit codes: 0 done, 2 usage, 4 missing or damaged, 6 memory.",
+    .name = "gifqa-prep stats",
+    .summary = "counts, sizes, answers and origin of a data set",
+    .usage = "[--json] DIR",
+    .examples = "gifqa-prep stats data/train",
+    .options = json_only,
+    .n_options = 1,
+    .least = 1,
+    .most = 1,
+    .notes = "Exit codes: 0 done, 2 usage, 4 missing or damaged, 6 memory.",
 };
 
 static const char *text_of(const json_t *o, const char *key)
@@ -71,8 +84,8 @@ static long long int_of(const json_t *o, const char *key)
 static void show_lengths(const json_t *o, const char *key, const char *what)
 {
     const json_t *l = json_object_get(o, key);
-    printf("%-11s %.1f tokens on average, %lld at most\n", what, json_number_value(json_object_get(l, "mean")),
-           int_of(l, "max"));
+    printf("%-11s %.1f tokens on average, %lld at most\n", what,
+           json_number_value(json_object_get(l, "mean")), int_of(l, "max"));
 }
 
 static void show_type(const char *name, const json_t *type)
@@ -82,7 +95,8 @@ static void show_type(const char *name, const json_t *type)
     int         shown = 0;
 
     gq_cli_show(stdout, name);
-    printf(": %lld questions, %lld different answers:", int_of(type, "questions"), int_of(type, "answers"));
+    printf(": %lld questions, %lld different answers:", int_of(type, "questions"),
+           int_of(type, "answers"));
     json_object_foreach(json_object_get(type, "most_frequent"), answer, times) {
         if (shown++ == 5)
             break;
@@ -95,9 +109,10 @@ static void show_type(const char *name, const json_t *type)
 
 static void show_stats(const json_t *o)
 {
-    static const char *const origin[] = {"sampler", "preprocess", "features", "tokenizer", "prompt", "source"};
-    const char *name;
-    json_t     *type;
+    static const char *const origin[] = {"sampler",   "preprocess", "features",
+                                         "tokenizer", "prompt",     "source"};
+    const char              *name;
+    json_t                  *type;
 
     printf("%-11s %lld GIFs, %lld questions, %lld shards, %.1f MiB\n", "holds", int_of(o, "gifs"),
            int_of(o, "questions"), int_of(o, "shards"), (double)int_of(o, "bytes") / 1048576.0);
@@ -150,16 +165,22 @@ int gq_prep_stats(int argc, char **argv)
     return run_stats(rest.item[0], &err) == GQ_OK ? 0 : gq_cli_fail(stats.name, &err, json);
 }
 
-/* ---- head ---------------------------------------------------------------------------------------------- */
+/* ---- head ------------------------------------------------------------------------------------ */
 
 static const gq_cli_option head_options[] = {
     {"lines", 'n', GQ_CLI_INT, &lines, "N", "questions to show: 5", 1, 1000000},
     {"json", 0, GQ_CLI_FLAG, &json, NULL, "one JSON object a question, with its token ids", 0, 0},
 };
 static const gq_cli_program head = {
-    .name = "gifqa-prep head", .summary = "the first questions of a data set", .usage = "[options] DIR",
-    .examples = "gifqa-prep head data/train -n 5\ngifqa-prep head data/train --json", .options = head_options,
-    .n_options = 2, .least = 1, .most = 1, .notes = "Exit codes: 0 done, 2 usage, 4 missing or damaged, 6 memory.",
+    .name = "gifqa-prep head",
+    .summary = "the first questions of a data set",
+    .usage = "[options] DIR",
+    .examples = "gifqa-prep head data/train -n 5\ngifqa-prep head data/train --json",
+    .options = head_options,
+    .n_options = 2,
+    .least = 1,
+    .most = 1,
+    .notes = "Exit codes: 0 done, 2 usage, 4 missing or damaged, 6 memory.",
 };
 
 static void show_question(const json_t *q)

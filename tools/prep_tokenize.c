@@ -8,40 +8,53 @@
 
 enum { LINE_MAX_BYTES = 1 << 20, WHOLE_MAX_BYTES = 1 << 28 };
 
-static const char *tokenizer;
-static bool        frame, no_frame, special, whole;
+static const char         *tokenizer;
+static bool                frame, no_frame, special, whole;
 static const gq_cli_option options[] = {
-    {"tokenizer", 't', GQ_CLI_TEXT, &tokenizer, "DIR|FILE", "vocab.json + merges.txt, tokenizer.json, CLIP's "
-     ".txt.gz, or words.txt", 0, 0},
-    {"frame", 0, GQ_CLI_FLAG, &frame, NULL, "begin and end tokens around each line (CLIP: the default)", 0, 0},
-    {"no-frame", 0, GQ_CLI_FLAG, &no_frame, NULL, "the text's own tokens only (the others: the default)", 0, 0},
-    {"special", 0, GQ_CLI_FLAG, &special, NULL, "\"<|endoftext|>\" and the like in the text are tokens", 0, 0},
-    {"whole", 0, GQ_CLI_FLAG, &whole, NULL, "the input is one text with its line ends, not lines", 0, 0},
+    {"tokenizer", 't', GQ_CLI_TEXT, &tokenizer, "DIR|FILE",
+     "vocab.json + merges.txt, tokenizer.json, CLIP's "
+     ".txt.gz, or words.txt",
+     0, 0},
+    {"frame", 0, GQ_CLI_FLAG, &frame, NULL,
+     "begin and end tokens around each line (CLIP: the default)", 0, 0},
+    {"no-frame", 0, GQ_CLI_FLAG, &no_frame, NULL,
+     "the text's own tokens only (the others: the default)", 0, 0},
+    {"special", 0, GQ_CLI_FLAG, &special, NULL,
+     "\"<|endoftext|>\" and the like in the text are tokens", 0, 0},
+    {"whole", 0, GQ_CLI_FLAG, &whole, NULL, "the input is one text with its line ends, not lines",
+     0, 0},
 };
 static const gq_cli_program program = {
-    .name = "gifqa-prep tokenize", .summary = "token ids of text", .usage = "--tokenizer DIR|FILE [options] [FILE]",
+    .name = "gifqa-prep tokenize",
+    .summary = "token ids of text",
+    .usage = "--tokenizer DIR|FILE [options] [FILE]",
     .examples = "echo 'what is the cat doing?' | gifqa-prep tokenize --tokenizer gpt2\n"
                 "gifqa-prep tokenize --tokenizer clip questions.txt",
-    .options = options, .n_options = sizeof options / sizeof options[0], .least = 0, .most = 1,
-    .notes = "Reads FILE or standard input; a line is everything before its line feed, at most 1 MiB.\n"
-             "Exit codes: 0 done, 2 usage, 4 input, 5 tokenizer, 6 disk or memory.",
+    .options = options,
+    .n_options = sizeof options / sizeof options[0],
+    .least = 0,
+    .most = 1,
+    .notes =
+        "Reads FILE or standard input; a line is everything before its line feed, at most 1 MiB.\n"
+        "Exit codes: 0 done, 2 usage, 4 input, 5 tokenizer, 6 disk or memory.",
 };
 
 typedef struct job {
     gq_tokenizer *tok;
     FILE         *in;
-    const char   *name;                 /* of the input                                                  */
-    unsigned      flags;                /* GQ_TOK_*                                                      */
-    char         *text;                 /* [room]                                                        */
-    size_t        room, size;           /* bytes                                                         */
-    int32_t      *ids;                  /* [cap]                                                         */
+    const char   *name;                 /* of the input                                         */
+    unsigned      flags;                /* GQ_TOK_*                                             */
+    char         *text;                 /* [room]                                               */
+    size_t        room, size;           /* bytes                                                */
+    int32_t      *ids;                  /* [cap]                                                */
     size_t        cap;
-    uint64_t      line;                 /* from 1                                                        */
+    uint64_t      line;                 /* from 1                                               */
 } job;
 
 static gq_status no_memory(const job *j, gq_error *err)
 {
-    return gq_fail(err, GQ_ENOMEM, "%s:%llu: no memory for this text", j->name, (unsigned long long)j->line);
+    return gq_fail(err, GQ_ENOMEM, "%s:%llu: no memory for this text", j->name,
+                   (unsigned long long)j->line);
 }
 
 /* The next text into j->text; *end at the end of the input. */
@@ -54,8 +67,8 @@ static gq_status next_text(job *j, bool *end, gq_error *err)
     j->line++;
     while ((c = getc_unlocked(j->in)) != EOF && (whole || c != '\n')) {
         if (j->size == most)
-            return gq_fail(err, GQ_EINPUT, "%s:%llu: longer than %zu MiB", j->name, (unsigned long long)j->line,
-                           most >> 20);
+            return gq_fail(err, GQ_EINPUT, "%s:%llu: longer than %zu MiB", j->name,
+                           (unsigned long long)j->line, most >> 20);
         if (j->size == j->room) {
             size_t room = j->room ? 2 * j->room : 4096;
             char  *p = gq_realloc(j->text, room, 1);
@@ -67,8 +80,8 @@ static gq_status next_text(job *j, bool *end, gq_error *err)
         j->text[j->size++] = (char)c;
     }
     if (c == EOF && ferror(j->in))
-        return gq_fail(err, GQ_EINPUT, "%s:%llu: cannot read: %s", j->name, (unsigned long long)j->line,
-                       strerror(errno));
+        return gq_fail(err, GQ_EINPUT, "%s:%llu: cannot read: %s", j->name,
+                       (unsigned long long)j->line, strerror(errno));
     *end = c == EOF && j->size == 0 && (!whole || j->line > 1);
     return GQ_OK;
 }
@@ -132,7 +145,8 @@ int gq_prep_tokenize(int argc, char **argv)
         j.name = rest.item[0];
         j.in = fopen(j.name, "rb");
     }
-    s = j.in ? run(&j, &err) : gq_fail(&err, GQ_EINPUT, "%s: cannot open: %s", j.name, strerror(errno));
+    s = j.in ? run(&j, &err)
+             : gq_fail(&err, GQ_EINPUT, "%s: cannot open: %s", j.name, strerror(errno));
     if (j.in && j.in != stdin)
         fclose(j.in);
     gq_tokenizer_close(j.tok);

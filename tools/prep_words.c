@@ -1,5 +1,6 @@
-/* The vocabulary of a table: every word of its questions and answers, most frequent first, as words.txt. For tables
- * that come without a tokenizer; such a model starts from random weights anyway. */
+/* The vocabulary of a table: every word of its questions and answers, most frequent first, as
+ * words.txt. For tables that come without a tokenizer; such a model starts from random weights
+ * anyway. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,15 +15,15 @@ enum { SPECIALS = 3, FIRST_SLOTS = 4096 };
 static const char *const specials[SPECIALS] = {"<pad>", "<end>", "<unk>"};
 
 typedef struct entry {
-    char    *word;                      /* owned                                                         */
-    uint64_t count;                     /* 0: a special token                                            */
+    char    *word;                      /* owned                                                */
+    uint64_t count;                     /* 0: a special token                                   */
 } entry;
 
 typedef struct bag {
-    entry   *entry;                     /* [used]                                                        */
-    uint32_t used, room;
-    uint32_t *slot;                     /* [slots] index of an entry + 1, open addressing                */
-    uint32_t slots;                     /* a power of two                                                */
+    entry    *entry;                    /* [used]                                               */
+    uint32_t  used, room;
+    uint32_t *slot;                     /* [slots] index of an entry + 1, open addressing       */
+    uint32_t  slots;                    /* a power of two                                       */
 } bag;
 
 static uint32_t *find(const bag *b, const char *word)
@@ -71,14 +72,14 @@ static bool count_word(bag *b, const char *word, uint64_t times)
     return true;
 }
 
-/* ---- words of a text ------------------------------------------------------------------------------------ */
+/* ---- words of a text ------------------------------------------------------------------------- */
 
 static bool is_mark(uint32_t cp)
 {
     return cp == '.' || cp == ',' || cp == '?' || cp == '!';
 }
 
-/* The tokenizer's own form: NFC, then lower case. *n code points in a new array; NULL: no memory. */
+/* The tokenizer's own form: NFC, then lower case. *n code points, new; NULL: no memory. */
 static uint32_t *clean(const char *text, size_t *n, gq_error *err)
 {
     uint32_t *cp, *low;
@@ -96,7 +97,8 @@ static uint32_t *clean(const char *text, size_t *n, gq_error *err)
     return low;
 }
 
-/* Words that change when they are cleaned once more (a few rare letters) could never be met: they stay unknown. */
+/* Words that change when they are cleaned once more (a few rare letters) could never be met: they
+ * stay unknown. */
 static bool stable(const char *word)
 {
     size_t    n, len = 0;
@@ -138,12 +140,12 @@ static gq_status count_text(bag *b, const char *text, gq_error *err)
     return ok ? GQ_OK : gq_fail(err, GQ_ENOMEM, "no memory for the words of the table");
 }
 
-/* ---- the table ------------------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------- */
 
 static gq_status ignore(void *ctx, uint64_t line, const char *reason, gq_error *err)
 {
     (void)ctx, (void)line, (void)reason, (void)err;
-    return GQ_OK;                       /* the build lists bad rows */
+    return GQ_OK; /* the build lists bad rows */
 }
 
 static gq_status count_table(bag *b, const char *table, const gq_config *c, gq_error *err)
@@ -156,8 +158,8 @@ static gq_status count_table(bag *b, const char *table, const gq_config *c, gq_e
 
     if (s != GQ_OK)
         return s;
-    snprintf(around, sizeof around, "%.*s %s", hole ? (int)(hole - c->prompt.template) : 0, c->prompt.template,
-             hole ? hole + 3 : c->prompt.template);
+    snprintf(around, sizeof around, "%.*s %s", hole ? (int)(hole - c->prompt.template) : 0,
+             c->prompt.template, hole ? hole + 3 : c->prompt.template);
     s = count_text(b, around, err);
     if (s == GQ_OK)
         s = count_text(b, c->prompt.answer_prefix, err);
@@ -193,8 +195,10 @@ static gq_status write_words(const bag *b, const char *path, uint32_t most, gq_e
     return s;
 }
 
-/* The tokenizer is read back from a file, as every other one, so that it is the same when the build is continued. */
-static gq_status through_a_file(const bag *b, const char *out, uint32_t most, gq_tokenizer **tok, gq_error *err)
+/* The tokenizer is read back from a file, as every other one, so that it is the same when the
+ * build is continued. */
+static gq_status through_a_file(const bag *b, const char *out, uint32_t most, gq_tokenizer **tok,
+                                gq_error *err)
 {
     char      name[48];
     char     *dir, *path = NULL;
@@ -215,7 +219,8 @@ static gq_status through_a_file(const bag *b, const char *out, uint32_t most, gq
     return s;
 }
 
-gq_status gq_prep_words(const char *table, const char *out, const gq_config *c, gq_tokenizer **tok, gq_error *err)
+gq_status gq_prep_words(const char *table, const char *out, const gq_config *c, gq_tokenizer **tok,
+                        gq_error *err)
 {
     bag       b = {0};
     gq_status s = GQ_OK;

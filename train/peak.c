@@ -7,7 +7,7 @@
 
 enum { ALIGN = 64, SMALL = 256, LARGE = 1024 };
 
-/* ---- matrix product ------------------------------------------------------------------------------------ */
+/* ---- matrix product -------------------------------------------------------------------------- */
 
 static gq_buf matrix(float *p, int64_t rows, int64_t cols)
 {
@@ -18,16 +18,16 @@ static gq_buf matrix(float *p, int64_t rows, int64_t cols)
 static double square(gq_engine *e, int64_t n, double seconds)
 {
     const gq_op_kernels *op = &e->backend->ops[GQ_OP_LINEAR];
-    size_t   count = (size_t)(n * n), temp;
-    float   *m = gq_aligned(ALIGN, 3 * count * sizeof *m);
-    gq_work  work = {.pool = e->pool};
-    gq_call  call = {.step = &e->step, .work = &work};
-    double   best = 0, begin = gq_now();
+    size_t               count = (size_t)(n * n), temp;
+    float               *m = gq_aligned(ALIGN, 3 * count * sizeof *m);
+    gq_work              work = {.pool = e->pool};
+    gq_call              call = {.step = &e->step, .work = &work};
+    double               best = 0, begin = gq_now();
 
     if (!m)
         return 0;
     for (size_t i = 0; i < 3 * count; i++)
-        m[i] = (float)(i % 251) * (1.0f / 251);              /* ordinary numbers: no zeros, no subnormals */
+        m[i] = (float)(i % 251) * (1.0f / 251); /* ordinary numbers: no zeros, no subnormals */
     call.in[0] = matrix(m, n, n);
     call.in[1] = matrix(m + count, n, n);
     call.out[0] = matrix(m + 2 * count, n, n);
@@ -53,20 +53,24 @@ double gq_measure_gemm(gq_engine *e, double seconds)
     if (e->backend->real != GQ_F32)
         return 0;
     small = square(e, SMALL, seconds / 8);
-    if (small == 0 || 2 * 2e-9 * LARGE * LARGE * LARGE / small > seconds)      /* a slow backend: no time for more */
+    if (small == 0 ||
+        2 * 2e-9 * LARGE * LARGE * LARGE / small > seconds) /* a slow backend: no time for more */
         return small;
     large = square(e, LARGE, seconds);
     return large > small ? large : small;
 }
 
-/* ---- memory -------------------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
-enum { TRIAD = 1 << 24, TILE = 1 << 16 };     /* floats: three arrays of 64 MiB                          */
+enum {
+    TRIAD = 1 << 24,
+    TILE = 1 << 16
+};                                      /* floats: three arrays of 64 MiB                       */
 
 static void triad(void *arrays, int64_t tile, int thread)
 {
     float *restrict a = (float *)arrays + tile * TILE;
-    const float    *b = a + TRIAD, *c = b + TRIAD;
+    const float *b = a + TRIAD, *c = b + TRIAD;
 
     (void)thread;
     for (int i = 0; i < TILE; i++)

@@ -484,7 +484,8 @@ static void bad_rows_and_gifs(void **state)
     assert_non_null(strstr(text, "bad.tsv\t6\t"));
     shell_expect("gifqa-prep build bad.tsv -g gifs -o d/bad3 --set data.max_bad=3 " NANO, 4, NULL,
                  "data.max_bad = 3");
-    shell_expect("gifqa-prep build bad.tsv -g gifs -o d/bad4 --set data.max_bad=4 " NANO, 0, "", "");
+    shell_expect("gifqa-prep build bad.tsv -g gifs -o d/bad4 --set data.max_bad=4 " NANO, 0, "",
+                 "");
     shell_expect("gifqa-prep build --example >example.tsv", 0, NULL, NULL);
     shell_expect("gifqa-prep build example.tsv -g gifs -o d/none " NANO, 4, NULL, "cat.gif\t2\t");
     shell_expect("gifqa-prep build absent.tsv -g gifs -o d/a " NANO, 4, NULL, "absent.tsv");
@@ -509,12 +510,14 @@ static void words_of_a_table(void **state)
     shell_put("t.csv", "gif,question,answer\ngood.gif,\"What IS the cat?\",\"The cat <end>\"\n"
                        "good.gif,who is the cat?,a cat?\ngood.gif,\xc3\x89T\xc3\x89?,e\xcc\x81t"
                        "e\xcc\x81\n");
-    shell_expect("gifqa-prep build t.csv -g gifs -o d/words " NANO, 0, "d/words: 1 GIFs, 3 questions",
+    shell_expect("gifqa-prep build t.csv -g gifs -o d/words " NANO, 0, 
+                 "d/words: 1 GIFs, 3 questions",
                  "the vocabulary is the 13 words of t.csv");
     same_as_file("d/words/tokenizer/words.txt", want, sizeof want - 1);
     shell_expect("ls -A d/words", 0, "tokenizer", NULL);
     assert_null(strstr(shell.out, ".tmp"));
-    shell_expect("gifqa-prep build t.csv -g gifs -o d/few --set gpt2.vocab=5 " NANO, 0, "", "5 words");
+    shell_expect("gifqa-prep build t.csv -g gifs -o d/few --set gpt2.vocab=5 " NANO, 0, "",
+                 "5 words");
     same_as_file("d/few/tokenizer/words.txt", "<pad>\n<end>\n<unk>\n?\ncat\n", 24);
     shell_expect("gifqa-prep build t.csv -g gifs -o d/o -t d/words/tokenizer --set gpt2.vocab=5 "
                  NANO, 3, NULL, "13 tokens do not fit the 5 rows of gpt2.vocab");
@@ -575,8 +578,9 @@ static void clip_cut(void **state)
     shell_expect("gifqa-prep build w/val.tsv -g w/gif -o d/cut -t w --sampler clipcut --features "
                  "clip --bf16 --weights random:5 --set model.tokenizer.clip=w " NANO, 0, "", "");
     shell_expect("gifqa-prep stats d/cut", 0, "clipcut group 3 mean unit, random:5", NULL);
-    shell_expect("gifqa-keyframes w/gif/val-000000.gif \"$(sed -n '2s/^[^\t]*\t\\([^\t]*\\)\t.*/\\1/p' "
-                 "w/val.tsv)\" -k 4 --weights random:5 --tokenizer w --json " NANO, 0, "", "");
+    shell_expect("q=$(sed -n '2s/^[^\t]*\t\\([^\t]*\\)\t.*/\\1/p' w/val.tsv); gifqa-keyframes "
+                 "w/gif/val-000000.gif \"$q\" -k 4 --weights random:5 --tokenizer w --json " NANO,
+                 0, "", "");
     o = shell_json();
     frames = json_incref(json_object_get(o, "frames"));
     json_decref(o);
