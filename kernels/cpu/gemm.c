@@ -75,7 +75,7 @@ static size_t b_floats(const gemm_plan *p)
 size_t gemm_temp(gemm_kind kind, int64_t m, int64_t n, int64_t k, bool bf16)
 {
     gemm_plan p = make_plan(kind, m, n, k, bf16);
-    return !bf16 && gemm_is_thin(kind, m, n, k) ? 0 : (a_floats(&p) + b_floats(&p)) * sizeof(float);
+    return gemm_is_thin(kind, m, n, k) ? 0 : (a_floats(&p) + b_floats(&p)) * sizeof(float);
 }
 
 /* ---- packing ---------------------------------------------------------------------------------------- */
@@ -248,7 +248,7 @@ void gemm(const gemm_call *g, gq_pool *pool, void *temp)
 {
     gemm_block b = {.g = g, .p = make_plan(g->kind, g->m, g->n, g->k, g->bf16)};
     bool       one_a = g->m <= b.p.mb && g->k <= b.p.kb;
-    if (!g->bf16 && gemm_is_thin(g->kind, g->m, g->n, g->k)) {
+    if (gemm_is_thin(g->kind, g->m, g->n, g->k)) {
         gemm_thin(g, pool);
         return;
     }

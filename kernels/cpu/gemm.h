@@ -6,8 +6,8 @@
  * row. y may be c. `add` goes with neither act nor r. The tiles depend on the problem only; k is never split between
  * threads, so the bits do not depend on the pool. Workspace: gemm_temp() bytes, 64-byte aligned.
  *
- * With `bf16` the operands are rounded to bf16 (nearest even) when they are packed; sums stay in float. Only in files
- * compiled with GQ_BF16.
+ * With `bf16` the operands are rounded to bf16 (nearest even) when they are packed; sums stay in float. The thin case
+ * packs nothing and rounds nothing: it waits for memory, not for arithmetic. Only in files compiled with GQ_BF16.
  */
 #ifndef GIFQA_CPU_GEMM_H
 #define GIFQA_CPU_GEMM_H

@@ -41,8 +41,10 @@ static void forward_rows(const void *ctx, int64_t lo, int64_t hi)
     for (int64_t r = lo; r < hi; r++) {
         const float *x = j->x + r * n;
         float       *y = j->y + r * n, mean, rstd;
-        for (int64_t i = 0; j->s && i < n; i += VL)
-            store_part(j->s + r * n + i, load_part(j->a + r * n + i, n - i) + load_part(j->b + r * n + i, n - i), n - i);
+        for (int64_t i = 0; j->s && i < n; i += VL) {
+            int64_t at = r * n + i;
+            store_part(j->s + at, load_part(j->a + at, n - i) + load_part(j->b + at, n - i), n - i);
+        }
         mean = row_sum(x, n, 0, 0) / (float)n;
         rstd = 1.0f / __builtin_sqrtf(row_sum(x, n, mean, 1) / (float)n + j->c->attr.eps);
         for (int64_t i = 0; i < n; i += VL) {

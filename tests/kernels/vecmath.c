@@ -55,7 +55,14 @@ static double largest(vector_fn f, double (*want)(double), double lo, double hi,
 static void errors(void **state)
 {
     (void)state;
-    struct { const char *name; vector_fn f; double (*want)(double); double lo, hi; bool relative; double bound; } row[] = {
+    struct {
+        const char *name;
+        vector_fn   f;
+        double    (*want)(double);
+        double      lo, hi;
+        bool        relative;
+        double      bound;
+    } row[] = {
         {"exp", f_exp, exp, -87, 88.7, true, 1.0e-7},
         {"exp", f_exp, exp, -1, 1, true, 1.0e-7},
         {"exp denormal", f_exp, exp, -110, -87, false, 1.5e-45},
@@ -82,7 +89,8 @@ static void special(void **state)
     (void)state;
     assert_true(one(f_exp, -INFINITY) == 0 && one(f_exp, -1e30f) == 0 && one(f_exp, 0) == 1);
     assert_true(isinf(one(f_exp, INFINITY)) && isinf(one(f_exp, 1000)) && isfinite(one(f_exp, 88.72f)));
-    assert_true(isnan(one(f_exp, NAN)) && isnan(one(f_sigmoid, NAN)) && isnan(one(f_erf, NAN)) && isnan(one(f_phi, NAN)));
+    assert_true(isnan(one(f_exp, NAN)) && isnan(one(f_sigmoid, NAN)));
+    assert_true(isnan(one(f_erf, NAN)) && isnan(one(f_phi, NAN)));
     assert_true(one(f_sigmoid, -INFINITY) < 1e-38f && one(f_sigmoid, INFINITY) == 1);
     assert_true(one(f_erf, INFINITY) == 1 && one(f_erf, -INFINITY) == -1 && one(f_erf, 0) == 0);
     assert_true(one(f_phi, -100) == 0 && one(f_phi, 100) == 1);
