@@ -7,44 +7,48 @@
 #include "data/build_private.h"
 
 enum { MAX_IDS = 16384, TEXT = 8192, AHEAD = 4 };
-enum { GIFS_PER_SHARD = 65536, PACKED_PER_SHARD = 4096 };   /* finding a packed GIF takes time with their number */
+/* Finding a packed GIF takes libhdf5 time in proportion to their number. */
+enum { GIFS_PER_SHARD = 65536, PACKED_PER_SHARD = 4096 };
 
 typedef struct build {
     const gq_build_opts *o;
-    gq_build_opts        own;           /* *o with defaults filled in                                    */
+    gq_build_opts        own;           /* *o with defaults filled in */
     gq_build_report     *report;
     gq_shard_meta        meta;
     gq_items             items;
     gq_manifest          manifest;
-    char                 id[65];        /* hash of everything the result depends on                      */
+    char                 id[65];        /* hash of everything the result depends on */
     gq_append           *rejects;
     char                *rejects_path;
-    uint32_t             bad;           /* rows and GIFs, all                                            */
-    uint32_t             bad_before;    /* of them, before this shard                                    */
+    uint32_t             bad;           /* rows and GIFs, all */
+    uint32_t             bad_before;    /* of them, before this shard */
     char                 first_bad[320];
-    gq_shard_writer     *writer;        /* NULL between shards                                           */
-    uint32_t             in_shard, per_shard;    /* GIFs                                                 */
-    gq_worked           *worked;        /* [ahead]                                                       */
-    int                  ahead;         /* GIFs read in parallel                                         */
-    uint32_t             at;            /* first item of those                                           */
-    float               *tokens;        /* [T,N,D]                                                       */
-    int32_t             *q_ids, *a_ids; /* [MAX_IDS]                                                     */
+    gq_shard_writer     *writer;        /* NULL between shards */
+    uint32_t             in_shard, per_shard;    /* GIFs */
+    gq_worked           *worked;        /* [ahead] */
+    int                  ahead;         /* GIFs read in parallel */
+    uint32_t             at;            /* first item of those */
+    float               *tokens;        /* [T,N,D] */
+    int32_t             *q_ids, *a_ids; /* [MAX_IDS] */
     gq_ticker            tick;
 } build;
 
-/* ---- rejects ----------------------------------------------------------------------------------------- */
+/* ---- rejects --------------------------------------------------------------------------------- */
 
 static gq_status check_bad(build *b, gq_error *err)
 {
     if (b->bad <= b->o->max_bad)
         return GQ_OK;
-    return gq_fail(err, GQ_EINPUT, "%s: %u bad rows and GIFs, more than data.max_bad = %u; see %s; the last: %s",
+    return gq_fail(err, GQ_EINPUT,
+                   "%s: %u bad rows and GIFs, more than data.max_bad = %u; see %s; the last: %s",
                    b->o->table, b->bad, b->o->max_bad, b->rejects_path, b->first_bad);
 }
 
-static gq_status reject_row(build *b, const gq_item *it, const gq_item_row *row, const char *reason, gq_error *err)
+static gq_status reject_row(build *b, const gq_item *it, const gq_item_row *row, const char *reason,
+                            gq_error *err)
 {
-    snprintf(b->first_bad, sizeof b->first_bad, "line %llu: %.280s", (unsigned long long)row->line, reason);
+    snprintf(b->first_bad, sizeof b->first_bad, "line %llu: %.280s", (unsigned long long)row->line,
+             reason);
     return gq_reject(b->rejects, b->items.text + it->name, row->line, reason, err);
 }
 
@@ -61,19 +65,19 @@ static gq_status reject_item(build *b, const gq_item *it, const char *reason, gq
 
 static gq_status reopen_rejects(build *b, gq_error *err)
 {
-    gq_status s = gq_append_close(b->rejects, err);      /* syncs                                          */
+    gq_status s = gq_append_close(b->rejects, err);      /* syncs */
     b->rejects = NULL;
     return s == GQ_OK ? gq_append_open(b->rejects_path, &b->rejects, err) : s;
 }
 
-/* ---- text -------------------------------------------------------------------------------------------- */
+/* ---- text ------------------------------------------------------------------------------------ */
 
 /* Puts `inner` where "{q}" stands in `outer`; false when it does not fit. */
 static bool fill_in(const char *outer, const char *inner, char text[TEXT])
 {
     const char *hole = strstr(outer, "{q}");
-    int         n = hole ? snprintf(text, TEXT, "%.*s%s%s", (int)(hole - outer), outer, inner, hole + 3)
-                         : snprintf(text, TEXT, "%s%s", outer, inner);
+    int n = hole ? snprintf(text, TEXT, "%.*s%s%s", (int)(hole - outer), outer, inner, hole + 3)
+                 : snprintf(text, TEXT, "%s%s", outer, inner);
     return n >= 0 && n < TEXT;
 }
 
@@ -81,7 +85,8 @@ static bool fill_in(const char *outer, const char *inner, char text[TEXT])
 static gq_status encode(const build *b, const char *text, int32_t *ids, int32_t *n, gq_error *err)
 {
     size_t    count;
-    gq_status s = gq_tokenizer_encode(b->o->tokenizer, text, strlen(text), 0, ids, MAX_IDS, &count, err);
+    gq_status s =
+        gq_tokenizer_encode(b->o->tokenizer, text, strlen(text), 0, ids, MAX_IDS, &count, err);
     if (s == GQ_OK && count > MAX_IDS)
         s = gq_fail(err, GQ_EINPUT, "%zu tokens in one text", count);
     *n = s == GQ_OK ? (int32_t)count : 0;
@@ -105,7 +110,7 @@ static gq_status encode_row(const build *b, const gq_item_row *row, gq_qa *qa, g
         return s;
     qa->q_ids = b->q_ids;
     qa->a_ids = b->a_ids;
-    if (qa->nq > b->o->max_question) {           /* the end of a question says what is asked               */
+    if (qa->nq > b->o->max_question) {           /* the end of a question says what is asked */
         qa->q_ids += qa->nq - b->o->max_question;
         qa->nq = b->o->max_question;
     }
@@ -114,7 +119,7 @@ static gq_status encode_row(const build *b, const gq_item_row *row, gq_qa *qa, g
     return qa->nq ? GQ_OK : gq_fail(err, GQ_EINPUT, "the question has no token");
 }
 
-/* ---- shards ------------------------------------------------------------------------------------------ */
+/* ---- shards ---------------------------------------------------------------------------------- */
 
 static gq_status finish_shard(build *b, uint32_t next, gq_error *err)
 {
@@ -144,8 +149,12 @@ static gq_status finish_shard(build *b, uint32_t next, gq_error *err)
 static gq_status add_gif(build *b, const gq_item *it, gq_worked *w, int32_t *index, gq_error *err)
 {
     gq_status    s = GQ_OK;
-    gq_shard_gif gif = {.name = b->items.text + it->name, .n_frames = (int32_t)w->frames, .width = (uint16_t)w->width,
-                        .height = (uint16_t)w->height, .flags = w->flags, .frame_idx = w->choice.frame,
+    gq_shard_gif gif = {.name = b->items.text + it->name,
+                        .n_frames = (int32_t)w->frames,
+                        .width = (uint16_t)w->width,
+                        .height = (uint16_t)w->height,
+                        .flags = w->flags,
+                        .frame_idx = w->choice.frame,
                         .delay_cs = w->choice.delay_cs};
     memcpy(gif.sha256, w->sha256, sizeof gif.sha256);
     if (!b->writer)
@@ -159,7 +168,8 @@ static gq_status add_gif(build *b, const gq_item *it, gq_worked *w, int32_t *ind
     return s;
 }
 
-static gq_status add_row(build *b, const gq_item *it, const gq_item_row *row, int32_t gif, gq_error *err)
+static gq_status add_row(build *b, const gq_item *it, const gq_item_row *row, int32_t gif,
+                         gq_error *err)
 {
     gq_qa     qa = {.gif = gif};
     gq_error  why = {0};
@@ -174,7 +184,7 @@ static gq_status add_row(build *b, const gq_item *it, const gq_item_row *row, in
     return s == GQ_OK ? check_bad(b, err) : s;
 }
 
-/* ---- one GIF ----------------------------------------------------------------------------------------- */
+/* ---- one GIF --------------------------------------------------------------------------------- */
 
 /* Without a chooser: everything that needs no order. */
 static void work(void *ctx, int64_t tile, int thread)
@@ -198,15 +208,19 @@ static gq_status commit_chosen(build *b, const gq_item *it, gq_worked *w, gq_err
     size_t         t = (size_t)b->o->keyframes;
     const char    *name = b->items.text + it->name;
     gq_gif_file    file = {name, w->bytes.data, w->bytes.size, w->frames};
-    int32_t       *seen = gq_malloc(it->rows, t * sizeof *seen), *index = gq_malloc(it->rows, sizeof *index);
+    int32_t       *seen = gq_malloc(it->rows, t * sizeof *seen),
+            *index = gq_malloc(it->rows, sizeof *index);
     uint32_t       choices = 0, k;
-    gq_status      s = seen && index ? GQ_OK : gq_fail(err, GQ_ENOMEM, "%s: no memory for its questions", name);
+    gq_status      s =
+        seen && index ? GQ_OK : gq_fail(err, GQ_ENOMEM, "%s: no memory for its questions", name);
     for (uint32_t r = it->first; s == GQ_OK && r != UINT32_MAX; r = b->items.row[r].next) {
         const gq_item_row *row = &b->items.row[r];
         int32_t           *frame = seen + choices * t;
         gq_error_clear(&w->err);
-        s = b->o->choose(b->o->ctx, &file, b->items.text + row->question, b->o->keyframes, frame, &w->err);
-        for (k = 0; s == GQ_OK && k < choices && memcmp(seen + k * t, frame, t * sizeof *frame) != 0; k++)
+        s = b->o->choose(b->o->ctx, &file, b->items.text + row->question, b->o->keyframes, frame,
+                         &w->err);
+        for (k = 0;
+             s == GQ_OK && k < choices && memcmp(seen + k * t, frame, t * sizeof *frame) != 0; k++)
             continue;
         if (s == GQ_OK && k == choices) {
             memcpy(w->choice.frame, frame, t * sizeof *frame);
@@ -214,7 +228,7 @@ static gq_status commit_chosen(build *b, const gq_item *it, gq_worked *w, gq_err
                 (s = add_gif(b, it, w, &index[choices], err)) == GQ_OK)
                 choices++;
         }
-        if (w->err.code == GQ_EINPUT) {          /* no frames for it: this row only                        */
+        if (w->err.code == GQ_EINPUT) {          /* no frames for it: this row only */
             b->bad++;
             b->report->bad_rows++;
             if ((s = reject_row(b, it, row, w->err.text, err)) == GQ_OK)
@@ -259,7 +273,8 @@ static gq_status work_through(build *b, gq_error *err)
         gq_parallel(b->o->pool, b->ahead, work, b);
         for (int k = 0; s == GQ_OK && k < b->ahead && b->at + (uint32_t)k < n; k++) {
             if (!gq_tick(&b->tick, b->at + (uint32_t)k, b->bad))
-                return gq_fail(err, GQ_ESTOPPED, "%s: stopped; %d shards are finished, run it again to continue",
+                return gq_fail(err, GQ_ESTOPPED,
+                               "%s: stopped; %d shards are finished, run it again to continue",
                                b->o->out, b->manifest.count);
             s = commit(b, b->at + (uint32_t)k, &b->worked[k], err);
         }
@@ -270,12 +285,13 @@ static gq_status work_through(build *b, gq_error *err)
         return s;
     gq_tick(&b->tick, n, b->bad);
     if (!b->manifest.count)
-        return gq_fail(err, GQ_EINPUT, "%s: none of its %u GIFs could be used; see %s", b->o->table, n, b->rejects_path);
+        return gq_fail(err, GQ_EINPUT, "%s: none of its %u GIFs could be used; see %s", b->o->table,
+                       n, b->rejects_path);
     b->manifest.complete = true;
     return gq_manifest_save(b->o->out, &b->manifest, err);
 }
 
-/* ---- what it is made from ---------------------------------------------------------------------------- */
+/* ---- what it is made from -------------------------------------------------------------------- */
 
 static void describe(build *b)
 {
@@ -296,7 +312,8 @@ static void describe(build *b)
     snprintf(m->features, sizeof m->features, "%s", o->features ? o->tower : "");
     snprintf(m->prompt, sizeof m->prompt, "%s", o->template);
     snprintf(m->answer_prefix, sizeof m->answer_prefix, "%s", o->answer_prefix);
-    snprintf(m->tokenizer, sizeof m->tokenizer, "%s", gq_tokenizer_kind_name(gq_tokenizer_kind(o->tokenizer)));
+    snprintf(m->tokenizer, sizeof m->tokenizer, "%s",
+             gq_tokenizer_kind_name(gq_tokenizer_kind(o->tokenizer)));
     gq_tokenizer_hash(o->tokenizer, hash);
     gq_hex(hash, sizeof hash, m->tokenizer_sha256);
 }
@@ -309,14 +326,16 @@ static void identify(build *b)
     char                 text[4096], table[65];
     uint8_t              hash[32];
     gq_hex(b->items.table_sha256, 32, table);
-    int n = snprintf(text, sizeof text, "%d|%s|%s|T%d S%d f%d|%d %d %d %d %d|%u|%d %d|%llu %u %llu %u %g|%u|",
-                     GQ_SHARD_VERSION, table, o->gifs, o->keyframes, o->size, (int)o->filter, b->meta.size, b->meta.tokens,
-                     b->meta.width, b->meta.bf16, (int)b->meta.codec, b->per_shard, o->max_question, o->max_answer,
-                     (unsigned long long)l->max_bytes, l->max_side, (unsigned long long)l->max_pixels_total, l->max_frames,
-                     l->max_seconds, b->meta.ntypes);
+    int n = snprintf(
+        text, sizeof text, "%d|%s|%s|T%d S%d f%d|%d %d %d %d %d|%u|%d %d|%llu %u %llu %u %g|%u|",
+        GQ_SHARD_VERSION, table, o->gifs, o->keyframes, o->size, (int)o->filter, b->meta.size,
+        b->meta.tokens, b->meta.width, b->meta.bf16, (int)b->meta.codec, b->per_shard,
+        o->max_question, o->max_answer, (unsigned long long)l->max_bytes, l->max_side,
+        (unsigned long long)l->max_pixels_total, l->max_frames, l->max_seconds, b->meta.ntypes);
     if (n > 0 && n < (int)sizeof text)
-        snprintf(text + n, sizeof text - (size_t)n, "%s|%s|%s|%s|%s|%s|%s", b->meta.sampler, b->meta.matte,
-                 b->meta.features, b->meta.prompt, b->meta.answer_prefix, b->meta.tokenizer_sha256, b->meta.source);
+        snprintf(text + n, sizeof text - (size_t)n, "%s|%s|%s|%s|%s|%s|%s", b->meta.sampler,
+                 b->meta.matte, b->meta.features, b->meta.prompt, b->meta.answer_prefix,
+                 b->meta.tokenizer_sha256, b->meta.source);
     gq_sha256(text, strlen(text), hash);
     gq_hex(hash, sizeof hash, b->id);
 }
@@ -328,10 +347,12 @@ static gq_status check_opts(const gq_build_opts *o, gq_error *err)
     if (o->keyframes < 1 || o->keyframes > 4096 || o->size < 1 || o->size > 4096)
         return gq_fail(err, GQ_EUSAGE, "%s: %d frames of %d pixels", o->out, o->keyframes, o->size);
     if (o->max_question < 1 || o->max_answer < 1)
-        return gq_fail(err, GQ_EUSAGE, "%s: at least one token of question and answer is kept", o->out);
+        return gq_fail(err, GQ_EUSAGE, "%s: at least one token of question and answer is kept",
+                       o->out);
     if (strlen(o->template) >= sizeof((gq_shard_meta *)0)->prompt ||
         strlen(o->answer_prefix) >= sizeof((gq_shard_meta *)0)->answer_prefix)
-        return gq_fail(err, GQ_EUSAGE, "%s: the template of questions or answers is too long", o->out);
+        return gq_fail(err, GQ_EUSAGE, "%s: the template of questions or answers is too long",
+                       o->out);
     if (!gq_is_dir(o->gifs))
         return gq_fail(err, GQ_EINPUT, "%s: is not a directory of GIFs", o->gifs);
     return GQ_OK;
@@ -349,11 +370,13 @@ static gq_status check_space(const build *b, gq_error *err)
     gq_status s = gq_free_space(b->o->out, &free_bytes, err);
     if (s != GQ_OK || b->o->codec != GQ_CODEC_NONE || need <= free_bytes)
         return s;
-    return gq_fail(err, GQ_EDISK, "%s: %u GIFs need about %llu MiB, %llu MiB are free", b->o->out, b->items.items,
-                   (unsigned long long)(need >> 20), (unsigned long long)(free_bytes >> 20));
+    return gq_fail(err, GQ_EDISK, "%s: %u GIFs need about %llu MiB, %llu MiB are free", b->o->out,
+                   b->items.items, (unsigned long long)(need >> 20),
+                   (unsigned long long)(free_bytes >> 20));
 }
 
-/* Removes what a killed builder left: temporary files. The lock is ours, so nobody else is writing them. */
+/* Removes what a killed builder left: temporary files. The lock is ours, so nobody else is
+ * writing them. */
 static gq_status sweep(const char *dir, gq_error *err)
 {
     char    **name;
@@ -363,9 +386,11 @@ static gq_status sweep(const char *dir, gq_error *err)
         return s;
     for (size_t k = 0; k < n; k++) {
         size_t len = strlen(name[k]);
-        if (s == GQ_OK && (strncmp(name[k], ".tmp-", 5) == 0 || (len > 8 && strcmp(name[k] + len - 8, ".h5.part") == 0))) {
+        if (s == GQ_OK && (strncmp(name[k], ".tmp-", 5) == 0 ||
+                           (len > 8 && strcmp(name[k] + len - 8, ".h5.part") == 0))) {
             char *path = gq_path(dir, name[k]);
-            s = path ? gq_remove_tree(path, err) : gq_fail(err, GQ_ENOMEM, "%s: no memory for a path", dir);
+            s = path ? gq_remove_tree(path, err)
+                     : gq_fail(err, GQ_ENOMEM, "%s: no memory for a path", dir);
             gq_free(path);
         }
         gq_free(name[k]);
@@ -374,7 +399,7 @@ static gq_status sweep(const char *dir, gq_error *err)
     return s;
 }
 
-/* ---- beginning, again or anew ------------------------------------------------------------------------ */
+/* ---- beginning, again or anew ---------------------------------------------------------------- */
 
 static gq_status begin_anew(build *b, gq_error *err)
 {
@@ -387,7 +412,7 @@ static gq_status begin_anew(build *b, gq_error *err)
         s = gq_append_truncate(b->rejects, 0, err);
     if (s == GQ_OK)
         s = gq_append_line(b->rejects, "file\tline\treason", err);
-    if (s == GQ_OK && b->items.bad_rows) {       /* the table was read once, silently, to know what it is  */
+    if (s == GQ_OK && b->items.bad_rows) { /* its first reading, to know what it is, was silent */
         gq_shard_meta unused = b->meta;
         if ((s = gq_items_read(b->o, &unused, b->rejects, &again, err)) == GQ_OK)
             gq_items_free(&again);
@@ -401,8 +426,8 @@ static gq_status continue_after(build *b, gq_error *err)
 {
     const gq_shard_entry *last = &b->manifest.shard[b->manifest.count - 1];
     if (last->next > b->items.items)
-        return gq_fail(err, GQ_EINPUT, "%s/MANIFEST.json: names GIF %u of %u; remove the directory", b->o->out, last->next,
-                       b->items.items);
+        return gq_fail(err, GQ_EINPUT, "%s/MANIFEST.json: names GIF %u of %u; remove the directory",
+                       b->o->out, last->next, b->items.items);
     for (int k = 0; k < b->manifest.count; k++) {
         const gq_shard_entry *e = &b->manifest.shard[k];
         b->report->bad_gifs += e->rejects;
@@ -426,8 +451,11 @@ static gq_status begin(build *b, gq_error *err)
     if (s != GQ_OK)
         return s;
     if (*b->manifest.build && strcmp(b->manifest.build, b->id) != 0)
-        return gq_fail(err, GQ_EINPUT, "%s: holds another dataset (table, options or vocabulary differ); choose another "
-                       "directory or remove this one", b->o->out);
+        return gq_fail(
+            err, GQ_EINPUT,
+            "%s: holds another dataset (table, options or vocabulary differ); choose another "
+            "directory or remove this one",
+            b->o->out);
     b->bad = b->report->bad_rows = b->items.bad_rows;
     s = b->manifest.count ? continue_after(b, err) : begin_anew(b, err);
     b->bad_before = b->bad;
@@ -439,7 +467,8 @@ static gq_status make_buffers(build *b, gq_error *err)
     gq_status s = GQ_OK;
     int       ahead = b->o->pool && !b->o->choose ? AHEAD * gq_pool_size(b->o->pool) : 1;
     b->worked = gq_calloc((size_t)ahead, sizeof *b->worked);
-    b->tokens = b->o->features ? gq_malloc(gq_shard_token_count(&b->meta), sizeof *b->tokens) : NULL;
+    b->tokens =
+        b->o->features ? gq_malloc(gq_shard_token_count(&b->meta), sizeof *b->tokens) : NULL;
     b->q_ids = gq_malloc(MAX_IDS, sizeof *b->q_ids);
     b->a_ids = gq_malloc(MAX_IDS, sizeof *b->a_ids);
     if (!b->worked || (b->o->features && !b->tokens) || !b->q_ids || !b->a_ids)
@@ -455,15 +484,16 @@ static gq_status run(build *b, gq_error *err)
     describe(b);
     if ((s = gq_items_read(b->o, &b->meta, NULL, &b->items, err)) != GQ_OK)
         return s;
-    uint64_t limit = b->o->shard_bytes ? b->o->shard_bytes : 1ull << 30, per = limit / row_bytes(&b->meta);
+    uint64_t limit = b->o->shard_bytes ? b->o->shard_bytes : 1ull << 30,
+             per = limit / row_bytes(&b->meta);
     uint32_t most = b->o->codec == GQ_CODEC_NONE ? GIFS_PER_SHARD : PACKED_PER_SHARD;
     b->per_shard = per < 1 ? 1 : per > most ? most : (uint32_t)per;
     identify(b);
     b->rejects_path = gq_path(b->o->out, "rejects.tsv");
     if (!b->rejects_path)
         return gq_fail(err, GQ_ENOMEM, "%s: no memory for a path", b->o->out);
-    if ((s = gq_append_open(b->rejects_path, &b->rejects, err)) != GQ_OK || (s = begin(b, err)) != GQ_OK ||
-        b->manifest.complete)
+    if ((s = gq_append_open(b->rejects_path, &b->rejects, err)) != GQ_OK ||
+        (s = begin(b, err)) != GQ_OK || b->manifest.complete)
         return s;
     if ((s = check_space(b, err)) != GQ_OK || (s = make_buffers(b, err)) != GQ_OK)
         return s;
@@ -487,7 +517,8 @@ gq_status gq_build(const gq_build_opts *o, gq_build_report *report, gq_error *er
     if (s != GQ_OK)
         return s;
     char *path = gq_path(o->out, ".lock");
-    s = path ? gq_lock_take(path, &lock, err) : gq_fail(err, GQ_ENOMEM, "%s: no memory for a path", o->out);
+    s = path ? gq_lock_take(path, &lock, err)
+             : gq_fail(err, GQ_ENOMEM, "%s: no memory for a path", o->out);
     if (s == GQ_OK)
         s = sweep(o->out, err);
     if (s == GQ_OK)

@@ -4,7 +4,7 @@
 #include "core/mem.h"
 #include "data/build_private.h"
 
-static const size_t max_clip = 1u << 30;         /* bytes of the chosen frames before the resize           */
+static const size_t max_clip = 1u << 30;         /* bytes of the chosen frames before the resize */
 
 void gq_frames_evenly(uint32_t n, int32_t t, int32_t *frame)
 {
@@ -21,7 +21,8 @@ gq_status gq_worked_init(gq_worked *w, const gq_build_opts *o, gq_error *err)
     w->choice.pixels = gq_malloc(t, 3 * s * s);
     if (!w->choice.frame || !w->choice.delay_cs || !w->choice.pixels) {
         gq_worked_free(w);
-        return gq_fail(err, GQ_ENOMEM, "%s: no memory for %zu frames of %zux%zu pixels", o->out, t, s, s);
+        return gq_fail(err, GQ_ENOMEM, "%s: no memory for %zu frames of %zux%zu pixels", o->out, t,
+                       s, s);
     }
     gq_status st = gq_resizer_new(&w->resizer, err);
     if (st != GQ_OK)
@@ -74,7 +75,7 @@ static char *find_file(const gq_build_opts *o, const char *name)
     }
     memcpy(more + n, ".gif", 5);
     if (!gq_is_file(more))
-        more[n] = 0;                             /* the message shall show the name as it was              */
+        more[n] = 0;                             /* the message shall show the name as it was */
     return more;
 }
 
@@ -107,15 +108,17 @@ gq_status gq_worked_decode(gq_worked *w, const gq_build_opts *o, const char *nam
 {
     size_t      t = (size_t)o->keyframes, side = (size_t)o->size;
     gq_gif_clip clip;
-    gq_status   s = gq_gif_load_rgb(w->bytes.data, w->bytes.size, name, &o->limits, (const uint32_t *)w->choice.frame, t,
-                                    o->matte, max_clip, &clip, err);
+    gq_status   s =
+        gq_gif_load_rgb(w->bytes.data, w->bytes.size, name, &o->limits,
+                        (const uint32_t *)w->choice.frame, t, o->matte, max_clip, &clip, err);
     if (s != GQ_OK)
         return s;
     for (size_t k = 0; s == GQ_OK && k < t; k++) {
         int32_t delay = clip.delay_cs[k];
         w->choice.delay_cs[k] = (uint16_t)(delay > 0 ? delay : 0);
-        s = gq_resizer_preprocess(w->resizer, clip.rgb + k * 3 * clip.width * clip.height, clip.width, clip.height,
-                                  (uint32_t)side, o->filter, w->choice.pixels + k * 3 * side * side, err);
+        s = gq_resizer_preprocess(w->resizer, clip.rgb + k * 3 * clip.width * clip.height,
+                                  clip.width, clip.height, (uint32_t)side, o->filter,
+                                  w->choice.pixels + k * 3 * side * side, err);
     }
     w->flags |= clip.flags;
     gq_gif_clip_free(&clip);

@@ -9,7 +9,8 @@
 
 static const uint32_t no_row = UINT32_MAX, max_rows = 1u << 30;
 
-gq_status gq_reject(gq_append *rejects, const char *file, uint64_t line, const char *reason, gq_error *err)
+gq_status gq_reject(gq_append *rejects, const char *file, uint64_t line, const char *reason,
+                    gq_error *err)
 {
     char name[512], why[1024], text[1600];
     gq_printable(file, strlen(file), name, sizeof name);
@@ -110,7 +111,8 @@ static gq_status add_row(reader *r, const gq_row *row, int type, gq_error *err)
     gq_item     *it = item_of(l, row->gif);
     gq_item_row *to;
     if (!it || !room((void **)&l->row, &l->row_room, l->rows, sizeof *l->row) ||
-        !put_text(l, row->question, &l->row[l->rows].question) || !put_text(l, row->answer, &l->row[l->rows].answer))
+        !put_text(l, row->question, &l->row[l->rows].question) ||
+        !put_text(l, row->answer, &l->row[l->rows].answer))
         return gq_fail(err, GQ_ENOMEM, "%s: no memory for %u rows", r->o->table, l->rows + 1);
     to = &l->row[l->rows];
     to->line = row->line;
@@ -122,7 +124,9 @@ static gq_status add_row(reader *r, const gq_row *row, int type, gq_error *err)
         l->row[it->last].next = l->rows;
     it->last = l->rows++;
     it->rows++;
-    return l->rows < max_rows ? GQ_OK : gq_fail(err, GQ_EINPUT, "%s: more than %u rows", r->o->table, max_rows);
+    return l->rows < max_rows
+               ? GQ_OK
+               : gq_fail(err, GQ_EINPUT, "%s: more than %u rows", r->o->table, max_rows);
 }
 
 static gq_status read_rows(reader *r, gq_table *t, gq_shard_meta *meta, gq_error *err)
@@ -141,7 +145,8 @@ static gq_status read_rows(reader *r, gq_table *t, gq_shard_meta *meta, gq_error
     return s;
 }
 
-gq_status gq_items_read(const gq_build_opts *o, gq_shard_meta *meta, gq_append *rejects, gq_items *out, gq_error *err)
+gq_status gq_items_read(const gq_build_opts *o, gq_shard_meta *meta, gq_append *rejects,
+                        gq_items *out, gq_error *err)
 {
     reader    r = {o, rejects, out};
     gq_table *t;

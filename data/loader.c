@@ -15,35 +15,35 @@ static const uint64_t salt_block = 0x9E3779B97F4A7C15ull, salt_type = 0xC2B2AE3D
 typedef struct slot {
     bool      full;
     int32_t   count;
-    int64_t  *index;                    /* [batch]                                                       */
-    gq_qa    *qa;                       /* [batch]                                                       */
-    uint8_t  *frames;                   /* [batch,T,S,S,3] or NULL                                       */
-    float    *tokens;                   /* [batch,T,N,D] or NULL                                         */
-    gq_error  err;                      /* of filling it                                                 */
+    int64_t  *index;                    /* [batch] */
+    gq_qa    *qa;                       /* [batch] */
+    uint8_t  *frames;                   /* [batch,T,S,S,3] or NULL */
+    float    *tokens;                   /* [batch,T,N,D] or NULL */
+    gq_error  err;                      /* of filling it */
 } slot;
 
 struct gq_loader {
     const gq_dataset *d;
-    gq_loader_opts    o;                /* defaults filled in                                            */
-    gq_loader_stage  *stage;            /* [o.stages]                                                    */
-    int64_t          *by_type;          /* question numbers, grouped by type                             */
+    gq_loader_opts    o;                /* defaults filled in */
+    gq_loader_stage  *stage;            /* [o.stages] */
+    int64_t          *by_type;          /* question numbers, grouped by type */
     int64_t           type_at[GQ_SHARD_TYPES + 1];
     size_t            frame_bytes, token_count;
-    slot             *ring;             /* [o.ring]                                                      */
-    gq_shard_cursor **cursor;           /* [o.threads]                                                   */
-    pthread_t        *thread;           /* [o.threads]                                                   */
+    slot             *ring;             /* [o.ring] */
+    gq_shard_cursor **cursor;           /* [o.threads] */
+    pthread_t        *thread;           /* [o.threads] */
     int               running;
-    pthread_mutex_t   lock;             /* guards what follows                                           */
+    pthread_mutex_t   lock;             /* guards what follows */
     pthread_cond_t    filled, freed;
     bool              quit;
-    uint64_t          base;             /* position of batch 0 since the last seek                       */
-    uint64_t          taken;            /* batches claimed by readers                                    */
-    uint64_t          given, released;  /* batches given to and released by the consumer                 */
+    uint64_t          base;             /* position of batch 0 since the last seek */
+    uint64_t          taken;            /* batches claimed by readers */
+    uint64_t          given, released;  /* batches given to and released by the consumer */
     double            wait_s;
     atomic_uint       bad;
 };
 
-/* ---- the order --------------------------------------------------------------------------------------- */
+/* ---- the order ------------------------------------------------------------------------------- */
 
 static uint64_t weight_sum(const gq_loader_stage *s)
 {
@@ -62,8 +62,10 @@ static int64_t mixed_index(const gq_loader *l, int stage, uint64_t at, uint64_t 
     while (place >= w[type])
         place -= w[type++];
     /* the number of this draw among the draws of its type follows from block and place alone */
-    uint64_t draw = block * w[type] + place, n = (uint64_t)(l->type_at[type + 1] - l->type_at[type]);
-    uint64_t pick = gq_permute(seed ^ (salt_type * (uint64_t)(type + 1)), (uint32_t)(draw / n), n, draw % n);
+    uint64_t draw = block * w[type] + place,
+             n = (uint64_t)(l->type_at[type + 1] - l->type_at[type]);
+    uint64_t pick =
+        gq_permute(seed ^ (salt_type * (uint64_t)(type + 1)), (uint32_t)(draw / n), n, draw % n);
     return l->by_type[l->type_at[type] + (int64_t)pick];
 }
 
@@ -88,7 +90,7 @@ static int64_t neighbour(const gq_loader *l, int64_t index, uint32_t distance)
     gq_dataset_qa(l->d, index, &qa);
     const int64_t *list = l->by_type + l->type_at[qa.type];
     int64_t        n = l->type_at[qa.type + 1] - l->type_at[qa.type], lo = 0, hi = n - 1;
-    while (lo < hi) {                            /* the lists are ascending                                */
+    while (lo < hi) {                            /* the lists are ascending */
         int64_t mid = (lo + hi) / 2;
         if (list[mid] < index)
             lo = mid + 1;
@@ -98,7 +100,7 @@ static int64_t neighbour(const gq_loader *l, int64_t index, uint32_t distance)
     return list[(lo + distance) % n];
 }
 
-/* ---- readers ----------------------------------------------------------------------------------------- */
+/* ---- readers --------------------------------------------------------------------------------- */
 
 static gq_status read_pixels(gq_loader *l, gq_shard_cursor *c, slot *s, int32_t k, gq_error *err)
 {
@@ -110,7 +112,8 @@ static gq_status read_pixels(gq_loader *l, gq_shard_cursor *c, slot *s, int32_t 
     return st;
 }
 
-static gq_status fill_sample(gq_loader *l, gq_shard_cursor *c, slot *s, int32_t k, uint64_t position)
+static gq_status fill_sample(gq_loader *l, gq_shard_cursor *c, slot *s, int32_t k,
+                             uint64_t position)
 {
     int64_t wanted = gq_loader_index(l, position);
     for (uint32_t distance = 0;; distance++) {
@@ -121,7 +124,8 @@ static gq_status fill_sample(gq_loader *l, gq_shard_cursor *c, slot *s, int32_t 
         if (st != GQ_EINPUT || !l->o.max_bad)
             return st;
         if (atomic_fetch_add(&l->bad, 1) >= l->o.max_bad)
-            return gq_context(&s->err, "more than data.max_bad = %u damaged GIFs, the last", l->o.max_bad);
+            return gq_context(&s->err, "more than data.max_bad = %u damaged GIFs, the last",
+                              l->o.max_bad);
     }
 }
 
@@ -172,7 +176,8 @@ static void stop_readers(gq_loader *l, int started)
         pthread_join(l->thread[k], NULL);
 }
 
-/* Starts at `position` with an empty ring. The readers take no signals: those are the main thread's. */
+/* Starts at `position` with an empty ring. The readers take no signals: those are the main
+ * thread's. */
 static gq_status start_readers(gq_loader *l, uint64_t position, gq_error *err)
 {
     sigset_t all, before;
@@ -191,11 +196,12 @@ static gq_status start_readers(gq_loader *l, uint64_t position, gq_error *err)
     if (started == l->o.threads)
         return GQ_OK;
     stop_readers(l, started);
-    return gq_fail(err, GQ_ENOMEM, "%s: the system gives no thread to read data (limit of processes?)",
+    return gq_fail(err, GQ_ENOMEM,
+                   "%s: the system gives no thread to read data (limit of processes?)",
                    gq_dataset_dir(l->d));
 }
 
-/* ---- opening ----------------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static gq_status check_stage(const gq_loader *l, const gq_loader_stage *s, gq_error *err)
 {
@@ -204,8 +210,10 @@ static gq_status check_stage(const gq_loader *l, const gq_loader_stage *s, gq_er
         if (s->weight[k] > 1000)
             return gq_fail(err, GQ_ECONFIG, "%s: the weight of type %s is %u, not 0..1000", dir,
                            gq_dataset_type_name(l->d, k), s->weight[k]);
-        if (s->weight[k] && (k >= gq_dataset_meta(l->d)->ntypes || l->type_at[k] == l->type_at[k + 1]))
-            return gq_fail(err, GQ_ECONFIG, "%s: has no question of type %s, which a stage asks for", dir,
+        if (s->weight[k] &&
+            (k >= gq_dataset_meta(l->d)->ntypes || l->type_at[k] == l->type_at[k + 1]))
+            return gq_fail(err, GQ_ECONFIG,
+                           "%s: has no question of type %s, which a stage asks for", dir,
                            gq_dataset_type_name(l->d, k));
     }
     if (weight_sum(s) && !l->o.shuffle)
@@ -219,22 +227,24 @@ static gq_status check_opts(const gq_loader *l, gq_error *err)
     const char           *dir = gq_dataset_dir(l->d);
     if (!gq_dataset_count(l->d))
         return gq_fail(err, GQ_EINPUT, "%s: has no questions", dir);
-    if (o->batch < 1 || o->batch > MAX_BATCH || o->threads < 1 || o->threads > MAX_THREADS || o->ring < 1 ||
-        o->ring > MAX_RING)
-        return gq_fail(err, GQ_EUSAGE, "%s: batch %d, threads %d, ring %d: out of range", dir, o->batch, o->threads,
-                       o->ring);
+    if (o->batch < 1 || o->batch > MAX_BATCH || o->threads < 1 || o->threads > MAX_THREADS ||
+        o->ring < 1 || o->ring > MAX_RING)
+        return gq_fail(err, GQ_EUSAGE, "%s: batch %d, threads %d, ring %d: out of range", dir,
+                       o->batch, o->threads, o->ring);
     if (o->world < 1 || o->rank < 0 || o->rank >= o->world)
         return gq_fail(err, GQ_EUSAGE, "%s: rank %d of %d", dir, o->rank, o->world);
-    if ((o->frames && !gq_dataset_meta(l->d)->size) || (o->tokens && !gq_dataset_meta(l->d)->tokens))
-        return gq_fail(err, GQ_EINPUT, "%s: holds no %s, which this model reads; build it with them", dir,
+    if ((o->frames && !gq_dataset_meta(l->d)->size) ||
+        (o->tokens && !gq_dataset_meta(l->d)->tokens))
+        return gq_fail(err, GQ_EINPUT,
+                       "%s: holds no %s, which this model reads; build it with them", dir,
                        o->frames && !gq_dataset_meta(l->d)->size ? "frames" : "features");
     for (int k = 0; k < o->stages; k++) {
         gq_status s = check_stage(l, &l->stage[k], err);
         if (s != GQ_OK)
             return s;
         if (k ? l->stage[k].first <= l->stage[k - 1].first : l->stage[0].first != 0)
-            return gq_fail(err, GQ_EUSAGE, "%s: stage %d begins at %llu, not after the one before", dir, k,
-                           (unsigned long long)l->stage[k].first);
+            return gq_fail(err, GQ_EUSAGE, "%s: stage %d begins at %llu, not after the one before",
+                           dir, k, (unsigned long long)l->stage[k].first);
     }
     return GQ_OK;
 }
@@ -292,15 +302,16 @@ static gq_status make_buffers(gq_loader *l, gq_error *err)
             ok = (s->tokens = gq_malloc(batch, l->token_count * sizeof *s->tokens));
     }
     if (!ok)
-        return gq_fail(err, GQ_ENOMEM, "%s: no memory for %d batches of %d GIFs read ahead", gq_dataset_dir(l->d),
-                       l->o.ring, l->o.batch);
+        return gq_fail(err, GQ_ENOMEM, "%s: no memory for %d batches of %d GIFs read ahead",
+                       gq_dataset_dir(l->d), l->o.ring, l->o.batch);
     gq_status st = GQ_OK;
     for (int k = 0; st == GQ_OK && k < l->o.threads; k++)
         st = gq_shard_cursor_new(l->d, &l->cursor[k], err);
     return st;
 }
 
-gq_status gq_loader_open(const gq_dataset *d, const gq_loader_opts *o, gq_loader **out, gq_error *err)
+gq_status gq_loader_open(const gq_dataset *d, const gq_loader_opts *o, gq_loader **out,
+                         gq_error *err)
 {
     *out = NULL;
     if (o->stages < 0 || o->stages > MAX_STAGES)
@@ -322,7 +333,7 @@ gq_status gq_loader_open(const gq_dataset *d, const gq_loader_opts *o, gq_loader
                   : gq_fail(err, GQ_ENOMEM, "%s: no memory to read it", gq_dataset_dir(d));
     if (s == GQ_OK)
         s = make_buffers(l, err);
-    l->quit = true;                              /* nothing runs yet                                        */
+    l->quit = true;                              /* nothing runs yet */
     if (s == GQ_OK)
         s = start_readers(l, 0, err);
     if (s != GQ_OK) {
@@ -358,7 +369,7 @@ void gq_loader_close(gq_loader *l)
     gq_free(l);
 }
 
-/* ---- consuming --------------------------------------------------------------------------------------- */
+/* ---- consuming ------------------------------------------------------------------------------- */
 
 gq_status gq_loader_next(gq_loader *l, gq_batch *out, gq_error *err)
 {
@@ -371,10 +382,14 @@ gq_status gq_loader_next(gq_loader *l, gq_batch *out, gq_error *err)
     gq_status st = s->err.code;
     uint64_t  position = l->base + l->given * (uint64_t)l->o.batch;
     if (st == GQ_OK && s->count)
-        l->given++;                              /* the end and errors stay where they are                  */
+        l->given++;                              /* the end and errors stay where they are */
     pthread_mutex_unlock(&l->lock);
-    *out = (gq_batch){.position = position, .count = st == GQ_OK ? s->count : 0, .index = s->index, .qa = s->qa,
-                      .frames = s->frames, .tokens = s->tokens};
+    *out = (gq_batch){.position = position,
+                      .count = st == GQ_OK ? s->count : 0,
+                      .index = s->index,
+                      .qa = s->qa,
+                      .frames = s->frames,
+                      .tokens = s->tokens};
     return st == GQ_OK ? GQ_OK : gq_fail(err, st, "%s", s->err.text);
 }
 

@@ -8,9 +8,9 @@
 
 struct gq_dataset {
     char      *dir;
-    int        count;                   /* shards                                                        */
-    gq_shard **shard;                   /* [count]                                                       */
-    int64_t   *first_gif, *first_qa;    /* [count + 1], running sums                                     */
+    int        count;                   /* shards */
+    gq_shard **shard;                   /* [count] */
+    int64_t   *first_gif, *first_qa;    /* [count + 1], running sums */
 };
 
 /* The shard that holds element i, given the running sums. */
@@ -30,14 +30,19 @@ static int find(const int64_t *first, int count, int64_t i)
 static gq_status check_same(const gq_shard *a, const gq_shard *b, gq_error *err)
 {
     const gq_shard_meta *x = &a->meta, *y = &b->meta;
-    if (x->keyframes != y->keyframes || x->size != y->size || x->tokens != y->tokens || x->width != y->width ||
-        x->bf16 != y->bf16)
-        return gq_fail(err, GQ_EINPUT, "%s: its GIFs have another shape than those of %s; build the dataset again",
+    if (x->keyframes != y->keyframes || x->size != y->size || x->tokens != y->tokens ||
+        x->width != y->width || x->bf16 != y->bf16)
+        return gq_fail(err, GQ_EINPUT,
+                       "%s: its GIFs have another shape than those of %s; build the dataset again",
                        b->path, a->path);
     if (strcmp(x->tokenizer_sha256, y->tokenizer_sha256) != 0 || strcmp(x->prompt, y->prompt) != 0)
-        return gq_fail(err, GQ_EINPUT, "%s: was tokenized otherwise than %s; build the dataset again", b->path, a->path);
+        return gq_fail(err, GQ_EINPUT,
+                       "%s: was tokenized otherwise than %s; build the dataset again", b->path,
+                       a->path);
     if (x->ntypes != y->ntypes || memcmp(x->types, y->types, sizeof x->types) != 0)
-        return gq_fail(err, GQ_EINPUT, "%s: has other question types than %s; build the dataset again", b->path, a->path);
+        return gq_fail(err, GQ_EINPUT,
+                       "%s: has other question types than %s; build the dataset again", b->path,
+                       a->path);
     return GQ_OK;
 }
 
@@ -68,8 +73,8 @@ static gq_status add_shard(gq_dataset *d, const char *path, const gq_shard_entry
     d->first_gif[k + 1] = d->first_gif[k] + h->gifs;
     d->first_qa[k + 1] = d->first_qa[k] + h->questions;
     if (e && (h->gifs != e->gifs || h->questions != e->questions))
-        return gq_fail(err, GQ_EINPUT, "%s: has %lld GIFs, the manifest says %u; build it again", h->path,
-                       (long long)h->gifs, e->gifs);
+        return gq_fail(err, GQ_EINPUT, "%s: has %lld GIFs, the manifest says %u; build it again",
+                       h->path, (long long)h->gifs, e->gifs);
     return check_same(d->shard[0], h, err);
 }
 
@@ -80,13 +85,16 @@ static gq_status add_dir(gq_dataset *d, const char *dir, gq_error *err)
     if (s != GQ_OK)
         return s;
     if (!m.complete)
-        s = gq_fail(err, GQ_EINPUT, "%s: is not finished (%d shards so far); run the same gifqa-prep build again", dir,
-                    m.count);
+        s = gq_fail(err, GQ_EINPUT,
+                    "%s: is not finished (%d shards so far); run the same gifqa-prep build again",
+                    dir, m.count);
     else if (!m.count)
-        s = gq_fail(err, GQ_EINPUT, "%s: has no shards: nothing was accepted when it was built", dir);
+        s = gq_fail(err, GQ_EINPUT, "%s: has no shards: nothing was accepted when it was built",
+                    dir);
     for (int k = 0; s == GQ_OK && k < m.count; k++) {
         char *path = gq_path(dir, m.shard[k].file);
-        s = path ? add_shard(d, path, &m.shard[k], err) : gq_fail(err, GQ_ENOMEM, "%s: no memory for a path", dir);
+        s = path ? add_shard(d, path, &m.shard[k], err)
+                 : gq_fail(err, GQ_ENOMEM, "%s: no memory for a path", dir);
         gq_free(path);
     }
     gq_manifest_free(&m);
@@ -97,13 +105,15 @@ static gq_status add_dir(gq_dataset *d, const char *dir, gq_error *err)
 static gq_status add_file(gq_dataset *d, const char *path, gq_error *err)
 {
     const char           *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-    char                 *dir = slash ? gq_strndup(path, (size_t)(slash - path) + 1) : gq_strdup(".");
+    char *dir = slash ? gq_strndup(path, (size_t)(slash - path) + 1) : gq_strdup(".");
     char                 *list = dir ? gq_path(dir, "MANIFEST.json") : NULL;
     const gq_shard_entry *e = NULL;
     gq_manifest           m = {0};
-    gq_status             s = list ? GQ_OK : gq_fail(err, GQ_ENOMEM, "%s: no memory for a path", path);
+    gq_status s = list ? GQ_OK : gq_fail(err, GQ_ENOMEM, "%s: no memory for a path", path);
     if (s == GQ_OK && !gq_is_file(list))
-        s = gq_fail(err, GQ_EINPUT, "%s: has no MANIFEST.json beside it, only shards of a finished dataset are read", path);
+        s = gq_fail(
+            err, GQ_EINPUT,
+            "%s: has no MANIFEST.json beside it, only shards of a finished dataset are read", path);
     if (s == GQ_OK)
         s = gq_manifest_load(dir, &m, err);
     for (int k = 0; k < m.count; k++)
@@ -132,8 +142,11 @@ gq_status gq_dataset_open_list(const char *const *paths, int n, gq_dataset **out
     gq_status s = GQ_OK;
     for (int k = 0; s == GQ_OK && k < n; k++)
         s = gq_is_dir(paths[k]) ? add_dir(d, paths[k], err)
-            : gq_is_file(paths[k]) ? add_file(d, paths[k], err)
-            : gq_fail(err, GQ_EINPUT, "%s: is not a directory with shards; make one with gifqa-prep build", paths[k]);
+            : gq_is_file(paths[k])
+                ? add_file(d, paths[k], err)
+                : gq_fail(err, GQ_EINPUT,
+                          "%s: is not a directory with shards; make one with gifqa-prep build",
+                          paths[k]);
     if (s != GQ_OK) {
         gq_dataset_close(d);
         return s;
@@ -212,30 +225,36 @@ gq_status gq_shard_cursor_new(const gq_dataset *d, gq_shard_cursor **out, gq_err
     return gq_shard_cursor_for((const gq_shard *const *)d->shard, d->count, out, err);
 }
 
-static gq_status row(const gq_dataset *d, gq_shard_cursor *c, int64_t gif, bool frames, void *dst, gq_error *err)
+static gq_status row(const gq_dataset *d, gq_shard_cursor *c, int64_t gif, bool frames, void *dst,
+                     gq_error *err)
 {
     if (gif < 0 || gif >= gq_dataset_gifs(d))
-        return gq_fail(err, GQ_EBUG, "%s: GIF %lld of %lld", d->dir, (long long)gif, (long long)gq_dataset_gifs(d));
+        return gq_fail(err, GQ_EBUG, "%s: GIF %lld of %lld", d->dir, (long long)gif,
+                       (long long)gq_dataset_gifs(d));
     int              k = find(d->first_gif, d->count, gif);
     const gq_shard  *s = d->shard[k];
     const gq_rowset *set = frames ? &s->frames : &s->tokens;
     if (!set->chunk)
-        return gq_fail(err, GQ_EINPUT, "%s: holds no %s; build it with them", d->dir, frames ? "frames" : "features");
+        return gq_fail(err, GQ_EINPUT, "%s: holds no %s; build it with them", d->dir,
+                       frames ? "frames" : "features");
     return gq_shard_row(s, set, gif - d->first_gif[k], c, dst, err);
 }
 
-gq_status gq_dataset_frames(const gq_dataset *d, gq_shard_cursor *c, int64_t gif, uint8_t *dst, gq_error *err)
+gq_status gq_dataset_frames(const gq_dataset *d, gq_shard_cursor *c, int64_t gif, uint8_t *dst,
+                            gq_error *err)
 {
     return row(d, c, gif, true, dst, err);
 }
 
-gq_status gq_dataset_tokens(const gq_dataset *d, gq_shard_cursor *c, int64_t gif, float *dst, gq_error *err)
+gq_status gq_dataset_tokens(const gq_dataset *d, gq_shard_cursor *c, int64_t gif, float *dst,
+                            gq_error *err)
 {
     const gq_shard_meta *m = gq_dataset_meta(d);
     size_t               n = gq_shard_token_count(m);
     if (!m->bf16)
         return row(d, c, gif, false, dst, err);
-    /* the 16-bit values land in the upper half of dst and are widened from the front: none is overwritten unread */
+    /* the 16-bit values land in the upper half of dst and are widened from the front: none is
+     * overwritten unread */
     uint16_t *half = (uint16_t *)dst + n;
     gq_status s = row(d, c, gif, false, half, err);
     for (size_t k = 0; s == GQ_OK && k < n; k++) {

@@ -11,33 +11,33 @@
 #include "core/mem.h"
 
 enum {
-    GROW = 1024,                        /* rows a dataset grows by                                       */
-    TEXT_LIMIT = 8192,                  /* bytes of a text attribute                                     */
-    CHUNK = 256 << 10,                  /* bytes of a chunk of plain rows, when they are smaller         */
-    META_BLOCK = 256 << 10,             /* libhdf5's own structures lie in few blocks: see extents in shard.h */
+    GROW = 1024,                        /* rows a dataset grows by */
+    TEXT_LIMIT = 8192,                  /* bytes of a text attribute */
+    CHUNK = 256 << 10,                  /* bytes of a chunk of plain rows, when they are smaller */
+    META_BLOCK = 256 << 10, /* libhdf5's own structures lie in few blocks: see extents in shard.h */
 };
 
 /* Declared sizes beyond both are refused: a file of a few kB can declare terabytes. */
-static const uint64_t max_declared = 4ull << 30, max_ratio = 1100;          /* zlib packs at most 1032:1  */
+static const uint64_t max_declared = 4ull << 30, max_ratio = 1100; /* zlib packs at most 1032:1 */
 
 struct gq_h5 {
     hid_t    file;
-    uint64_t bytes;                     /* size of the file, when reading                                */
+    uint64_t bytes;                     /* size of the file, when reading */
     char    *path;
 };
 
 struct gq_h5_rows {
     gq_h5      *f;
     hid_t       set;
-    gq_h5_shape all;                    /* [rows allocated, row shape...]                                */
-    uint64_t    n;                      /* rows added                                                    */
-    uint64_t    per_chunk;              /* rows of a chunk                                               */
-    uint8_t    *chunk;                  /* plain rows that wait for theirs to be full; NULL: one each    */
+    gq_h5_shape all;                    /* [rows allocated, row shape...] */
+    uint64_t    n;                      /* rows added */
+    uint64_t    per_chunk;              /* rows of a chunk */
+    uint8_t    *chunk; /* plain rows that wait for theirs to be full; NULL: one each */
     size_t      row_bytes;
     char        name[64];
 };
 
-/* ---- errors and types -------------------------------------------------------------------------------- */
+/* ---- errors and types ------------------------------------------------------------------------ */
 
 static herr_t innermost(unsigned n, const H5E_error2_t *e, void *text)
 {
@@ -46,15 +46,18 @@ static herr_t innermost(unsigned n, const H5E_error2_t *e, void *text)
     return 0;
 }
 
-static gq_status h5_fail(gq_error *err, gq_status code, const gq_h5 *f, const char *name, const char *what)
+static gq_status h5_fail(gq_error *err, gq_status code, const gq_h5 *f, const char *name,
+                         const char *what)
 {
     char why[200] = "";
     H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, innermost, why);
-    return gq_fail(err, code, "%s: %s: %s%s%s", f->path, name, what, *why ? ": libhdf5: " : "", why);
+    return gq_fail(err, code, "%s: %s: %s%s%s", f->path, name, what, *why ? ": libhdf5: " : "",
+                   why);
 }
 
-/* libhdf5 prints by itself unless told not to, once per thread. After a write that failed it keeps the file among its
- * open ones and crashes on it in its exit handler, so that must never be registered: nothing we need happens there. */
+/* libhdf5 prints by itself unless told not to, once per thread. After a write that failed it
+ * keeps the file among its open ones and crashes on it in its exit handler, so that must never
+ * be registered: nothing we need happens there. */
 static void quiet(void)
 {
     H5dont_atexit();
@@ -71,11 +74,12 @@ size_t gq_h5_size(gq_h5_type type)
 /* A type of its own, to be closed. */
 static hid_t make_type(gq_h5_type type)
 {
-    const hid_t base[GQ_H5_TYPES] = {H5T_STD_U8LE, H5T_STD_U16LE, H5T_STD_I32LE, H5T_STD_U32LE, H5T_STD_I64LE,
-                                     H5T_STD_U64LE, H5T_IEEE_F32LE, H5T_IEEE_F32LE};
+    const hid_t base[GQ_H5_TYPES] = {H5T_STD_U8LE,  H5T_STD_U16LE, H5T_STD_I32LE,  H5T_STD_U32LE,
+                                     H5T_STD_I64LE, H5T_STD_U64LE, H5T_IEEE_F32LE, H5T_IEEE_F32LE};
     hid_t t = H5Tcopy(base[type]);
     if (t >= 0 && type == GQ_H5_BF16 &&
-        (H5Tset_fields(t, 15, 7, 8, 0, 7) < 0 || H5Tset_precision(t, 16) < 0 || H5Tset_size(t, 2) < 0)) {
+        (H5Tset_fields(t, 15, 7, 8, 0, 7) < 0 || H5Tset_precision(t, 16) < 0 ||
+         H5Tset_size(t, 2) < 0)) {
         H5Tclose(t);
         return -1;
     }
@@ -142,7 +146,7 @@ static hid_t file_access(void)
     return p;
 }
 
-/* ---- writing ------------------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 gq_status gq_h5_create(const char *path, gq_h5 **out, gq_error *err)
 {
@@ -162,10 +166,13 @@ gq_status gq_h5_create(const char *path, gq_h5 **out, gq_error *err)
     return s;
 }
 
-static gq_status put_attribute(gq_h5 *f, hid_t object, const char *name, hid_t type, const void *data, gq_error *err)
+static gq_status put_attribute(gq_h5 *f, hid_t object, const char *name, hid_t type,
+                               const void *data, gq_error *err)
 {
     hid_t space = H5Screate(H5S_SCALAR);
-    hid_t a = space < 0 || type < 0 ? -1 : H5Acreate2(object, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
+    hid_t a = space < 0 || type < 0
+                  ? -1
+                  : H5Acreate2(object, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
     bool  ok = a >= 0 && H5Awrite(a, type, data) >= 0;
     if (a >= 0)
         ok = H5Aclose(a) >= 0 && ok;
@@ -180,7 +187,7 @@ gq_status gq_h5_put_text(gq_h5 *f, const char *name, const char *text, gq_error 
     if (n >= TEXT_LIMIT)
         return gq_fail(err, GQ_EUSAGE, "%s: %s: longer than %d bytes", f->path, name, TEXT_LIMIT);
     hid_t type = H5Tcopy(H5T_C_S1);
-    if (type >= 0)                               /* a length of 0 is not allowed                            */
+    if (type >= 0)                               /* a length of 0 is not allowed */
         type = H5Tset_size(type, n + 1) < 0 || H5Tset_cset(type, H5T_CSET_UTF8) < 0 ? -1 : type;
     gq_status s = put_attribute(f, f->file, name, type, text, err);
     if (type >= 0)
@@ -208,7 +215,8 @@ static hid_t creation_list(const gq_h5_shape *chunk, bool zlib)
 {
     hsize_t dim[GQ_H5_RANK];
     hid_t   p = H5Pcreate(H5P_DATASET_CREATE);
-    bool    ok = p >= 0 && H5Pset_fill_time(p, H5D_FILL_TIME_NEVER) >= 0 && H5Pset_obj_track_times(p, false) >= 0;
+    bool    ok = p >= 0 && H5Pset_fill_time(p, H5D_FILL_TIME_NEVER) >= 0 &&
+              H5Pset_obj_track_times(p, false) >= 0;
     if (ok && chunk)
         ok = H5Pset_chunk(p, chunk->rank, dims_of(chunk, dim)) >= 0;
     if (ok && zlib)
@@ -219,8 +227,8 @@ static hid_t creation_list(const gq_h5_shape *chunk, bool zlib)
 }
 
 /* chunk NULL: contiguous. max: the first axis may grow. */
-static hid_t make_set(gq_h5 *f, const char *name, hid_t type, const gq_h5_shape *shape, const gq_h5_shape *chunk,
-                      bool zlib)
+static hid_t make_set(gq_h5 *f, const char *name, hid_t type, const gq_h5_shape *shape,
+                      const gq_h5_shape *chunk, bool zlib)
 {
     hsize_t     dim[GQ_H5_RANK], max[GQ_H5_RANK];
     const char *leaf = NULL;
@@ -241,8 +249,8 @@ static hid_t make_set(gq_h5 *f, const char *name, hid_t type, const gq_h5_shape 
     return set;
 }
 
-gq_status gq_h5_put_array(gq_h5 *f, const char *name, gq_h5_type type, const gq_h5_shape *shape, const void *data,
-                          gq_error *err)
+gq_status gq_h5_put_array(gq_h5 *f, const char *name, gq_h5_type type, const gq_h5_shape *shape,
+                          const void *data, gq_error *err)
 {
     size_t    bytes;
     gq_status s = GQ_OK;
@@ -267,8 +275,8 @@ static void rows_free(gq_h5_rows *r)
     gq_free(r);
 }
 
-gq_status gq_h5_rows_begin(gq_h5 *f, const char *name, gq_h5_type type, const gq_h5_shape *row, bool zlib,
-                           gq_h5_rows **out, gq_error *err)
+gq_status gq_h5_rows_begin(gq_h5 *f, const char *name, gq_h5_type type, const gq_h5_shape *row,
+                           bool zlib, gq_h5_rows **out, gq_error *err)
 {
     gq_h5_rows *r = gq_calloc(1, sizeof *r);
     gq_h5_shape chunk = {.rank = row->rank + 1};
@@ -311,7 +319,8 @@ static bool resize(gq_h5_rows *r, uint64_t rows)
 }
 
 /* Writes the chunk that holds row `first`. */
-static gq_status write_chunk(gq_h5_rows *r, uint64_t first, const void *stored, size_t bytes, gq_error *err)
+static gq_status write_chunk(gq_h5_rows *r, uint64_t first, const void *stored, size_t bytes,
+                             gq_error *err)
 {
     hsize_t at[GQ_H5_RANK] = {first};
     if ((first >= r->all.dim[0] && !resize(r, first + GROW * r->per_chunk)) ||
@@ -340,7 +349,7 @@ gq_status gq_h5_rows_end(gq_h5_rows *r, gq_error *err)
     if (!r)
         return GQ_OK;
     uint64_t rest = r->n % r->per_chunk;
-    if (rest) {                                  /* a chunk is always whole in the file                      */
+    if (rest) {                                  /* a chunk is always whole in the file */
         memset(r->chunk + rest * r->row_bytes, 0, (r->per_chunk - rest) * r->row_bytes);
         s = write_chunk(r, r->n - rest, r->chunk, r->per_chunk * r->row_bytes, err);
     }
@@ -374,7 +383,7 @@ gq_status gq_h5_finish(gq_h5 *f, gq_error *err)
     return s;
 }
 
-/* ---- reading ------------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static gq_status check_file(gq_h5 *f, gq_error *err)
 {
@@ -384,7 +393,9 @@ static gq_status check_file(gq_h5 *f, gq_error *err)
         block = 1;
     if (list >= 0)
         H5Pclose(list);
-    return block ? gq_fail(err, GQ_EINPUT, "%s: has a user block before the HDF5 data: refused", f->path) : GQ_OK;
+    return block ? gq_fail(err, GQ_EINPUT, "%s: has a user block before the HDF5 data: refused",
+                           f->path)
+                 : GQ_OK;
 }
 
 gq_status gq_h5_open(const char *path, gq_h5 **out, gq_error *err)
@@ -403,7 +414,8 @@ gq_status gq_h5_open(const char *path, gq_h5 **out, gq_error *err)
     if (access >= 0)
         (*out)->file = H5Fopen(path, H5F_ACC_RDONLY, access);
     if (access < 0 || (*out)->file < 0)
-        s = h5_fail(err, GQ_EINPUT, *out, "file", "is not a readable HDF5 file (unfinished or damaged)");
+        s = h5_fail(err, GQ_EINPUT, *out, "file",
+                    "is not a readable HDF5 file (unfinished or damaged)");
     if (access >= 0)
         H5Pclose(access);
     if (s == GQ_OK)
@@ -420,27 +432,31 @@ void gq_h5_close(gq_h5 *f)
     if (!f)
         return;
     if (f->file >= 0)
-        H5Fclose(f->file);                       /* strong close: nothing of it stays open                  */
+        H5Fclose(f->file);                       /* strong close: nothing of it stays open */
     h5_free(f);
 }
 
 /* An attribute of an object: scalar, of this class, at most `limit` bytes. */
-static gq_status get_attribute(gq_h5 *f, hid_t object, const char *owner, const char *name, H5T_class_t class,
-                               void *data, size_t limit, gq_error *err)
+static gq_status get_attribute(gq_h5 *f, hid_t object, const char *owner, const char *name,
+                               H5T_class_t class, void *data, size_t limit, gq_error *err)
 {
     gq_status s = GQ_OK;
     hid_t     a = H5Aopen(object, name, H5P_DEFAULT), t = a < 0 ? -1 : H5Aget_type(a);
     hid_t     space = a < 0 ? -1 : H5Aget_space(a);
     if (a < 0 || t < 0 || space < 0)
         s = gq_fail(err, GQ_EINPUT, "%s: %s: the attribute '%s' is missing", f->path, owner, name);
-    else if (H5Tget_class(t) != class || H5Tis_variable_str(t) > 0 || H5Sget_simple_extent_type(space) != H5S_SCALAR)
-        s = gq_fail(err, GQ_EINPUT, "%s: %s: the attribute '%s' has a type that is refused", f->path, owner, name);
+    else if (H5Tget_class(t) != class || H5Tis_variable_str(t) > 0 ||
+             H5Sget_simple_extent_type(space) != H5S_SCALAR)
+        s = gq_fail(err, GQ_EINPUT, "%s: %s: the attribute '%s' has a type that is refused",
+                    f->path, owner, name);
     else if (class == H5T_STRING ? H5Tget_size(t) > limit : H5Tget_size(t) != limit)
-        s = gq_fail(err, GQ_EINPUT, "%s: %s: the attribute '%s' has %zu bytes", f->path, owner, name, H5Tget_size(t));
-    else if (class == H5T_STRING ? H5Aread(a, t, data) < 0 : H5Aread(a, H5T_NATIVE_UINT64, data) < 0)
+        s = gq_fail(err, GQ_EINPUT, "%s: %s: the attribute '%s' has %zu bytes", f->path, owner,
+                    name, H5Tget_size(t));
+    else if (class == H5T_STRING ? H5Aread(a, t, data) < 0
+                                 : H5Aread(a, H5T_NATIVE_UINT64, data) < 0)
         s = h5_fail(err, GQ_EINPUT, f, name, "cannot read the attribute");
     if (s == GQ_OK && class == H5T_STRING)
-        ((char *)data)[H5Tget_size(t) - 1] = 0;          /* ours end in NUL, a stranger's may not           */
+        ((char *)data)[H5Tget_size(t) - 1] = 0;          /* ours end in NUL, a stranger's may not */
     if (space >= 0)
         H5Sclose(space);
     if (t >= 0)
@@ -486,7 +502,8 @@ bool gq_h5_has(gq_h5 *f, const char *name)
 }
 
 /* Storage of the dataset: what layout, filters and files it uses. */
-static gq_status check_storage(gq_h5 *f, const char *name, hid_t set, bool rows, bool *zlib, gq_error *err)
+static gq_status check_storage(gq_h5 *f, const char *name, hid_t set, bool rows, bool *zlib,
+                               gq_error *err)
 {
     const char *why = NULL;
     hid_t       list = H5Dget_create_plist(set);
@@ -506,7 +523,8 @@ static gq_status check_storage(gq_h5 *f, const char *name, hid_t set, bool rows,
     for (int k = 0; !why && k < filters; k++) {
         unsigned flags, config;
         size_t   n = 0;
-        if (H5Pget_filter2(list, (unsigned)k, &flags, &n, NULL, 0, NULL, &config) != H5Z_FILTER_DEFLATE)
+        if (H5Pget_filter2(list, (unsigned)k, &flags, &n, NULL, 0, NULL, &config) !=
+            H5Z_FILTER_DEFLATE)
             why = "has a filter other than deflate";
         *zlib = true;
     }
@@ -522,8 +540,10 @@ static gq_status check_type(gq_h5 *f, const char *name, hid_t set, gq_h5_type ty
         H5Tclose(want);
     if (have >= 0)
         H5Tclose(have);
-    return ok ? GQ_OK : gq_fail(err, GQ_EINPUT, "%s: %s: has another element type than a shard of this version",
-                                f->path, name);
+    return ok ? GQ_OK
+              : gq_fail(err, GQ_EINPUT,
+                        "%s: %s: has another element type than a shard of this version", f->path,
+                        name);
 }
 
 /* Dimensions as declared; nothing is allocated for them yet. */
@@ -532,11 +552,13 @@ static gq_status get_shape(gq_h5 *f, const char *name, hid_t set, gq_h5_shape *s
     hsize_t dim[GQ_H5_RANK] = {0};
     hid_t   space = H5Dget_space(set);
     int     rank = space < 0 ? -1 : H5Sget_simple_extent_ndims(space);
-    bool    ok = rank >= 1 && rank <= GQ_H5_RANK && H5Sget_simple_extent_dims(space, dim, NULL) == rank;
+    bool    ok =
+        rank >= 1 && rank <= GQ_H5_RANK && H5Sget_simple_extent_dims(space, dim, NULL) == rank;
     if (space >= 0)
         H5Sclose(space);
     if (!ok)
-        return gq_fail(err, GQ_EINPUT, "%s: %s: has %d dimensions, 1..%d are allowed", f->path, name, rank, GQ_H5_RANK);
+        return gq_fail(err, GQ_EINPUT, "%s: %s: has %d dimensions, 1..%d are allowed", f->path,
+                       name, rank, GQ_H5_RANK);
     shape->rank = rank;
     for (int k = 0; k < rank; k++)
         shape->dim[k] = dim[k];
@@ -544,8 +566,8 @@ static gq_status get_shape(gq_h5 *f, const char *name, hid_t set, gq_h5_shape *s
 }
 
 /* An open dataset that passed every check but that of its shape; to be closed. */
-static gq_status fenced_open(gq_h5 *f, const char *name, gq_h5_type type, bool rows, bool *zlib, hid_t *set,
-                             gq_error *err)
+static gq_status fenced_open(gq_h5 *f, const char *name, gq_h5_type type, bool rows, bool *zlib,
+                             hid_t *set, gq_error *err)
 {
     char        group[32];
     const char *leaf;
@@ -558,7 +580,8 @@ static gq_status fenced_open(gq_h5 *f, const char *name, gq_h5_type type, bool r
     if (kind == 1 && g >= 0)
         kind = hard_link(g, leaf);
     if (kind < 0)
-        s = gq_fail(err, GQ_EINPUT, "%s: %s: is a soft or external link, only hard links are followed: refused",
+        s = gq_fail(err, GQ_EINPUT,
+                    "%s: %s: is a soft or external link, only hard links are followed: refused",
                     f->path, name);
     else if (kind == 0)
         s = gq_fail(err, GQ_EINPUT, "%s: %s: is missing", f->path, name);
@@ -575,20 +598,22 @@ static gq_status fenced_open(gq_h5 *f, const char *name, gq_h5_type type, bool r
     return s;
 }
 
-static gq_status match_shape(gq_h5 *f, const char *name, gq_h5_shape *want, const gq_h5_shape *have, gq_error *err)
+static gq_status match_shape(gq_h5 *f, const char *name, gq_h5_shape *want, const gq_h5_shape *have,
+                             gq_error *err)
 {
     if (want->rank != have->rank)
-        return gq_fail(err, GQ_EINPUT, "%s: %s: has %d dimensions, not %d", f->path, name, have->rank, want->rank);
+        return gq_fail(err, GQ_EINPUT, "%s: %s: has %d dimensions, not %d", f->path, name,
+                       have->rank, want->rank);
     for (int k = 0; k < have->rank; k++)
         if (want->dim[k] && want->dim[k] != have->dim[k])
-            return gq_fail(err, GQ_EINPUT, "%s: %s: dimension %d is %llu, not %llu", f->path, name, k,
-                           (unsigned long long)have->dim[k], (unsigned long long)want->dim[k]);
+            return gq_fail(err, GQ_EINPUT, "%s: %s: dimension %d is %llu, not %llu", f->path, name,
+                           k, (unsigned long long)have->dim[k], (unsigned long long)want->dim[k]);
     *want = *have;
     return GQ_OK;
 }
 
-static gq_status read_array(gq_h5 *f, const char *name, hid_t set, gq_h5_type type, size_t bytes, void **data,
-                            gq_error *err)
+static gq_status read_array(gq_h5 *f, const char *name, hid_t set, gq_h5_type type, size_t bytes,
+                            void **data, gq_error *err)
 {
     uint64_t  hash;
     gq_status s = get_attribute(f, set, name, "xxh64", H5T_INTEGER, &hash, sizeof hash, err);
@@ -602,7 +627,9 @@ static gq_status read_array(gq_h5 *f, const char *name, hid_t set, gq_h5_type ty
     if (t >= 0)
         H5Tclose(t);
     if (s == GQ_OK && gq_xxh64(*data, bytes) != hash)
-        s = gq_fail(err, GQ_EINPUT, "%s: %s: the checksum differs, the file is damaged; build it again", f->path, name);
+        s = gq_fail(err, GQ_EINPUT,
+                    "%s: %s: the checksum differs, the file is damaged; build it again", f->path,
+                    name);
     if (s != GQ_OK) {
         gq_free(*data);
         *data = NULL;
@@ -610,7 +637,8 @@ static gq_status read_array(gq_h5 *f, const char *name, hid_t set, gq_h5_type ty
     return s;
 }
 
-gq_status gq_h5_get_array(gq_h5 *f, const char *name, gq_h5_type type, gq_h5_shape *want, void **data, gq_error *err)
+gq_status gq_h5_get_array(gq_h5 *f, const char *name, gq_h5_type type, gq_h5_shape *want,
+                          void **data, gq_error *err)
 {
     gq_h5_shape have;
     bool        zlib;
@@ -622,8 +650,10 @@ gq_status gq_h5_get_array(gq_h5 *f, const char *name, gq_h5_type type, gq_h5_sha
         return s;
     if ((s = get_shape(f, name, set, &have, err)) == GQ_OK)
         s = match_shape(f, name, want, &have, err);
-    if (s == GQ_OK && (!shape_bytes(type, &have, &bytes) || bytes > f->bytes || H5Dget_storage_size(set) != bytes))
-        s = gq_fail(err, GQ_EINPUT, "%s: %s: declares more than the %llu bytes that are stored: refused", f->path,
+    if (s == GQ_OK && (!shape_bytes(type, &have, &bytes) || bytes > f->bytes ||
+                       H5Dget_storage_size(set) != bytes))
+        s = gq_fail(err, GQ_EINPUT,
+                    "%s: %s: declares more than the %llu bytes that are stored: refused", f->path,
                     name, (unsigned long long)H5Dget_storage_size(set));
     if (s == GQ_OK)
         s = read_array(f, name, set, type, bytes, data, err);
@@ -632,49 +662,54 @@ gq_status gq_h5_get_array(gq_h5 *f, const char *name, gq_h5_type type, gq_h5_sha
 }
 
 /* Whole rows in each chunk, only one when packed, and nothing declared that is not there. */
-static gq_status check_rows(gq_h5 *f, const char *name, hid_t set, gq_h5_type type, const gq_h5_shape *all, bool zlib,
-                            uint64_t *per_chunk, gq_error *err)
+static gq_status check_rows(gq_h5 *f, const char *name, hid_t set, gq_h5_type type,
+                            const gq_h5_shape *all, bool zlib, uint64_t *per_chunk, gq_error *err)
 {
     hsize_t     dim[GQ_H5_RANK] = {0};
     size_t      bytes = 0;
     uint64_t    stored = H5Dget_storage_size(set);
     gq_h5_shape whole = *all;
     hid_t       list = H5Dget_create_plist(set);
-    bool        fits = list >= 0 && H5Pget_chunk(list, GQ_H5_RANK, dim) == all->rank && (!zlib || dim[0] == 1);
+    bool        fits =
+        list >= 0 && H5Pget_chunk(list, GQ_H5_RANK, dim) == all->rank && (!zlib || dim[0] == 1);
     for (int k = 1; fits && k < all->rank; k++)
         fits = dim[k] == all->dim[k];
     if (list >= 0)
         H5Pclose(list);
     if (!fits || !dim[0])
-        return gq_fail(err, GQ_EINPUT, "%s: %s: its chunks are not whole GIFs, or several of them packed: refused", f->path,
-                       name);
+        return gq_fail(err, GQ_EINPUT,
+                       "%s: %s: its chunks are not whole GIFs, or several of them packed: refused",
+                       f->path, name);
     *per_chunk = dim[0];
     whole.dim[0] = all->dim[0] / dim[0] + (all->dim[0] % dim[0] != 0);
-    bool sane = gq_mul_size(whole.dim[0], dim[0], &whole.dim[0]) && shape_bytes(type, &whole, &bytes) && stored <= f->bytes;
+    bool sane = gq_mul_size(whole.dim[0], dim[0], &whole.dim[0]) &&
+                shape_bytes(type, &whole, &bytes) && stored <= f->bytes;
     if (!sane || (zlib ? bytes > max_declared && bytes / max_ratio > stored : bytes != stored))
-        return gq_fail(err, GQ_EINPUT, "%s: %s: declares %s%zu bytes but %llu are stored: refused", f->path, name,
-                       zlib ? "" : "exactly ", bytes, (unsigned long long)stored);
+        return gq_fail(err, GQ_EINPUT, "%s: %s: declares %s%zu bytes but %llu are stored: refused",
+                       f->path, name, zlib ? "" : "exactly ", bytes, (unsigned long long)stored);
     return GQ_OK;
 }
 
-static gq_status find_rows(gq_h5 *f, const char *name, hid_t set, uint64_t n, uint64_t per_chunk, size_t row_bytes,
-                           gq_h5_chunk *row, gq_error *err)
+static gq_status find_rows(gq_h5 *f, const char *name, hid_t set, uint64_t n, uint64_t per_chunk,
+                           size_t row_bytes, gq_h5_chunk *row, gq_error *err)
 {
     for (uint64_t i = 0; i < n; i += per_chunk) {
         hsize_t  at[GQ_H5_RANK] = {i}, bytes = 0;
         unsigned mask = 1;
         haddr_t  where = HADDR_UNDEF;
-        if (H5Dget_chunk_info_by_coord(set, at, &mask, &where, &bytes) < 0 || where == HADDR_UNDEF || mask ||
-            bytes > f->bytes || where > f->bytes - bytes || (per_chunk > 1 && bytes != per_chunk * row_bytes))
-            return gq_fail(err, GQ_EINPUT, "%s: %s: row %llu is not in the file", f->path, name, (unsigned long long)i);
+        if (H5Dget_chunk_info_by_coord(set, at, &mask, &where, &bytes) < 0 ||
+            where == HADDR_UNDEF || mask || bytes > f->bytes || where > f->bytes - bytes ||
+            (per_chunk > 1 && bytes != per_chunk * row_bytes))
+            return gq_fail(err, GQ_EINPUT, "%s: %s: row %llu is not in the file", f->path, name,
+                           (unsigned long long)i);
         for (uint64_t k = 0; k < per_chunk && i + k < n; k++)
             row[i + k] = (gq_h5_chunk){where + k * row_bytes, per_chunk > 1 ? row_bytes : bytes};
     }
     return GQ_OK;
 }
 
-gq_status gq_h5_get_rows(gq_h5 *f, const char *name, gq_h5_type type, const gq_h5_shape *row, uint64_t n, bool *zlib,
-                         gq_h5_chunk **chunk, gq_error *err)
+gq_status gq_h5_get_rows(gq_h5 *f, const char *name, gq_h5_type type, const gq_h5_shape *row,
+                         uint64_t n, bool *zlib, gq_h5_chunk **chunk, gq_error *err)
 {
     gq_h5_shape have, want = {.rank = row->rank + 1, .dim = {n}};
     hid_t       set;
@@ -692,7 +727,8 @@ gq_status gq_h5_get_rows(gq_h5 *f, const char *name, gq_h5_type type, const gq_h
     if (s == GQ_OK)
         s = check_rows(f, name, set, type, &have, *zlib, &per_chunk, err);
     if (s == GQ_OK && !(*chunk = gq_malloc(n, sizeof **chunk)))
-        s = gq_fail(err, GQ_ENOMEM, "%s: %s: no memory for %llu rows", f->path, name, (unsigned long long)n);
+        s = gq_fail(err, GQ_ENOMEM, "%s: %s: no memory for %llu rows", f->path, name,
+                    (unsigned long long)n);
     if (s == GQ_OK)
         s = find_rows(f, name, set, n, per_chunk, row_bytes, *chunk, err);
     H5Dclose(set);

@@ -8,20 +8,31 @@
 #include "data/jsonfile.h"
 #include "data/shard_private.h"
 
-enum { MAX_KEYFRAMES = 4096, MAX_SIZE = 4096, MAX_TOKENS = 65536, MAX_WIDTH = 65536, MAX_SHARDS = 100000 };
-static const uint64_t max_row = 1ull << 30;      /* bytes of one GIF's frames or tokens                    */
+enum {
+    MAX_KEYFRAMES = 4096,
+    MAX_SIZE = 4096,
+    MAX_TOKENS = 65536,
+    MAX_WIDTH = 65536,
+    MAX_SHARDS = 100000
+};
+static const uint64_t max_row = 1ull << 30;      /* bytes of one GIF's frames or tokens */
 
 typedef struct text_field {
     const char *name;
     size_t      at, size;
 } text_field;
 #define TEXT(f) {#f, offsetof(gq_shard_meta, f), sizeof(((gq_shard_meta *)0)->f)}
-static const text_field texts[] = {TEXT(source),   TEXT(sampler),   TEXT(preprocess),
-                                   TEXT(matte),    TEXT(features),  TEXT(prompt),   TEXT(answer_prefix),
-                                   TEXT(tokenizer), TEXT(tokenizer_sha256), TEXT(created)};
+static const text_field  texts[] = {TEXT(source),        TEXT(sampler),   TEXT(preprocess),
+                                    TEXT(matte),         TEXT(features),  TEXT(prompt),
+                                    TEXT(answer_prefix), TEXT(tokenizer), TEXT(tokenizer_sha256),
+                                    TEXT(created)};
 static const char *const codec_name[] = {"none", "gzip"};
 
-enum { NTEXTS = sizeof texts / sizeof *texts, TYPES_TEXT = GQ_SHARD_TYPES * GQ_SHARD_TYPE_NAME, SUM = 8192 };
+enum {
+    NTEXTS = sizeof texts / sizeof *texts,
+    TYPES_TEXT = GQ_SHARD_TYPES * GQ_SHARD_TYPE_NAME,
+    SUM = 8192
+};
 
 size_t gq_shard_frame_bytes(const gq_shard_meta *m)
 {
@@ -52,42 +63,59 @@ int gq_shard_type_add(gq_shard_meta *m, const char *name)
     return m->ntypes++;
 }
 
-gq_status gq_shard_check_meta(const gq_shard_meta *m, const char *path, gq_status code, gq_error *err)
+gq_status gq_shard_check_meta(const gq_shard_meta *m, const char *path, gq_status code,
+                              gq_error *err)
 {
     if (m->keyframes < 1 || m->keyframes > MAX_KEYFRAMES)
-        return gq_fail(err, code, "%s: keyframes is %d, not 1..%d", path, m->keyframes, MAX_KEYFRAMES);
+        return gq_fail(err, code, "%s: keyframes is %d, not 1..%d", path, m->keyframes,
+                       MAX_KEYFRAMES);
     if (m->size < 0 || m->size > MAX_SIZE)
         return gq_fail(err, code, "%s: the image size is %d, not 0..%d", path, m->size, MAX_SIZE);
-    if (m->tokens < 0 || m->tokens > MAX_TOKENS || m->width < 0 || m->width > MAX_WIDTH || !m->tokens != !m->width)
-        return gq_fail(err, code, "%s: features of %d x %d are not possible", path, m->tokens, m->width);
+    if (m->tokens < 0 || m->tokens > MAX_TOKENS || m->width < 0 || m->width > MAX_WIDTH ||
+        !m->tokens != !m->width)
+        return gq_fail(err, code, "%s: features of %d x %d are not possible", path, m->tokens,
+                       m->width);
     if (gq_shard_frame_bytes(m) > max_row || gq_shard_token_count(m) > max_row / 4)
         return gq_fail(err, code, "%s: one GIF would take more than 1 GiB", path);
     if (!m->size && !m->tokens)
         return gq_fail(err, code, "%s: neither frames nor features: nothing to learn from", path);
     if (m->ntypes < 1 || m->ntypes > GQ_SHARD_TYPES)
-        return gq_fail(err, code, "%s: %d question types, 1..%d are possible", path, m->ntypes, GQ_SHARD_TYPES);
+        return gq_fail(err, code, "%s: %d question types, 1..%d are possible", path, m->ntypes,
+                       GQ_SHARD_TYPES);
     return GQ_OK;
 }
 
 /* All attributes as one text, for their checksum. */
-static uint64_t attributes_hash(const gq_shard_meta *m, const char *types, uint64_t gifs, uint64_t questions)
+static uint64_t attributes_hash(const gq_shard_meta *m, const char *types, uint64_t gifs,
+                                uint64_t questions)
 {
     char sum[SUM];
-    int  n = snprintf(sum, sizeof sum, "%s %d T=%d S=%d N=%d D=%d bf16=%d codec=%d seed=%llu gifs=%llu qas=%llu\n%s\n",
-                      GQ_SHARD_FORMAT, GQ_SHARD_VERSION, m->keyframes, m->size, m->tokens, m->width, m->bf16,
-                      (int)m->codec, (unsigned long long)m->seed, (unsigned long long)gifs,
-                      (unsigned long long)questions, types);
+    int  n =
+        snprintf(sum, sizeof sum,
+                 "%s %d T=%d S=%d N=%d D=%d bf16=%d codec=%d seed=%llu gifs=%llu qas=%llu\n%s\n",
+                 GQ_SHARD_FORMAT, GQ_SHARD_VERSION, m->keyframes, m->size, m->tokens, m->width,
+                 m->bf16, (int)m->codec, (unsigned long long)m->seed, (unsigned long long)gifs,
+                 (unsigned long long)questions, types);
     for (int k = 0; k < NTEXTS; k++)
-        n += snprintf(sum + n, sizeof sum - (size_t)n, "%s=%s\n", texts[k].name, (const char *)m + texts[k].at);
+        n += snprintf(sum + n, sizeof sum - (size_t)n, "%s=%s\n", texts[k].name,
+                      (const char *)m + texts[k].at);
     return gq_xxh64(sum, (size_t)n);
 }
 
-gq_status gq_shard_put_meta(gq_h5 *f, const gq_shard_meta *m, uint64_t gifs, uint64_t questions, gq_error *err)
+gq_status gq_shard_put_meta(gq_h5 *f, const gq_shard_meta *m, uint64_t gifs, uint64_t questions,
+                            gq_error *err)
 {
-    const struct { const char *name; uint64_t value; } numbers[] = {
-        {"version", GQ_SHARD_VERSION}, {"keyframes", (uint64_t)m->keyframes}, {"size", (uint64_t)m->size},
-        {"tokens", (uint64_t)m->tokens}, {"width", (uint64_t)m->width}, {"bf16", m->bf16}, {"seed", m->seed},
-        {"n_gif", gifs}, {"n_qa", questions},
+    const struct { const char *name; uint64_t value;
+    } numbers[] = {
+        {"version", GQ_SHARD_VERSION},
+        {"keyframes", (uint64_t)m->keyframes},
+        {"size", (uint64_t)m->size},
+        {"tokens", (uint64_t)m->tokens},
+        {"width", (uint64_t)m->width},
+        {"bf16", m->bf16},
+        {"seed", m->seed},
+        {"n_gif", gifs},
+        {"n_qa", questions},
     };
     char   types[TYPES_TEXT] = "";
     size_t n = 0;
@@ -102,15 +130,19 @@ gq_status gq_shard_put_meta(gq_h5 *f, const gq_shard_meta *m, uint64_t gifs, uin
         s = gq_h5_put_text(f, "types", types, err);
     for (int k = 0; s == GQ_OK && k < NTEXTS; k++)
         s = gq_h5_put_text(f, texts[k].name, (const char *)m + texts[k].at, err);
-    return s == GQ_OK ? gq_h5_put_u64(f, "attrs_xxh64", attributes_hash(m, types, gifs, questions), err) : s;
+    return s == GQ_OK
+               ? gq_h5_put_u64(f, "attrs_xxh64", attributes_hash(m, types, gifs, questions), err)
+               : s;
 }
 
-static gq_status get_i32(gq_h5 *f, const char *path, const char *name, int32_t *value, gq_error *err)
+static gq_status get_i32(gq_h5 *f, const char *path, const char *name, int32_t *value,
+                         gq_error *err)
 {
     uint64_t  v;
     gq_status s = gq_h5_get_u64(f, name, &v, err);
     if (s == GQ_OK && v > INT32_MAX)
-        s = gq_fail(err, GQ_EINPUT, "%s: the attribute '%s' is %llu: refused", path, name, (unsigned long long)v);
+        s = gq_fail(err, GQ_EINPUT, "%s: the attribute '%s' is %llu: refused", path, name,
+                    (unsigned long long)v);
     *value = s == GQ_OK ? (int32_t)v : 0;
     return s;
 }
@@ -141,11 +173,15 @@ static gq_status get_types(const char *path, const char *types, gq_shard_meta *m
     return GQ_OK;
 }
 
-gq_status gq_shard_get_meta(gq_h5 *f, const char *path, gq_shard_meta *m, uint64_t *gifs, uint64_t *questions,
-                            gq_error *err)
+gq_status gq_shard_get_meta(gq_h5 *f, const char *path, gq_shard_meta *m, uint64_t *gifs,
+                            uint64_t *questions, gq_error *err)
 {
-    const struct { const char *name; int32_t *to; } numbers[] = {
-        {"keyframes", &m->keyframes}, {"size", &m->size}, {"tokens", &m->tokens}, {"width", &m->width},
+    const struct { const char *name; int32_t *to;
+    } numbers[] = {
+        {"keyframes", &m->keyframes},
+        {"size", &m->size},
+        {"tokens", &m->tokens},
+        {"width", &m->width},
     };
     char      types[TYPES_TEXT], codec[16];
     uint64_t  bf16 = 0, hash = 0;
@@ -167,15 +203,18 @@ gq_status gq_shard_get_meta(gq_h5 *f, const char *path, gq_shard_meta *m, uint64
         return s;
     m->bf16 = bf16 == 1;
     m->codec = strcmp(codec, codec_name[GQ_CODEC_GZIP]) == 0 ? GQ_CODEC_GZIP : GQ_CODEC_NONE;
-    if (bf16 > 1 || strcmp(codec, codec_name[m->codec]) != 0 || attributes_hash(m, types, *gifs, *questions) != hash)
-        return gq_fail(err, GQ_EINPUT, "%s: the checksum of its attributes differs, the file is damaged; build it again",
-                       path);
+    if (bf16 > 1 || strcmp(codec, codec_name[m->codec]) != 0 ||
+        attributes_hash(m, types, *gifs, *questions) != hash)
+        return gq_fail(
+            err, GQ_EINPUT,
+            "%s: the checksum of its attributes differs, the file is damaged; build it again",
+            path);
     if ((s = get_types(path, types, m, err)) != GQ_OK)
         return s;
     return gq_shard_check_meta(m, path, GQ_EINPUT, err);
 }
 
-/* ---- MANIFEST.json -------------------------------------------------------------------------------------- */
+/* ---- MANIFEST.json --------------------------------------------------------------------------- */
 
 static char *manifest_path(const char *dir)
 {
@@ -215,20 +254,24 @@ gq_status gq_manifest_save(const char *dir, const gq_manifest *m, gq_error *err)
         const gq_shard_entry *e = &m->shard[k];
         char                  hash[17];
         snprintf(hash, sizeof hash, "%016llx", (unsigned long long)e->structure);
-        json_array_append_new(list, json_pack("{s:s, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:o}", "file", e->file, "bytes",
-                                              (json_int_t)e->bytes, "sha256", e->sha256, "gifs", (json_int_t)e->gifs,
-                                              "questions", (json_int_t)e->questions, "next", (json_int_t)e->next, "rejects",
-                                              (json_int_t)e->rejects, "rejects_bytes", (json_int_t)e->rejects_bytes,
-                                              "structure_xxh64", hash, "extents", extents_json(e)));
+        json_array_append_new(
+            list, json_pack("{s:s, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:o}", "file", e->file,
+                            "bytes", (json_int_t)e->bytes, "sha256", e->sha256, "gifs",
+                            (json_int_t)e->gifs, "questions", (json_int_t)e->questions, "next",
+                            (json_int_t)e->next, "rejects", (json_int_t)e->rejects, "rejects_bytes",
+                            (json_int_t)e->rejects_bytes, "structure_xxh64", hash, "extents",
+                            extents_json(e)));
     }
     char *path = manifest_path(dir);
     if (!path) {
         json_decref(list);
         return gq_fail(err, GQ_ENOMEM, "%s: no memory for a path", dir);
     }
-    gq_status s = gq_json_save(path, json_pack("{s:s, s:i, s:s, s:b, s:o}", "format", "gifqa-dataset", "version",
-                                               GQ_SHARD_VERSION, "build", m->build, "complete", (int)m->complete,
-                                               "shards", list), err);
+    gq_status s = gq_json_save(path,
+                               json_pack("{s:s, s:i, s:s, s:b, s:o}", "format", "gifqa-dataset",
+                                         "version", GQ_SHARD_VERSION, "build", m->build, "complete",
+                                         (int)m->complete, "shards", list),
+                               err);
     gq_free(path);
     return s;
 }
@@ -248,7 +291,8 @@ static bool extents_from_json(const json_t *list, gq_shard_entry *e)
     for (int32_t k = 0; k < e->extents; k++) {
         json_int_t at = json_integer_value(json_array_get(list, 2 * (size_t)k));
         json_int_t bytes = json_integer_value(json_array_get(list, 2 * (size_t)k + 1));
-        if (at < 0 || bytes <= 0 || (uint64_t)at > e->bytes || (uint64_t)bytes > e->bytes - (uint64_t)at)
+        if (at < 0 || bytes <= 0 || (uint64_t)at > e->bytes ||
+            (uint64_t)bytes > e->bytes - (uint64_t)at)
             return false;
         e->extent[k].at = (uint64_t)at;
         e->extent[k].bytes = (uint64_t)bytes;
@@ -268,9 +312,10 @@ static bool entry_from_json(const json_t *o, int k, gq_shard_entry *e)
     json_int_t  rejects_bytes = json_integer_value(json_object_get(o, "rejects_bytes"));
     const char *structure = json_string_value(json_object_get(o, "structure_xxh64"));
 
-    snprintf(e->file, sizeof e->file, "shard-%05d.h5", k);           /* never a name from the file        */
-    if (!file || strcmp(file, e->file) != 0 || !is_hex(sha256) || bytes <= 0 || gifs <= 0 || gifs > INT32_MAX ||
-        questions < 0 || questions > INT32_MAX || follow < 0 || follow > UINT32_MAX || rejects < 0 || rejects > UINT32_MAX || rejects_bytes < 0 ||
+    snprintf(e->file, sizeof e->file, "shard-%05d.h5", k); /* never a name from the file */
+    if (!file || strcmp(file, e->file) != 0 || !is_hex(sha256) || bytes <= 0 || gifs <= 0 ||
+        gifs > INT32_MAX || questions < 0 || questions > INT32_MAX || follow < 0 ||
+        follow > UINT32_MAX || rejects < 0 || rejects > UINT32_MAX || rejects_bytes < 0 ||
         !structure || strlen(structure) != 16 || strspn(structure, "0123456789abcdef") != 16)
         return false;
     snprintf(e->sha256, sizeof e->sha256, "%s", sha256);
@@ -284,7 +329,8 @@ static bool entry_from_json(const json_t *o, int k, gq_shard_entry *e)
     return extents_from_json(json_object_get(o, "extents"), e);
 }
 
-static gq_status manifest_from_json(const char *path, const json_t *o, gq_manifest *m, gq_error *err)
+static gq_status manifest_from_json(const char *path, const json_t *o, gq_manifest *m,
+                                    gq_error *err)
 {
     const char   *format = json_string_value(json_object_get(o, "format"));
     const char   *build = json_string_value(json_object_get(o, "build"));
@@ -294,9 +340,10 @@ static gq_status manifest_from_json(const char *path, const json_t *o, gq_manife
     if (!format || strcmp(format, "gifqa-dataset") != 0)
         return gq_fail(err, GQ_EINPUT, "%s: is not the manifest of a dataset", path);
     if (version != GQ_SHARD_VERSION)
-        return gq_fail(err, GQ_EINPUT, "%s: dataset version %lld, this program reads version %d", path,
-                       (long long)version, GQ_SHARD_VERSION);
-    if (!build || (*build && !is_hex(build)) || !json_is_array(list) || json_array_size(list) > MAX_SHARDS)
+        return gq_fail(err, GQ_EINPUT, "%s: dataset version %lld, this program reads version %d",
+                       path, (long long)version, GQ_SHARD_VERSION);
+    if (!build || (*build && !is_hex(build)) || !json_is_array(list) ||
+        json_array_size(list) > MAX_SHARDS)
         return gq_fail(err, GQ_EINPUT, "%s: 'build' or 'shards' is malformed", path);
     snprintf(m->build, sizeof m->build, "%s", build);
     m->complete = json_is_true(json_object_get(o, "complete"));

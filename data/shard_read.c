@@ -14,13 +14,13 @@
 #include "data/unicode.h"
 
 struct gq_shard_cursor {
-    uint8_t *stored;                    /* [room], one chunk as it lies in the file; NULL: never packed    */
-    size_t   room;                      /* bytes                                                         */
+    uint8_t *stored; /* [room], one chunk as it lies in the file; NULL: never packed */
+    size_t   room;                      /* bytes */
     z_stream z;
     bool     z_ready;
 };
 
-/* ---- cursor -------------------------------------------------------------------------------------------- */
+/* ---- cursor ---------------------------------------------------------------------------------- */
 
 static void *zlib_alloc(void *opaque, unsigned n, unsigned size)
 {
@@ -43,7 +43,8 @@ static size_t largest_chunk(const gq_rowset *set, int64_t gifs)
     return most;
 }
 
-gq_status gq_shard_cursor_for(const gq_shard *const *shard, int count, gq_shard_cursor **out, gq_error *err)
+gq_status gq_shard_cursor_for(const gq_shard *const *shard, int count, gq_shard_cursor **out,
+                              gq_error *err)
 {
     gq_shard_cursor *c = *out = gq_calloc(1, sizeof *c);
     bool             zlib = false;
@@ -79,7 +80,7 @@ void gq_shard_cursor_free(gq_shard_cursor *c)
     gq_free(c);
 }
 
-/* ---- rows ---------------------------------------------------------------------------------------------- */
+/* ---- rows ------------------------------------------------------------------------------------ */
 
 static gq_status read_at(const gq_shard *s, uint64_t at, void *dst, size_t bytes, gq_error *err)
 {
@@ -88,11 +89,12 @@ static gq_status read_at(const gq_shard *s, uint64_t at, void *dst, size_t bytes
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            return gq_fail(err, errno == EIO ? GQ_EDISK : GQ_EINPUT, "%s: cannot read at byte %llu: %s", s->path,
+            return gq_fail(err, errno == EIO ? GQ_EDISK : GQ_EINPUT,
+                           "%s: cannot read at byte %llu: %s", s->path,
                            (unsigned long long)(at + done), strerror(errno));
         if (n == 0)
-            return gq_fail(err, GQ_EINPUT, "%s: ends at byte %llu, it was cut while in use", s->path,
-                           (unsigned long long)(at + done));
+            return gq_fail(err, GQ_EINPUT, "%s: ends at byte %llu, it was cut while in use",
+                           s->path, (unsigned long long)(at + done));
         done += (size_t)n;
     }
     return GQ_OK;
@@ -109,8 +111,8 @@ static bool unpack(gq_shard_cursor *c, size_t stored, void *dst, size_t bytes)
     return inflate(&c->z, Z_FINISH) == Z_STREAM_END && c->z.avail_out == 0 && c->z.avail_in == 0;
 }
 
-gq_status gq_shard_row(const gq_shard *s, const gq_rowset *set, int64_t row, gq_shard_cursor *c, void *dst,
-                       gq_error *err)
+gq_status gq_shard_row(const gq_shard *s, const gq_rowset *set, int64_t row, gq_shard_cursor *c,
+                       void *dst, gq_error *err)
 {
     gq_h5_chunk chunk = set->chunk[row];
     size_t      n = (size_t)chunk.bytes;
@@ -119,20 +121,23 @@ gq_status gq_shard_row(const gq_shard *s, const gq_rowset *set, int64_t row, gq_
     if (st != GQ_OK)
         return st;
     if (gq_xxh64(stored, n) != set->hash[row])
-        return gq_fail(err, GQ_EINPUT, "%s: %s: row %lld (%s): the checksum differs, the file is damaged; build it again",
-                       s->path, set->name, (long long)row, s->name.text + s->name.off[row]);
+        return gq_fail(
+            err, GQ_EINPUT,
+            "%s: %s: row %lld (%s): the checksum differs, the file is damaged; build it again",
+            s->path, set->name, (long long)row, s->name.text + s->name.off[row]);
     if (set->zlib && !unpack(c, n, dst, set->bytes))
-        return gq_fail(err, GQ_EINPUT, "%s: %s: row %lld: not a zlib stream of %zu bytes", s->path, set->name,
-                       (long long)row, set->bytes);
+        return gq_fail(err, GQ_EINPUT, "%s: %s: row %lld: not a zlib stream of %zu bytes", s->path,
+                       set->name, (long long)row, set->bytes);
     return GQ_OK;
 }
 
-/* ---- what is not in a chunk ------------------------------------------------------------------------------ */
+/* ---- what is not in a chunk ------------------------------------------------------------------ */
 
-static gq_status hash_extents(const gq_shard *s, const gq_shard_entry *e, uint64_t *hash, gq_error *err)
+static gq_status hash_extents(const gq_shard *s, const gq_shard_entry *e, uint64_t *hash,
+                              gq_error *err)
 {
     enum { PIECE = 1 << 20 };
-    uint64_t  sum[2] = {0, 0};                   /* of all pieces so far, of the next one                    */
+    uint64_t  sum[2] = {0, 0};                   /* of all pieces so far, of the next one */
     uint8_t  *piece = gq_malloc(PIECE, 1);
     gq_status st = piece ? GQ_OK : gq_fail(err, GQ_ENOMEM, "%s: no memory to check it", s->path);
     for (int32_t k = 0; st == GQ_OK && k < e->extents; k++)
@@ -155,9 +160,10 @@ static int by_place(const void *x, const void *y)
     return (a->at > b->at) - (a->at < b->at);
 }
 
-/* The gaps between the chunks (sorted); gaps nearer than `join` become one extent, chunks between them included.
- * false: more than fit. */
-static bool gaps(const gq_h5_chunk *chunk, size_t n, uint64_t file, uint64_t join, gq_shard_entry *e)
+/* The gaps between the chunks (sorted); gaps nearer than `join` become one extent, chunks
+ * between them included. false: more than fit. */
+static bool gaps(const gq_h5_chunk *chunk, size_t n, uint64_t file, uint64_t join,
+                 gq_shard_entry *e)
 {
     uint64_t at = 0;
     e->extents = 0;
@@ -203,32 +209,40 @@ static gq_status check_entry(const gq_shard *s, const gq_shard_entry *e, gq_erro
 {
     uint64_t hash;
     if (s->bytes != e->bytes)
-        return gq_fail(err, GQ_EINPUT, "%s: has %llu bytes, the manifest says %llu: cut, grown or replaced; build it "
-                       "again", s->path, (unsigned long long)s->bytes, (unsigned long long)e->bytes);
+        return gq_fail(
+            err, GQ_EINPUT,
+            "%s: has %llu bytes, the manifest says %llu: cut, grown or replaced; build it "
+            "again",
+            s->path, (unsigned long long)s->bytes, (unsigned long long)e->bytes);
     gq_status st = hash_extents(s, e, &hash, err);
     if (st == GQ_OK && hash != e->structure)
-        st = gq_fail(err, GQ_EINPUT, "%s: the checksum of its structures and arrays differs, the file is damaged; build it "
-                     "again", s->path);
+        st = gq_fail(
+            err, GQ_EINPUT,
+            "%s: the checksum of its structures and arrays differs, the file is damaged; build it "
+            "again",
+            s->path);
     return st;
 }
 
-/* ---- opening ------------------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
-static gq_status get_offsets(gq_h5 *f, const char *path, const char *name, int64_t n, int64_t end, int64_t **off,
-                             gq_error *err)
+static gq_status get_offsets(gq_h5 *f, const char *path, const char *name, int64_t n, int64_t end,
+                             int64_t **off, gq_error *err)
 {
     gq_h5_shape want = {1, {(uint64_t)n + 1}};
     gq_status   s = gq_h5_get_array(f, name, GQ_H5_I64, &want, (void **)off, err);
     bool        ok = s == GQ_OK && (*off)[0] == 0 && (*off)[n] == end;
     for (int64_t k = 0; ok && k < n; k++)
         ok = (*off)[k] <= (*off)[k + 1];
-    return s == GQ_OK && !ok ? gq_fail(err, GQ_EINPUT, "%s: %s: the offsets are not ascending from 0 to %lld", path, name,
-                                       (long long)end) : s;
+    return s == GQ_OK && !ok
+               ? gq_fail(err, GQ_EINPUT, "%s: %s: the offsets are not ascending from 0 to %lld",
+                         path, name, (long long)end)
+               : s;
 }
 
 /* Texts come without separators; in memory each gets its NUL. */
-static gq_status terminate(const char *path, const char *name, const char *flat, int64_t n, gq_strings *t,
-                           gq_error *err)
+static gq_status terminate(const char *path, const char *name, const char *flat, int64_t n,
+                           gq_strings *t, gq_error *err)
 {
     char *text = gq_malloc((size_t)t->off[n] + (size_t)n + 1, 1), *to = text;
     if (!text)
@@ -238,7 +252,8 @@ static gq_status terminate(const char *path, const char *name, const char *flat,
         size_t      len = (size_t)(t->off[k + 1] - t->off[k]);
         if (memchr(from, 0, len) || !gq_utf8_valid(from, len)) {
             gq_free(text);
-            return gq_fail(err, GQ_EINPUT, "%s: %s: text %lld is not UTF-8 or has a NUL", path, name, (long long)k);
+            return gq_fail(err, GQ_EINPUT, "%s: %s: text %lld is not UTF-8 or has a NUL", path,
+                           name, (long long)k);
         }
         memcpy(to, from, len);
         to[len] = 0;
@@ -250,8 +265,8 @@ static gq_status terminate(const char *path, const char *name, const char *flat,
     return GQ_OK;
 }
 
-static gq_status get_strings(gq_h5 *f, const char *path, const char *flat_name, const char *off_name, int64_t n,
-                             gq_strings *t, gq_error *err)
+static gq_status get_strings(gq_h5 *f, const char *path, const char *flat_name,
+                             const char *off_name, int64_t n, gq_strings *t, gq_error *err)
 {
     gq_h5_shape any = {.rank = 1};
     char       *flat = NULL;
@@ -264,8 +279,8 @@ static gq_status get_strings(gq_h5 *f, const char *path, const char *flat_name, 
     return s;
 }
 
-static gq_status get_ragged(gq_h5 *f, const char *path, const char *flat_name, const char *off_name, int64_t n,
-                            gq_ragged *r, gq_error *err)
+static gq_status get_ragged(gq_h5 *f, const char *path, const char *flat_name, const char *off_name,
+                            int64_t n, gq_ragged *r, gq_error *err)
 {
     gq_h5_shape any = {.rank = 1};
     gq_status   s = gq_h5_get_array(f, flat_name, GQ_H5_I32, &any, (void **)&r->value, err);
@@ -273,11 +288,13 @@ static gq_status get_ragged(gq_h5 *f, const char *path, const char *flat_name, c
         s = get_offsets(f, path, off_name, n, (int64_t)any.dim[0], &r->off, err);
     for (uint64_t k = 0; s == GQ_OK && k < any.dim[0]; k++)
         if (r->value[k] < 0)
-            s = gq_fail(err, GQ_EINPUT, "%s: %s: token %llu is negative", path, flat_name, (unsigned long long)k);
+            s = gq_fail(err, GQ_EINPUT, "%s: %s: token %llu is negative", path, flat_name,
+                        (unsigned long long)k);
     return s;
 }
 
-static gq_status get(gq_h5 *f, const char *name, gq_h5_type type, uint64_t n, uint64_t columns, void *to, gq_error *err)
+static gq_status get(gq_h5 *f, const char *name, gq_h5_type type, uint64_t n, uint64_t columns,
+                     void *to, gq_error *err)
 {
     gq_h5_shape want = {columns ? 2 : 1, {n, columns}};
     return gq_h5_get_array(f, name, type, &want, (void **)to, err);
@@ -310,14 +327,16 @@ static gq_status get_questions(gq_h5 *f, gq_shard *s, gq_error *err)
         (st = get_strings(f, s->path, "qa/a_text", "qa/a_text_off", n, &s->a_text, err)) != GQ_OK)
         return st;
     for (int64_t i = 0; i < n; i++)
-        if (s->qa_gif[i] < 0 || s->qa_gif[i] >= s->gifs || s->qa_type[i] < 0 || s->qa_type[i] >= s->meta.ntypes)
-            return gq_fail(err, GQ_EINPUT, "%s: qa/gif: question %lld names GIF %d and type %d, which do not exist",
+        if (s->qa_gif[i] < 0 || s->qa_gif[i] >= s->gifs || s->qa_type[i] < 0 ||
+            s->qa_type[i] >= s->meta.ntypes)
+            return gq_fail(err, GQ_EINPUT,
+                           "%s: qa/gif: question %lld names GIF %d and type %d, which do not exist",
                            s->path, (long long)i, s->qa_gif[i], s->qa_type[i]);
     return GQ_OK;
 }
 
-static gq_status get_set(gq_h5 *f, gq_shard *s, const char *name, const char *hash_name, gq_h5_type type,
-                         const gq_h5_shape *row, gq_rowset *set, gq_error *err)
+static gq_status get_set(gq_h5 *f, gq_shard *s, const char *name, const char *hash_name,
+                         gq_h5_type type, const gq_h5_shape *row, gq_rowset *set, gq_error *err)
 {
     uint64_t  g = (uint64_t)s->gifs;
     gq_status st = get(f, hash_name, GQ_H5_U64, g, 0, &set->hash, err);
@@ -330,9 +349,10 @@ static gq_status get_set(gq_h5 *f, gq_shard *s, const char *name, const char *ha
     for (int k = 0; k < row->rank; k++)
         set->bytes *= (size_t)row->dim[k];
     for (int64_t i = 0; i < s->gifs; i++)
-        if (set->zlib ? set->chunk[i].bytes > compressBound(set->bytes) : set->chunk[i].bytes != set->bytes)
-            return gq_fail(err, GQ_EINPUT, "%s: %s: row %lld has %llu bytes, not %zu", s->path, name, (long long)i,
-                           (unsigned long long)set->chunk[i].bytes, set->bytes);
+        if (set->zlib ? set->chunk[i].bytes > compressBound(set->bytes)
+                      : set->chunk[i].bytes != set->bytes)
+            return gq_fail(err, GQ_EINPUT, "%s: %s: row %lld has %llu bytes, not %zu", s->path,
+                           name, (long long)i, (unsigned long long)set->chunk[i].bytes, set->bytes);
     return GQ_OK;
 }
 
@@ -343,8 +363,8 @@ static gq_status get_all(gq_h5 *f, gq_shard *s, gq_error *err)
     if (st != GQ_OK)
         return st;
     if (!gifs || gifs > INT32_MAX || questions > INT32_MAX || gifs > s->bytes)
-        return gq_fail(err, GQ_EINPUT, "%s: says it has %llu GIFs and %llu questions: refused", s->path,
-                       (unsigned long long)gifs, (unsigned long long)questions);
+        return gq_fail(err, GQ_EINPUT, "%s: says it has %llu GIFs and %llu questions: refused",
+                       s->path, (unsigned long long)gifs, (unsigned long long)questions);
     s->gifs = (int64_t)gifs;
     s->questions = (int64_t)questions;
     if ((st = get_gifs(f, s, err)) != GQ_OK || (st = get_questions(f, s, err)) != GQ_OK)
@@ -355,12 +375,13 @@ static gq_status get_all(gq_h5 *f, gq_shard *s, gq_error *err)
     if (s->meta.size)
         st = get_set(f, s, "gif/frames", "gif/frames_xxh64", GQ_H5_U8, &frames, &s->frames, err);
     if (st == GQ_OK && s->meta.tokens)
-        st = get_set(f, s, "gif/tokens", "gif/tokens_xxh64", s->meta.bf16 ? GQ_H5_BF16 : GQ_H5_F32, &tokens, &s->tokens,
-                     err);
+        st = get_set(f, s, "gif/tokens", "gif/tokens_xxh64", s->meta.bf16 ? GQ_H5_BF16 : GQ_H5_F32,
+                     &tokens, &s->tokens, err);
     return st;
 }
 
-gq_status gq_shard_open(const char *path, const gq_shard_entry *entry, gq_shard **out, gq_error *err)
+gq_status gq_shard_open(const char *path, const gq_shard_entry *entry, gq_shard **out,
+                        gq_error *err)
 {
     gq_h5      *f = NULL;
     struct stat st;
@@ -393,10 +414,11 @@ void gq_shard_free(gq_shard *s)
 {
     if (!s)
         return;
-    void *all[] = {s->path, s->frames.chunk, s->frames.hash, s->tokens.chunk, s->tokens.hash, s->frame_idx,
-                   s->delay_cs, s->n_frames, s->wh, s->flags, s->sha256, s->qa_gif, s->qa_type, s->name.text,
-                   s->name.off, s->q_text.text, s->q_text.off, s->a_text.text, s->a_text.off, s->q_tok.value,
-                   s->q_tok.off, s->a_tok.value, s->a_tok.off};
+    void *all[] = {s->path,        s->frames.chunk, s->frames.hash, s->tokens.chunk, s->tokens.hash,
+                   s->frame_idx,   s->delay_cs,     s->n_frames,    s->wh,           s->flags,
+                   s->sha256,      s->qa_gif,       s->qa_type,     s->name.text,    s->name.off,
+                   s->q_text.text, s->q_text.off,   s->a_text.text, s->a_text.off,   s->q_tok.value,
+                   s->q_tok.off,   s->a_tok.value,  s->a_tok.off};
     if (s->fd >= 0)
         close(s->fd);
     for (size_t k = 0; k < sizeof all / sizeof *all; k++)

@@ -8,7 +8,7 @@
 #include "core/mem.h"
 #include "data/shard_private.h"
 
-/* ---- stats ---------------------------------------------------------------------------------------------- */
+/* ---- stats ----------------------------------------------------------------------------------- */
 
 typedef struct answer {
     int32_t     type;
@@ -19,7 +19,8 @@ typedef struct answer {
 static int by_type_and_text(const void *x, const void *y)
 {
     const answer *a = x, *b = y;
-    return a->type != b->type ? (a->type > b->type) - (a->type < b->type) : strcmp(a->text, b->text);
+    return a->type != b->type ? (a->type > b->type) - (a->type < b->type)
+                              : strcmp(a->text, b->text);
 }
 
 /* Most frequent first, then by text, so that the order is always the same. */
@@ -59,8 +60,8 @@ static json_t *types_json(const gq_dataset *d, answer *list, int64_t m)
                 json_object_set_new(top, list[i].text, json_integer(list[i].count));
         }
         json_object_set_new(types, gq_dataset_type_name(d, list[first].type),
-                            json_pack("{s:I, s:I, s:o}", "questions", (json_int_t)questions, "answers",
-                                      (json_int_t)(i - first), "most_frequent", top));
+                            json_pack("{s:I, s:I, s:o}", "questions", (json_int_t)questions,
+                                      "answers", (json_int_t)(i - first), "most_frequent", top));
     }
     return types;
 }
@@ -69,7 +70,8 @@ typedef struct lengths { int64_t sum; int32_t max; } lengths;
 
 static json_t *lengths_json(const lengths *l, int64_t n)
 {
-    return json_pack("{s:f, s:i}", "mean", n ? (double)l->sum / (double)n : 0.0, "max", (int)l->max);
+    return json_pack("{s:f, s:i}", "mean", n ? (double)l->sum / (double)n : 0.0, "max",
+                     (int)l->max);
 }
 
 static void count_length(lengths *l, int32_t n)
@@ -95,10 +97,11 @@ static json_t *stats_json(const gq_dataset *d, answer *list)
         count_length(&a, qa.na);
     }
     json_t *types = types_json(d, list, merge_answers(list, n));
-    json_t *o = json_pack("{s:s, s:i, s:I, s:I, s:I, s:i, s:i, s:i, s:i}", "dir", gq_dataset_dir(d), "shards", shards,
-                          "bytes", (json_int_t)bytes, "gifs", (json_int_t)gq_dataset_gifs(d), "questions",
-                          (json_int_t)n, "keyframes", (int)m->keyframes, "image_size", (int)m->size, "tokens",
-                          (int)m->tokens, "width", (int)m->width);
+    json_t *o = json_pack("{s:s, s:i, s:I, s:I, s:I, s:i, s:i, s:i, s:i}", "dir", gq_dataset_dir(d),
+                          "shards", shards, "bytes", (json_int_t)bytes, "gifs",
+                          (json_int_t)gq_dataset_gifs(d), "questions", (json_int_t)n, "keyframes",
+                          (int)m->keyframes, "image_size", (int)m->size, "tokens", (int)m->tokens,
+                          "width", (int)m->width);
     json_object_set_new(o, "codec", json_string(m->codec == GQ_CODEC_GZIP ? "gzip" : "none"));
     json_object_set_new(o, "sampler", json_string(m->sampler));
     json_object_set_new(o, "preprocess", json_string(m->preprocess));
@@ -137,7 +140,7 @@ gq_status gq_shard_stats(const char *dir, char **json, gq_error *err)
     return s;
 }
 
-/* ---- head ----------------------------------------------------------------------------------------------- */
+/* ---- head ------------------------------------------------------------------------------------ */
 
 static json_t *ints_json(const int32_t *v, int32_t n)
 {
@@ -153,10 +156,11 @@ static json_t *question_json(const gq_dataset *d, int64_t i)
     gq_shard_gif gif;
     gq_dataset_qa(d, i, &qa);
     gq_dataset_gif(d, qa.gif, &gif);
-    return json_pack("{s:I, s:s, s:s, s:s, s:s, s:i, s:o, s:o, s:o}", "i", (json_int_t)i, "gif", gif.name, "question",
-                     qa.question, "answer", qa.answer, "type", gq_dataset_type_name(d, qa.type), "n_frames",
-                     (int)gif.n_frames, "keyframes", ints_json(gif.frame_idx, gq_dataset_meta(d)->keyframes),
-                     "question_ids", ints_json(qa.q_ids, qa.nq), "answer_ids", ints_json(qa.a_ids, qa.na));
+    return json_pack("{s:I, s:s, s:s, s:s, s:s, s:i, s:o, s:o, s:o}", "i", (json_int_t)i, "gif",
+                     gif.name, "question", qa.question, "answer", qa.answer, "type",
+                     gq_dataset_type_name(d, qa.type), "n_frames", (int)gif.n_frames, "keyframes",
+                     ints_json(gif.frame_idx, gq_dataset_meta(d)->keyframes), "question_ids",
+                     ints_json(qa.q_ids, qa.nq), "answer_ids", ints_json(qa.a_ids, qa.na));
 }
 
 gq_status gq_shard_head(const char *dir, int n, char **json_lines, gq_error *err)

@@ -1,8 +1,8 @@
 /* Reads every byte of a dataset, or of a shard from a stranger.
  *
- * A shard that its manifest names has matched its checksums before libhdf5 sees it. One without a manifest could be
- * made to crash libhdf5, whose record is long: it is read in a helper process with limits, and only the verdict comes
- * back.
+ * A shard that its manifest names has matched its checksums before libhdf5 sees it. One without
+ * a manifest could be made to crash libhdf5, whose record is long: it is read in a helper
+ * process with limits, and only the verdict comes back.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -58,14 +58,16 @@ static gq_status verify_entry(const char *path, const gq_shard_entry *e, gq_erro
         return s;
     gq_hex(hash, sizeof hash, hex);
     if (bytes != e->bytes || strcmp(hex, e->sha256) != 0)
-        return gq_fail(err, GQ_EINPUT, "%s: differs from the manifest (SHA-256 %.12s..., expected %.12s...); build it again",
-                       path, hex, e->sha256);
+        return gq_fail(
+            err, GQ_EINPUT,
+            "%s: differs from the manifest (SHA-256 %.12s..., expected %.12s...); build it again",
+            path, hex, e->sha256);
     return GQ_OK;
 }
 
-/* ---- a file that nothing vouches for --------------------------------------------------------------------- */
+/* ---- a file that nothing vouches for --------------------------------------------------------- */
 
-typedef struct verdict {                /* what the helper process says                                  */
+typedef struct verdict {                /* what the helper process says */
     uint64_t gifs, questions;
     gq_error err;
 } verdict;
@@ -86,7 +88,7 @@ static void judge(const char *path, int fd)
     limit(RLIMIT_CORE, 0);
     limit(RLIMIT_FSIZE, 0);
     limit(RLIMIT_CPU, 60);
-#ifndef __SANITIZE_ADDRESS__                     /* whose shadow memory counts                              */
+#ifndef __SANITIZE_ADDRESS__                     /* whose shadow memory counts */
     limit(RLIMIT_AS, (rlim_t)8 << 30);
 #endif
     alarm(300);
@@ -115,7 +117,8 @@ static gq_status verify_apart(const char *path, uint64_t *gifs, uint64_t *questi
     int     fd[2], status = 0;
     pid_t   child = pipe2(fd, O_CLOEXEC) == 0 ? fork() : -1;
     if (child < 0)
-        return gq_fail(err, GQ_ENOMEM, "%s: no helper process to look at it: %s", path, strerror(errno));
+        return gq_fail(err, GQ_ENOMEM, "%s: no helper process to look at it: %s", path,
+                       strerror(errno));
     if (child == 0)
         judge(path, fd[1]);
     close(fd[1]);
@@ -124,14 +127,17 @@ static gq_status verify_apart(const char *path, uint64_t *gifs, uint64_t *questi
     while (waitpid(child, &status, 0) < 0 && errno == EINTR)
         continue;
     if (!heard)
-        return gq_fail(err, GQ_EINPUT, "%s: libhdf5 crashes on this file, or takes more than 8 GiB or a minute: refused "
-                       "(in a helper process)", path);
+        return gq_fail(
+            err, GQ_EINPUT,
+            "%s: libhdf5 crashes on this file, or takes more than 8 GiB or a minute: refused "
+            "(in a helper process)",
+            path);
     *gifs = v.gifs;
     *questions = v.questions;
     return v.err.code == GQ_OK ? GQ_OK : gq_fail(err, v.err.code, "%s", v.err.text);
 }
 
-/* ---- a whole dataset --------------------------------------------------------------------------------------- */
+/* ---- a whole dataset ------------------------------------------------------------------------- */
 
 static gq_status verify_dir(const char *dir, uint64_t *gifs, uint64_t *questions, gq_error *err)
 {
@@ -142,13 +148,14 @@ static gq_status verify_dir(const char *dir, uint64_t *gifs, uint64_t *questions
         return s;
     for (int k = 0; s == GQ_OK && k < m.count; k++) {
         char *path = gq_path(dir, m.shard[k].file);
-        s = path ? verify_entry(path, &m.shard[k], err) : gq_fail(err, GQ_ENOMEM, "%s: no memory for a path", dir);
+        s = path ? verify_entry(path, &m.shard[k], err)
+                 : gq_fail(err, GQ_ENOMEM, "%s: no memory for a path", dir);
         if (s == GQ_OK)
             s = verify_file(path, gifs, questions, err);
         gq_free(path);
     }
     gq_manifest_free(&m);
-    if (s == GQ_OK)                              /* and the shards fit together                              */
+    if (s == GQ_OK)                              /* and the shards fit together */
         s = gq_dataset_open(dir, &d, err);
     gq_dataset_close(d);
     return s;
@@ -157,5 +164,6 @@ static gq_status verify_dir(const char *dir, uint64_t *gifs, uint64_t *questions
 gq_status gq_shard_verify(const char *path, uint64_t *gifs, uint64_t *questions, gq_error *err)
 {
     *gifs = *questions = 0;
-    return gq_is_dir(path) ? verify_dir(path, gifs, questions, err) : verify_apart(path, gifs, questions, err);
+    return gq_is_dir(path) ? verify_dir(path, gifs, questions, err)
+                           : verify_apart(path, gifs, questions, err);
 }

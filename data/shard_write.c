@@ -8,27 +8,27 @@
 #include "core/mem.h"
 #include "data/shard_private.h"
 
-typedef struct pile {                   /* a growing array                                               */
+typedef struct pile {                   /* a growing array */
     uint8_t *data;
-    size_t   size, room;                /* bytes                                                         */
+    size_t   size, room;                /* bytes */
 } pile;
 
-typedef struct texts { pile flat, off; } texts;              /* off: i64, without the last one           */
+typedef struct texts { pile flat, off; } texts;              /* off: i64, without the last one */
 
 typedef struct rowset {
-    gq_h5_rows *rows;                   /* NULL: not stored                                              */
-    pile        hash;                   /* u64 per row                                                   */
-    size_t      bytes;                  /* of one row, unpacked                                          */
+    gq_h5_rows *rows;                   /* NULL: not stored */
+    pile        hash;                   /* u64 per row */
+    size_t      bytes;                  /* of one row, unpacked */
 } rowset;
 
 struct gq_shard_writer {
-    char         *part, *path;          /* file being written, final name                                */
+    char         *part, *path;          /* file being written, final name */
     int           number;
     gq_shard_meta meta;
     gq_h5        *f;
     rowset        frames, tokens;
-    uint16_t     *half;                 /* [T, N, D], one GIF's tokens as bfloat16                       */
-    uint8_t      *packed;               /* one row through zlib                                          */
+    uint16_t     *half;                 /* [T, N, D], one GIF's tokens as bfloat16 */
+    uint8_t      *packed;               /* one row through zlib */
     size_t        packed_room;
     int64_t       gifs, questions;
     pile          frame_idx, delay_cs, n_frames, wh, flags, sha256;
@@ -43,7 +43,8 @@ static gq_status grow(gq_shard_writer *w, pile *p, const void *data, size_t byte
         size_t   room = p->room + p->room / 2 + bytes + 4096;
         uint8_t *more = gq_realloc(p->data, room, 1);
         if (!more)
-            return gq_fail(err, GQ_ENOMEM, "%s: no memory for %zu bytes of text and numbers", w->path, room);
+            return gq_fail(err, GQ_ENOMEM, "%s: no memory for %zu bytes of text and numbers",
+                           w->path, room);
         p->data = more;
         p->room = room;
     }
@@ -53,7 +54,8 @@ static gq_status grow(gq_shard_writer *w, pile *p, const void *data, size_t byte
     return GQ_OK;
 }
 
-static gq_status grow_text(gq_shard_writer *w, texts *t, size_t unit, const void *data, size_t n, gq_error *err)
+static gq_status grow_text(gq_shard_writer *w, texts *t, size_t unit, const void *data, size_t n,
+                           gq_error *err)
 {
     int64_t   at = (int64_t)(t->flat.size / unit);
     gq_status s = grow(w, &t->off, &at, sizeof at, err);
@@ -62,10 +64,11 @@ static gq_status grow_text(gq_shard_writer *w, texts *t, size_t unit, const void
 
 static void writer_free(gq_shard_writer *w)
 {
-    pile *all[] = {&w->frame_idx, &w->delay_cs, &w->n_frames, &w->wh, &w->flags, &w->sha256, &w->name.flat,
-                   &w->name.off, &w->qa_gif, &w->qa_type, &w->q_tok.flat, &w->q_tok.off, &w->a_tok.flat,
-                   &w->a_tok.off, &w->q_text.flat, &w->q_text.off, &w->a_text.flat, &w->a_text.off,
-                   &w->frames.hash, &w->tokens.hash};
+    pile *all[] = {&w->frame_idx,   &w->delay_cs,   &w->n_frames,    &w->wh,
+                   &w->flags,       &w->sha256,     &w->name.flat,   &w->name.off,
+                   &w->qa_gif,      &w->qa_type,    &w->q_tok.flat,  &w->q_tok.off,
+                   &w->a_tok.flat,  &w->a_tok.off,  &w->q_text.flat, &w->q_text.off,
+                   &w->a_text.flat, &w->a_text.off, &w->frames.hash, &w->tokens.hash};
     for (size_t k = 0; k < sizeof all / sizeof *all; k++)
         gq_free(all[k]->data);
     gq_free(w->half);
@@ -90,13 +93,15 @@ static gq_status begin_rows(gq_shard_writer *w, gq_error *err)
 {
     const gq_shard_meta *m = &w->meta;
     uint64_t             t = (uint64_t)m->keyframes, s = (uint64_t)m->size;
-    gq_h5_shape          frames = {4, {t, s, s, 3}}, tokens = {3, {t, (uint64_t)m->tokens, (uint64_t)m->width}};
+    gq_h5_shape          frames = {4, {t, s, s, 3}},
+                tokens = {3, {t, (uint64_t)m->tokens, (uint64_t)m->width}};
     bool                 zlib = m->codec == GQ_CODEC_GZIP;
     gq_status            st = GQ_OK;
     if (m->size)
         st = gq_h5_rows_begin(w->f, "gif/frames", GQ_H5_U8, &frames, zlib, &w->frames.rows, err);
     if (st == GQ_OK && m->tokens)
-        st = gq_h5_rows_begin(w->f, "gif/tokens", m->bf16 ? GQ_H5_BF16 : GQ_H5_F32, &tokens, zlib, &w->tokens.rows, err);
+        st = gq_h5_rows_begin(w->f, "gif/tokens", m->bf16 ? GQ_H5_BF16 : GQ_H5_F32, &tokens, zlib,
+                              &w->tokens.rows, err);
     return st;
 }
 
@@ -105,14 +110,15 @@ static bool writer_buffers(gq_shard_writer *w)
     const gq_shard_meta *m = &w->meta;
     w->frames.bytes = gq_shard_frame_bytes(m);
     w->tokens.bytes = gq_shard_token_count(m) * (m->bf16 ? 2 : 4);
-    w->packed_room = compressBound(w->frames.bytes > w->tokens.bytes ? w->frames.bytes : w->tokens.bytes);
+    w->packed_room =
+        compressBound(w->frames.bytes > w->tokens.bytes ? w->frames.bytes : w->tokens.bytes);
     w->half = m->bf16 ? gq_malloc(gq_shard_token_count(m), sizeof *w->half) : NULL;
     w->packed = m->codec == GQ_CODEC_GZIP ? gq_malloc(w->packed_room, 1) : NULL;
     return (w->half || !m->bf16) && (w->packed || m->codec == GQ_CODEC_NONE);
 }
 
-gq_status gq_shard_writer_open(const char *dir, int number, const gq_shard_meta *meta, gq_shard_writer **out,
-                               gq_error *err)
+gq_status gq_shard_writer_open(const char *dir, int number, const gq_shard_meta *meta,
+                               gq_shard_writer **out, gq_error *err)
 {
     char      name[32], part[40];
     gq_status s;
@@ -142,7 +148,7 @@ gq_status gq_shard_writer_open(const char *dir, int number, const gq_shard_meta 
     return GQ_OK;
 }
 
-/* ---- adding -------------------------------------------------------------------------------------------- */
+/* ---- adding ---------------------------------------------------------------------------------- */
 
 static gq_status add_row(gq_shard_writer *w, rowset *set, const void *data, gq_error *err)
 {
@@ -169,22 +175,28 @@ static uint16_t to_bf16(float x)
     return (uint16_t)((u + 0x7FFFu + (u >> 16 & 1)) >> 16);
 }
 
-static gq_status check_gif(const gq_shard_writer *w, const gq_shard_gif *g, bool frames, bool tokens, gq_error *err)
+static gq_status check_gif(const gq_shard_writer *w, const gq_shard_gif *g, bool frames,
+                           bool tokens, gq_error *err)
 {
     if (frames != (w->meta.size > 0) || tokens != (w->meta.tokens > 0))
-        return gq_fail(err, GQ_EUSAGE, "%s: '%s' comes %s frames and %s features, the shard stores otherwise", w->path,
-                       g->name, frames ? "with" : "without", tokens ? "with" : "without");
+        return gq_fail(err, GQ_EUSAGE,
+                       "%s: '%s' comes %s frames and %s features, the shard stores otherwise",
+                       w->path, g->name, frames ? "with" : "without", tokens ? "with" : "without");
     if (!*g->name || strlen(g->name) > 4096)
         return gq_fail(err, GQ_EUSAGE, "%s: a GIF's name has 1..4096 bytes", w->path);
     for (int t = 0; t < w->meta.keyframes; t++)
-        if (g->frame_idx[t] < 0 || g->frame_idx[t] >= g->n_frames || (t && g->frame_idx[t] < g->frame_idx[t - 1]))
-            return gq_fail(err, GQ_EUSAGE, "%s: keyframe %d of '%s' is frame %d of %d: not in order or not there",
+        if (g->frame_idx[t] < 0 || g->frame_idx[t] >= g->n_frames ||
+            (t && g->frame_idx[t] < g->frame_idx[t - 1]))
+            return gq_fail(err, GQ_EUSAGE,
+                           "%s: keyframe %d of '%s' is frame %d of %d: not in order or not there",
                            w->path, t, g->name, g->frame_idx[t], g->n_frames);
-    return w->gifs < INT32_MAX ? GQ_OK : gq_fail(err, GQ_EUSAGE, "%s: too many GIFs for one shard", w->path);
+    return w->gifs < INT32_MAX
+               ? GQ_OK
+               : gq_fail(err, GQ_EUSAGE, "%s: too many GIFs for one shard", w->path);
 }
 
-gq_status gq_shard_add_gif(gq_shard_writer *w, const gq_shard_gif *g, const uint8_t *frames, const float *tokens,
-                           int32_t *index, gq_error *err)
+gq_status gq_shard_add_gif(gq_shard_writer *w, const gq_shard_gif *g, const uint8_t *frames,
+                           const float *tokens, int32_t *index, gq_error *err)
 {
     size_t    t = (size_t)w->meta.keyframes, n = gq_shard_token_count(&w->meta);
     uint16_t  wh[2] = {g->width, g->height};
@@ -196,7 +208,8 @@ gq_status gq_shard_add_gif(gq_shard_writer *w, const gq_shard_gif *g, const uint
             w->half[k] = to_bf16(tokens[k]);
         s = add_row(w, &w->tokens, w->half ? (const void *)w->half : tokens, err);
     }
-    if (s != GQ_OK || (s = grow(w, &w->frame_idx, g->frame_idx, t * sizeof *g->frame_idx, err)) != GQ_OK ||
+    if (s != GQ_OK ||
+        (s = grow(w, &w->frame_idx, g->frame_idx, t * sizeof *g->frame_idx, err)) != GQ_OK ||
         (s = grow(w, &w->delay_cs, g->delay_cs, t * sizeof *g->delay_cs, err)) != GQ_OK ||
         (s = grow(w, &w->n_frames, &g->n_frames, sizeof g->n_frames, err)) != GQ_OK ||
         (s = grow(w, &w->wh, wh, sizeof wh, err)) != GQ_OK ||
@@ -211,9 +224,10 @@ gq_status gq_shard_add_gif(gq_shard_writer *w, const gq_shard_gif *g, const uint
 gq_status gq_shard_add_qa(gq_shard_writer *w, const gq_qa *q, gq_error *err)
 {
     gq_status s;
-    if (q->gif < 0 || q->gif >= w->gifs || q->type < 0 || q->type >= w->meta.ntypes || q->nq < 0 || q->na < 0)
-        return gq_fail(err, GQ_EUSAGE, "%s: question %lld: GIF %d or type %d does not exist", w->path,
-                       (long long)w->questions, q->gif, q->type);
+    if (q->gif < 0 || q->gif >= w->gifs || q->type < 0 || q->type >= w->meta.ntypes || q->nq < 0 ||
+        q->na < 0)
+        return gq_fail(err, GQ_EUSAGE, "%s: question %lld: GIF %d or type %d does not exist",
+                       w->path, (long long)w->questions, q->gif, q->type);
     if ((s = grow(w, &w->qa_gif, &q->gif, sizeof q->gif, err)) != GQ_OK ||
         (s = grow(w, &w->qa_type, &q->type, sizeof q->type, err)) != GQ_OK ||
         (s = grow_text(w, &w->q_tok, sizeof *q->q_ids, q->q_ids, (size_t)q->nq, err)) != GQ_OK ||
@@ -225,17 +239,17 @@ gq_status gq_shard_add_qa(gq_shard_writer *w, const gq_qa *q, gq_error *err)
     return GQ_OK;
 }
 
-/* ---- finishing ----------------------------------------------------------------------------------------- */
+/* ---- finishing ------------------------------------------------------------------------------- */
 
-static gq_status put(gq_shard_writer *w, const char *name, gq_h5_type type, uint64_t n, uint64_t columns,
-                     const pile *p, gq_error *err)
+static gq_status put(gq_shard_writer *w, const char *name, gq_h5_type type, uint64_t n,
+                     uint64_t columns, const pile *p, gq_error *err)
 {
     gq_h5_shape shape = {columns > 1 ? 2 : 1, {n, columns}};
     return gq_h5_put_array(w->f, name, type, &shape, p->data, err);
 }
 
-static gq_status put_texts(gq_shard_writer *w, const char *flat, const char *off, gq_h5_type type, int64_t n, texts *t,
-                           gq_error *err)
+static gq_status put_texts(gq_shard_writer *w, const char *flat, const char *off, gq_h5_type type,
+                           int64_t n, texts *t, gq_error *err)
 {
     int64_t   end = (int64_t)(t->flat.size / gq_h5_size(type));
     gq_status s = grow(w, &t->off, &end, sizeof end, err);
@@ -247,12 +261,16 @@ static gq_status put_texts(gq_shard_writer *w, const char *flat, const char *off
 static gq_status put_arrays(gq_shard_writer *w, gq_error *err)
 {
     uint64_t  g = (uint64_t)w->gifs, q = (uint64_t)w->questions, t = (uint64_t)w->meta.keyframes;
-    gq_h5_shape per_frame = {2, {g, t}};         /* two axes also when T is 1                               */
+    gq_h5_shape per_frame = {2, {g, t}};         /* two axes also when T is 1 */
     gq_status s;
-    if ((w->frames.rows && (s = put(w, "gif/frames_xxh64", GQ_H5_U64, g, 1, &w->frames.hash, err)) != GQ_OK) ||
-        (w->tokens.rows && (s = put(w, "gif/tokens_xxh64", GQ_H5_U64, g, 1, &w->tokens.hash, err)) != GQ_OK) ||
-        (s = gq_h5_put_array(w->f, "gif/frame_idx", GQ_H5_I32, &per_frame, w->frame_idx.data, err)) != GQ_OK ||
-        (s = gq_h5_put_array(w->f, "gif/delay_cs", GQ_H5_U16, &per_frame, w->delay_cs.data, err)) != GQ_OK ||
+    if ((w->frames.rows &&
+         (s = put(w, "gif/frames_xxh64", GQ_H5_U64, g, 1, &w->frames.hash, err)) != GQ_OK) ||
+        (w->tokens.rows &&
+         (s = put(w, "gif/tokens_xxh64", GQ_H5_U64, g, 1, &w->tokens.hash, err)) != GQ_OK) ||
+        (s = gq_h5_put_array(w->f, "gif/frame_idx", GQ_H5_I32, &per_frame, w->frame_idx.data,
+                             err)) != GQ_OK ||
+        (s = gq_h5_put_array(w->f, "gif/delay_cs", GQ_H5_U16, &per_frame, w->delay_cs.data, err)) !=
+            GQ_OK ||
         (s = put(w, "gif/n_frames", GQ_H5_I32, g, 1, &w->n_frames, err)) != GQ_OK ||
         (s = put(w, "gif/wh", GQ_H5_U16, g, 2, &w->wh, err)) != GQ_OK ||
         (s = put(w, "gif/flags", GQ_H5_U32, g, 1, &w->flags, err)) != GQ_OK ||
@@ -260,10 +278,14 @@ static gq_status put_arrays(gq_shard_writer *w, gq_error *err)
         (s = put_texts(w, "gif/name", "gif/name_off", GQ_H5_U8, w->gifs, &w->name, err)) != GQ_OK ||
         (s = put(w, "qa/gif", GQ_H5_I32, q, 1, &w->qa_gif, err)) != GQ_OK ||
         (s = put(w, "qa/type", GQ_H5_I32, q, 1, &w->qa_type, err)) != GQ_OK ||
-        (s = put_texts(w, "qa/q_tok", "qa/q_off", GQ_H5_I32, w->questions, &w->q_tok, err)) != GQ_OK ||
-        (s = put_texts(w, "qa/a_tok", "qa/a_off", GQ_H5_I32, w->questions, &w->a_tok, err)) != GQ_OK ||
-        (s = put_texts(w, "qa/q_text", "qa/q_text_off", GQ_H5_U8, w->questions, &w->q_text, err)) != GQ_OK ||
-        (s = put_texts(w, "qa/a_text", "qa/a_text_off", GQ_H5_U8, w->questions, &w->a_text, err)) != GQ_OK)
+        (s = put_texts(w, "qa/q_tok", "qa/q_off", GQ_H5_I32, w->questions, &w->q_tok, err)) !=
+            GQ_OK ||
+        (s = put_texts(w, "qa/a_tok", "qa/a_off", GQ_H5_I32, w->questions, &w->a_tok, err)) !=
+            GQ_OK ||
+        (s = put_texts(w, "qa/q_text", "qa/q_text_off", GQ_H5_U8, w->questions, &w->q_text, err)) !=
+            GQ_OK ||
+        (s = put_texts(w, "qa/a_text", "qa/a_text_off", GQ_H5_U8, w->questions, &w->a_text, err)) !=
+            GQ_OK)
         return s;
     return gq_shard_put_meta(w->f, &w->meta, g, q, err);
 }
@@ -280,12 +302,13 @@ static gq_status read_back(const gq_shard_writer *w, gq_shard_entry *e, gq_error
     if (!row)
         st = gq_fail(err, GQ_ENOMEM, "%s: no memory to read it back", w->part);
     else if (s->gifs != w->gifs || s->questions != w->questions)
-        st = gq_fail(err, GQ_EDISK, "%s: holds %lld GIFs after %lld were written", w->part, (long long)s->gifs,
-                     (long long)w->gifs);
+        st = gq_fail(err, GQ_EDISK, "%s: holds %lld GIFs after %lld were written", w->part,
+                     (long long)s->gifs, (long long)w->gifs);
     else
         st = gq_shard_cursor_for((const gq_shard *const *)&s, 1, &c, err);
-    if (st == GQ_OK && ((s->frames.chunk && memcmp(s->frames.hash, w->frames.hash.data, w->frames.hash.size)) ||
-                        (s->tokens.chunk && memcmp(s->tokens.hash, w->tokens.hash.data, w->tokens.hash.size))))
+    if (st == GQ_OK &&
+        ((s->frames.chunk && memcmp(s->frames.hash, w->frames.hash.data, w->frames.hash.size)) ||
+         (s->tokens.chunk && memcmp(s->tokens.hash, w->tokens.hash.data, w->tokens.hash.size))))
         st = gq_fail(err, GQ_EDISK, "%s: other checksums on disk than were written", w->part);
     for (int64_t g = 0; st == GQ_OK && g < s->gifs; g++) {
         if (s->frames.chunk)

@@ -16,22 +16,25 @@ static const size_t max_file = 2u << 30;
 typedef enum format { TSV, CSV, JSONL } format;
 typedef enum column { C_GIF, C_QUESTION, C_ANSWER, C_TYPE, COLUMNS } column;
 
-static const struct { const char *name; size_t limit; } columns[COLUMNS] = {
-    {"gif", GQ_TABLE_GIF}, {"question", GQ_TABLE_QUESTION}, {"answer", GQ_TABLE_ANSWER}, {"type", GQ_TABLE_TYPE}};
+static const struct { const char *name; size_t limit;
+} columns[COLUMNS] = {{"gif", GQ_TABLE_GIF},
+                      {"question", GQ_TABLE_QUESTION},
+                      {"answer", GQ_TABLE_ANSWER},
+                      {"type", GQ_TABLE_TYPE}};
 
 struct gq_table {
     char         *path;
     format        format;
     gq_bytes      bytes;
-    size_t        at;                   /* next byte to read                                             */
-    uint64_t      line;                 /* its line, 1-based                                             */
-    int           fields;               /* in the header                                                 */
-    int           column[COLUMNS];      /* which field it is, -1: none                                   */
+    size_t        at;                   /* next byte to read */
+    uint64_t      line;                 /* its line, 1-based */
+    int           fields;               /* in the header */
+    int           column[COLUMNS];      /* which field it is, -1: none */
     gq_bad_row_fn bad;
     void         *ctx;
-    char         *buffer;               /* fields of the row, each with its NUL                          */
+    char         *buffer;               /* fields of the row, each with its NUL */
     size_t        room;
-    char          empty[1];             /* stands for a column that is not there                         */
+    char          empty[1];             /* stands for a column that is not there */
 };
 
 const char gq_table_example[] =
@@ -40,10 +43,10 @@ const char gq_table_example[] =
     "cat.gif\twhat color is the cat?\twhite\tcolor\n"
     "dog/run.gif\thow many dogs are there?\ttwo\tcount\n";
 
-/* ---- lines and fields -------------------------------------------------------------------------------- */
+/* ---- lines and fields ------------------------------------------------------------------------ */
 
 typedef struct field {
-    char  *text;                        /* in the buffer; NUL at the end                                 */
+    char  *text;                        /* in the buffer; NUL at the end */
     size_t size;
 } field;
 
@@ -70,7 +73,8 @@ static bool make_room(gq_table *t, size_t bytes)
     return true;
 }
 
-/* Length of the quoted field that starts at p, quotes counted; 0: its closing quote is missing before `end`. */
+/* Length of the quoted field that starts at p, quotes counted; 0: its closing quote is missing
+ * before `end`. */
 static size_t quoted_length(const char *p, const char *end)
 {
     const char *q = p + 1;
@@ -94,9 +98,11 @@ static char *unquote(char *to, const char *from, size_t n)
     return to;
 }
 
-/* Cuts [p, end) at `separator` into fields; the row ends at `end`, or for CSV at the newline after a closed quote.
- * *stop: where it ended. Returns the number of fields, or -1 with a reason. */
-static int cut(const gq_table *t, const char *p, const char *end, field *f, const char **stop, const char **reason)
+/* Cuts [p, end) at `separator` into fields; the row ends at `end`, or for CSV at the newline
+ * after a closed quote. *stop: where it ended. Returns the number of fields, or -1 with a
+ * reason. */
+static int cut(const gq_table *t, const char *p, const char *end, field *f, const char **stop,
+               const char **reason)
 {
     char  separator = t->format == CSV ? ',' : '\t', *to = t->buffer;
     int   n = 0;
@@ -107,7 +113,8 @@ static int cut(const gq_table *t, const char *p, const char *end, field *f, cons
         size_t quoted = p < end && *p == '"' ? quoted_length(p, end) : 0;
         if (p < end && *p == '"' && !quoted && t->format == CSV)
             return *reason = "a quote is not closed", -1;
-        bool whole = quoted && (p + quoted == end || p[quoted] == separator || p[quoted] == '\n' || p[quoted] == '\r');
+        bool whole = quoted && (p + quoted == end || p[quoted] == separator || p[quoted] == '\n' ||
+                                p[quoted] == '\r');
         if (quoted && !whole && t->format == CSV)
             return *reason = "text after a closing quote", -1;
         if (whole) {
@@ -128,7 +135,8 @@ static int cut(const gq_table *t, const char *p, const char *end, field *f, cons
     }
 }
 
-/* The next record of a TSV or CSV table: its fields, or -1 with a reason. Moves on behind it in either case. */
+/* The next record of a TSV or CSV table: its fields, or -1 with a reason. Moves on behind it in
+ * either case. */
 static int next_fields(gq_table *t, field *f, const char **reason, bool *no_memory)
 {
     const char *text = (const char *)t->bytes.data, *stop;
@@ -141,7 +149,7 @@ static int next_fields(gq_table *t, field *f, const char **reason, bool *no_memo
     if (n > GQ_TABLE_LINE) {
         *reason = "longer than 1 MiB";
     } else {
-        if (t->format == CSV) {                  /* a quoted field may run on over further lines           */
+        if (t->format == CSV) {                  /* a quoted field may run on over further lines */
             size_t left = (size_t)(text + t->bytes.size - from);
             end = from + (left < GQ_TABLE_LINE ? left : GQ_TABLE_LINE);
         }
@@ -158,7 +166,7 @@ static int next_fields(gq_table *t, field *f, const char **reason, bool *no_memo
     return fields;
 }
 
-/* ---- rows -------------------------------------------------------------------------------------------- */
+/* ---- rows ------------------------------------------------------------------------------------ */
 
 static void trim(field *f)
 {
@@ -175,21 +183,25 @@ static const char *check(field cell[COLUMNS], char reason[REASON])
 {
     for (int c = 0; c < COLUMNS; c++) {
         field *f = &cell[c];
-        if (memchr(f->text, 0, f->size) && snprintf(reason, REASON, "%s has a NUL byte", columns[c].name))
+        if (memchr(f->text, 0, f->size) &&
+            snprintf(reason, REASON, "%s has a NUL byte", columns[c].name))
             return reason;
         trim(f);
         if (!f->size && c != C_TYPE && snprintf(reason, REASON, "%s is empty", columns[c].name))
             return reason;
         if (f->size > columns[c].limit &&
-            snprintf(reason, REASON, "%s has %zu bytes, more than %zu", columns[c].name, f->size, columns[c].limit))
+            snprintf(reason, REASON, "%s has %zu bytes, more than %zu", columns[c].name, f->size,
+                     columns[c].limit))
             return reason;
-        if (!gq_utf8_valid(f->text, f->size) && snprintf(reason, REASON, "%s is not UTF-8", columns[c].name))
+        if (!gq_utf8_valid(f->text, f->size) &&
+            snprintf(reason, REASON, "%s is not UTF-8", columns[c].name))
             return reason;
     }
     return NULL;
 }
 
-static gq_status delimited_row(gq_table *t, field cell[COLUMNS], const char **reason, char text[REASON], gq_error *err)
+static gq_status delimited_row(gq_table *t, field cell[COLUMNS], const char **reason,
+                               char text[REASON], gq_error *err)
 {
     field f[MAX_COLUMNS];
     bool  no_memory;
@@ -219,7 +231,8 @@ static int column_of(const char *name)
 }
 
 /* One object of strings; other keys are skipped. */
-static gq_status object_row(gq_table *t, field cell[COLUMNS], const char **reason, char text[REASON], gq_error *err)
+static gq_status object_row(gq_table *t, field cell[COLUMNS], const char **reason,
+                            char text[REASON], gq_error *err)
 {
     size_t      next, n = line_length(t, t->at, &next), each = GQ_TABLE_QUESTION + 64;
     const char *from = (const char *)t->bytes.data + t->at;
@@ -304,7 +317,7 @@ gq_status gq_table_next(gq_table *t, gq_row *row, gq_error *err)
     return GQ_OK;
 }
 
-/* ---- opening ----------------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static bool ends_in(const char *path, size_t n, const char *ending)
 {
@@ -324,7 +337,8 @@ static gq_status find_format(gq_table *t, gq_error *err)
             t->format = known[k].format;
             return GQ_OK;
         }
-    return gq_fail(err, GQ_EINPUT, "%s: a table ends in .tsv, .csv or .jsonl (perhaps with .gz)", t->path);
+    return gq_fail(err, GQ_EINPUT, "%s: a table ends in .tsv, .csv or .jsonl (perhaps with .gz)",
+                   t->path);
 }
 
 static gq_status read_header(gq_table *t, gq_error *err)
@@ -341,18 +355,21 @@ static gq_status read_header(gq_table *t, gq_error *err)
         t->column[c] = -1;
     for (int k = 0; k < n; k++) {
         trim(&f[k]);
-        int c = column_of(f[k].text + (k == 0 && f[k].text[0] == '#'));      /* some write "#gif ..."     */
+        int c = column_of(f[k].text + (k == 0 && f[k].text[0] == '#')); /* some write "#gif ..." */
         if (c >= 0 && t->column[c] >= 0)
-            return gq_fail(err, GQ_EINPUT, "%s:1: the header has the column '%s' twice", t->path, columns[c].name);
+            return gq_fail(err, GQ_EINPUT, "%s:1: the header has the column '%s' twice", t->path,
+                           columns[c].name);
         if (c >= 0)
             t->column[c] = k;
     }
     t->fields = n;
     for (int c = 0; c < C_TYPE; c++)
         if (t->column[c] < 0)
-            return gq_fail(err, GQ_EINPUT, "%s:1: the header has no column '%s'; it should be gif, question, answer and "
-                           "perhaps type, separated by %s", t->path, columns[c].name,
-                           t->format == CSV ? "commas" : "tabs");
+            return gq_fail(
+                err, GQ_EINPUT,
+                "%s:1: the header has no column '%s'; it should be gif, question, answer and "
+                "perhaps type, separated by %s",
+                t->path, columns[c].name, t->format == CSV ? "commas" : "tabs");
     return GQ_OK;
 }
 
@@ -367,7 +384,8 @@ static gq_status skip_mark(gq_table *t, gq_error *err)
     return GQ_OK;
 }
 
-gq_status gq_table_open(const char *path, gq_bad_row_fn bad, void *ctx, gq_table **out, gq_error *err)
+gq_status gq_table_open(const char *path, gq_bad_row_fn bad, void *ctx, gq_table **out,
+                        gq_error *err)
 {
     gq_table *t = gq_calloc(1, sizeof *t);
     *out = NULL;

@@ -6,7 +6,15 @@
 #include "core/io.h"
 #include "core/philox.h"
 
-enum { T = GQ_WORLD_FRAMES, S = GQ_WORLD_SIZE, CELL = 4, CELLS = S / CELL, SHAPES = 4, COLORS = 6, DIRS = 4 };
+enum {
+    T = GQ_WORLD_FRAMES,
+    S = GQ_WORLD_SIZE,
+    CELL = 4,
+    CELLS = S / CELL,
+    SHAPES = 4,
+    COLORS = 6,
+    DIRS = 4
+};
 enum { ACT_HIDE, ACT_GROW, ACT_SHRINK, ACTS };
 enum { NORMAL, BIG, SMALL };
 
@@ -16,43 +24,46 @@ static const char *const dir_name[DIRS] = {"left", "right", "up", "down"};
 static const char *const act_name[ACTS] = {"hide", "grow", "shrink"};
 static const char *const count_name[3] = {"one", "two", "three"};
 static const char *const words[] = {
-    "?", "what", "color", "is", "the", "shape", "object", "which", "way", "does", "how", "many", "times", "do",
-    "before", "after", "appears", "first", "last", "one", "two", "three", "where", "red", "green", "blue", "yellow",
-    "purple", "white", "square", "circle", "triangle", "cross", "left", "right", "up", "down", "move", "grow",
-    "hide", "shrink", NULL,
+    "?",      "what",  "color",  "is",     "the",      "shape",  "object", "which",   "way",
+    "does",   "how",   "many",   "times",  "do",       "before", "after",  "appears", "first",
+    "last",   "one",   "two",    "three",  "where",    "red",    "green",  "blue",    "yellow",
+    "purple", "white", "square", "circle", "triangle", "cross",  "left",   "right",   "up",
+    "down",   "move",  "grow",   "hide",   "shrink",   NULL,
 };
 static const uint8_t color_rgb[COLORS][3] = {{230, 40, 40}, {40, 200, 40}, {50, 80, 240},
                                              {240, 220, 40}, {180, 50, 220}, {250, 250, 250}};
-static const uint8_t mask[SHAPES][CELL] = {      /* rows; bit 3 is the left pixel                          */
+static const uint8_t mask[SHAPES][CELL] = {      /* rows; bit 3 is the left pixel */
     {0xF, 0xF, 0xF, 0xF}, {0x6, 0x9, 0x9, 0x6}, {0x8, 0xC, 0xE, 0xF}, {0x9, 0x6, 0x6, 0x9}};
 static const int8_t step_y[DIRS] = {0, 0, -1, 1}, step_x[DIRS] = {-1, 1, 0, 0};
 
-/* Every colour is missing from exactly one shape, so a colour, or a shape, can still be drawn first. */
+/* Every colour is missing from exactly one shape, so a colour, or a shape, can still be drawn
+ * first. */
 static const bool held_out[SHAPES][COLORS] = {
-    {1, 0, 0, 0, 1, 0},                 /* square: red, purple                                             */
-    {0, 0, 0, 1, 0, 0},                 /* circle: yellow                                                  */
-    {0, 0, 1, 0, 0, 0},                 /* triangle: blue                                                  */
-    {0, 1, 0, 0, 0, 1},                 /* cross: green, white                                             */
+    {1, 0, 0, 0, 1, 0},                 /* square: red, purple */
+    {0, 0, 0, 1, 0, 0},                 /* circle: yellow */
+    {0, 0, 1, 0, 0, 0},                 /* triangle: blue */
+    {0, 1, 0, 0, 0, 1},                 /* cross: green, white */
 };
 
 typedef struct thing {
     int     shape, color;
-    int     y[T], x[T];                 /* pixels, top left corner at normal size; the canvas is a torus   */
+    int     y[T], x[T]; /* pixels, top left corner at normal size; the canvas is a torus */
     bool    seen[T];
-    uint8_t state[T];                   /* NORMAL, BIG or SMALL                                            */
+    uint8_t state[T];                   /* NORMAL, BIG or SMALL */
 } thing;
 
 typedef struct scene {
     thing    at[2];
-    int      answer, subject;           /* subject: what the question names (shape, or colour for object)  */
-    int      extra;                     /* transition: named action x 2 + before; order: last; count: act  */
+    int      answer, subject; /* subject: what the question names (shape, or colour for object) */
+    int      extra; /* transition: named action x 2 + before; order: last; count: act */
 } scene;
 
-/* A run of draws of one sample: `n` counts them, `step` tells the tries of the rejection loop apart. */
+/* A run of draws of one sample: `n` counts them, `step` tells the tries of the rejection loop
+ * apart. */
 typedef struct draw {
     uint64_t seed, element;
     uint32_t purpose, step, n;
-    bool     novel;                     /* only held-out pairs; otherwise none of them                     */
+    bool     novel;                     /* only held-out pairs; otherwise none of them */
 } draw;
 
 static uint32_t below(draw *d, uint32_t n)
@@ -78,9 +89,10 @@ static int shape_for(draw *d, int color)
     return list[below(d, (uint32_t)n)];
 }
 
-/* ---- scenes ------------------------------------------------------------------------------------------ */
+/* ---- scenes ---------------------------------------------------------------------------------- */
 
-/* Writes k positive numbers with sum n, uniformly among all such lists (k - 1 different cuts of n - 1 places). */
+/* Writes k positive numbers with sum n, uniformly among all such lists (k - 1 different cuts of
+ * n - 1 places). */
 static void composition(draw *d, int n, int k, int *part)
 {
     bool cut[T + 1] = {false};
@@ -116,7 +128,8 @@ static void place(thing *o, int cell_y, int cell_x)
     }
 }
 
-/* One coordinate runs from edge to edge along the direction; *other stays. at[t]: cells gone at frame t. */
+/* One coordinate runs from edge to edge along the direction; *other stays. at[t]: cells gone at
+ * frame t. */
 static void cross(thing *o, int dir, const int *gone)
 {
     int m = CELLS - 1;
@@ -158,7 +171,8 @@ static void make_count(draw *d, scene *s)
 
 static void make_transition(draw *d, scene *s)
 {
-    int frames = T / 4, named = s->extra >> 1, before = s->extra & 1, x = s->answer, y = ACTS - named - x;
+    int frames = T / 4, named = s->extra >> 1, before = s->extra & 1, x = s->answer,
+        y = ACTS - named - x;
     int order[3] = {before ? x : y, named, before ? y : x}, idle[4] = {0}, t = 0;
     for (int k = 0; k < T - 3 * frames; k++)
         idle[below(d, 4)]++;
@@ -172,7 +186,8 @@ static void make_transition(draw *d, scene *s)
 static void make_order(draw *d, scene *s)
 {
     int asked = s->extra, other = (s->answer + 1 + (int)below(d, COLORS - 1)) % COLORS;
-    int frames = 3 + (int)below(d, T / 2 - 2), start = (int)below(d, (uint32_t)(T - 2 * frames + 1));
+    int frames = 3 + (int)below(d, T / 2 - 2),
+        start = (int)below(d, (uint32_t)(T - 2 * frames + 1));
     for (int k = 0; k < 2; k++) {
         thing *o = &s->at[k];
         o->color = k == asked ? s->answer : other;
@@ -239,7 +254,7 @@ static void draw_scene(draw *d, gq_world_kind kind, scene *s)
         make_order(d, s);
 }
 
-/* ---- pictures and words ------------------------------------------------------------------------------ */
+/* ---- pictures and words ---------------------------------------------------------------------- */
 
 static bool inside(const thing *o, int t, int y, int x)
 {
@@ -256,7 +271,7 @@ static void render(const scene *s, uint8_t *index)
     for (int k = 0; k < 2; k++) {
         const thing *o = &s->at[k];
         for (int t = 0; t < T; t++) {
-            int grown = o->state[t] == BIG ? CELL / 2 : 0;           /* growing keeps the centre           */
+            int grown = o->state[t] == BIG ? CELL / 2 : 0;           /* growing keeps the centre */
             if (!o->seen[t])
                 continue;
             for (int y = 0; y < S; y++)
@@ -307,7 +322,7 @@ static void phrase(gq_world_kind kind, const scene *s, gq_world_clip *c)
     snprintf(c->answer, sizeof c->answer, "%s", a);
 }
 
-/* ---- samples ----------------------------------------------------------------------------------------- */
+/* ---- samples --------------------------------------------------------------------------------- */
 
 static uint64_t identity_of(const gq_world_clip *c)
 {
@@ -320,8 +335,9 @@ static uint64_t identity_of(const gq_world_clip *c)
 
 #define GQ_WORLD_SALT 0xC0B508974EF93E6Bull
 
-/* Which split an identity belongs to. The multiplier picks one of many equally good partitions: with this one every
- * answer of the smallest kinds (`where`: 72 identities) occurs in val and in test. */
+/* Which split an identity belongs to. The multiplier picks one of many equally good partitions:
+ * with this one every answer of the smallest kinds (`where`: 72 identities) occurs in val and in
+ * test. */
 static gq_world_split owner(uint64_t identity)
 {
     uint64_t part = ((identity * GQ_WORLD_SALT) >> 32) % 10;
@@ -344,11 +360,11 @@ static bool draw_kind(draw *d, const gq_world_spec *spec, gq_world_kind *kind)
     return true;
 }
 
-gq_status gq_world_sample(const gq_world_spec *spec, gq_world_split split, uint64_t i, gq_world_clip *out,
-                          gq_error *err)
+gq_status gq_world_sample(const gq_world_spec *spec, gq_world_split split, uint64_t i,
+                          gq_world_clip *out, gq_error *err)
 {
-    /* Rejection changes the scene first; only when 64 scenes did not do, also what the question names. The answer
-     * stays, so the splits are exactly balanced. */
+    /* Rejection changes the scene first; only when 64 scenes did not do, also what the question
+     * names. The answer stays, so the splits are exactly balanced. */
     enum { SCENES = 64, TRIES = 1 << 16 };
     bool  novel = split == GQ_WORLD_NOVEL;
     draw  d = {spec->seed, i << 8, GQ_RNG_WORLD + (uint32_t)split, 0, 0, novel}, fixed;

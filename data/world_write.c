@@ -1,4 +1,5 @@
-/* The toy world as real files: GIFs, tables, vocabulary, and world.json that says what was written. */
+/* The toy world as real files: GIFs, tables, vocabulary, and world.json that says what was
+ * written. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,10 +18,10 @@ typedef struct writer {
     const gq_world_files *f;
     gq_world_report      *report;
     gq_ticker             tick;
-    uint64_t              done;                  /* clips, all splits                                    */
+    uint64_t              done;                  /* clips, all splits */
     uint32_t              scale;
-    uint8_t              *large;                 /* u8 [T, S scale, S scale]                             */
-    uint64_t             *id[SPLITS];            /* identities [count], kind in the lowest 3 bits        */
+    uint8_t              *large;                 /* u8 [T, S scale, S scale] */
+    uint64_t             *id[SPLITS];            /* identities [count], kind in the lowest 3 bits */
 } writer;
 
 static void enlarge(const uint8_t *index, uint32_t scale, uint8_t *large)
@@ -40,7 +41,8 @@ static gq_status write_clip(writer *w, const gq_world_clip *clip, const char *na
     char        file[32];
     uint32_t    side = S * w->scale;
     gq_bytes    bytes = {0};
-    gq_gif_anim anim = {side, side, T, w->large, GQ_WORLD_COLORS, (const uint8_t(*)[3])clip->palette, DELAY_CS};
+    gq_gif_anim anim = {
+        side, side, T, w->large, GQ_WORLD_COLORS, (const uint8_t(*)[3])clip->palette, DELAY_CS};
 
     snprintf(file, sizeof file, "gif/%s", name);
     enlarge(clip->index, w->scale, w->large);
@@ -63,7 +65,8 @@ static gq_status write_rows(writer *w, gq_world_split split, gq_file *table, gq_
     gq_status     s = gq_file_printf(table, err, "gif\tquestion\tanswer\ttype\n");
     for (uint32_t i = 0; s == GQ_OK && i < w->f->count[split]; i++) {
         if (!gq_tick(&w->tick, w->done, 0))
-            return gq_fail(err, GQ_ESTOPPED, "%s: stopped after %llu clips", w->dir, (unsigned long long)w->done);
+            return gq_fail(err, GQ_ESTOPPED, "%s: stopped after %llu clips", w->dir,
+                           (unsigned long long)w->done);
         snprintf(name, sizeof name, "%s-%06u.gif", gq_world_split_name(split), i);
         if ((s = gq_world_sample(&w->f->spec, split, i, &clip, err)) != GQ_OK)
             break;
@@ -119,7 +122,7 @@ static gq_status write_words(const char *dir, gq_error *err)
     return gq_atomic_commit(f, err);
 }
 
-/* ---- counting identities ------------------------------------------------------------------------------ */
+/* ---- counting identities --------------------------------------------------------------------- */
 
 static int compare_ids(const void *a, const void *b)
 {
@@ -143,22 +146,26 @@ static void count_identities(writer *w)
             int      kind = (int)(id & 7);
             w->report->samples[s][kind]++;
             w->report->distinct[s][kind] += i == 0 || w->id[s][i - 1] != id;
-            w->report->shared[s][kind] += s != GQ_WORLD_TRAIN && contains(w->id[GQ_WORLD_TRAIN], n[0], id);
+            w->report->shared[s][kind] +=
+                s != GQ_WORLD_TRAIN && contains(w->id[GQ_WORLD_TRAIN], n[0], id);
         }
 }
 
-/* ---- world.json --------------------------------------------------------------------------------------- */
+/* ---- world.json ------------------------------------------------------------------------------ */
 
 /* What makes two directories the same world. */
 static json_t *identity_json(const gq_world_files *f, uint32_t scale)
 {
     json_t *counts = json_object(), *weights = json_object();
     for (int s = 0; s < SPLITS; s++)
-        json_object_set_new(counts, gq_world_split_name((gq_world_split)s), json_integer(f->count[s]));
+        json_object_set_new(counts, gq_world_split_name((gq_world_split)s),
+                            json_integer(f->count[s]));
     for (int k = 0; k < KINDS; k++)
-        json_object_set_new(weights, gq_world_kind_name((gq_world_kind)k), json_integer(f->spec.weight[k]));
-    return json_pack("{s:s, s:I, s:i, s:o, s:o}", "version", GQ_WORLD_VERSION, "seed", (json_int_t)f->spec.seed,
-                     "scale", (int)scale, "counts", counts, "weights", weights);
+        json_object_set_new(weights, gq_world_kind_name((gq_world_kind)k),
+                            json_integer(f->spec.weight[k]));
+    return json_pack("{s:s, s:I, s:i, s:o, s:o}", "version", GQ_WORLD_VERSION, "seed",
+                     (json_int_t)f->spec.seed, "scale", (int)scale, "counts", counts, "weights",
+                     weights);
 }
 
 static json_t *report_json(const gq_world_report *r)
@@ -168,8 +175,9 @@ static json_t *report_json(const gq_world_report *r)
         json_t *kinds = json_object();
         for (int k = 0; k < KINDS; k++)
             json_object_set_new(kinds, gq_world_kind_name((gq_world_kind)k),
-                                json_pack("{s:i, s:i, s:i}", "samples", (int)r->samples[s][k], "distinct",
-                                          (int)r->distinct[s][k], "in_train", (int)r->shared[s][k]));
+                                json_pack("{s:i, s:i, s:i}", "samples", (int)r->samples[s][k],
+                                          "distinct", (int)r->distinct[s][k], "in_train",
+                                          (int)r->shared[s][k]));
         json_object_set_new(splits, gq_world_split_name((gq_world_split)s), kinds);
     }
     return splits;
@@ -191,17 +199,18 @@ static void report_from_json(const json_t *world, gq_world_report *r)
 
 static gq_status write_json(writer *w, const char *path, gq_error *err)
 {
-    gq_status s = gq_sync_all(w->dir, err);          /* world.json vouches for the GIFs                     */
+    gq_status s = gq_sync_all(w->dir, err);          /* world.json vouches for the GIFs */
     if (s != GQ_OK)
         return s;
-    json_t *o = json_pack("{s:s, s:o, s:I, s:o}", "format", "gifqa-world", "world", identity_json(w->f, w->scale),
-                          "gif_bytes", (json_int_t)w->report->gif_bytes, "splits", report_json(w->report));
+    json_t *o = json_pack("{s:s, s:o, s:I, s:o}", "format", "gifqa-world", "world",
+                          identity_json(w->f, w->scale), "gif_bytes",
+                          (json_int_t)w->report->gif_bytes, "splits", report_json(w->report));
     return gq_json_save(path, o, err);
 }
 
 /* *same: a complete directory of exactly this world is there already. */
-static gq_status look_for_same(const char *path, const gq_world_files *f, uint32_t scale, gq_world_report *r,
-                               bool *same, gq_error *err)
+static gq_status look_for_same(const char *path, const gq_world_files *f, uint32_t scale,
+                               gq_world_report *r, bool *same, gq_error *err)
 {
     json_t *there, *wanted;
     *same = false;
@@ -215,31 +224,37 @@ static gq_status look_for_same(const char *path, const gq_world_files *f, uint32
     if (*same)
         report_from_json(there, r);
     else
-        s = gq_fail(err, GQ_EINPUT, "%s: belongs to another world (seed, counts, scale or version differ); "
-                    "choose another directory or remove this one", path);
+        s = gq_fail(err, GQ_EINPUT,
+                    "%s: belongs to another world (seed, counts, scale or version differ); "
+                    "choose another directory or remove this one",
+                    path);
     json_decref(there);
     json_decref(wanted);
     return s;
 }
 
-/* ---- all of it ---------------------------------------------------------------------------------------- */
+/* ---- all of it ------------------------------------------------------------------------------- */
 
-static gq_status check(const char *dir, const gq_world_files *f, uint32_t scale, uint64_t *total, gq_error *err)
+static gq_status check(const char *dir, const gq_world_files *f, uint32_t scale, uint64_t *total,
+                       gq_error *err)
 {
     *total = 0;
     for (int s = 0; s < SPLITS; s++)
         *total += f->count[s];
     if (*total > MAX_CLIPS || f->spec.seed > INT64_MAX)
-        return gq_fail(err, GQ_EUSAGE, "%s: a toy world has at most %d clips and a seed below 2^63", dir, MAX_CLIPS);
+        return gq_fail(err, GQ_EUSAGE, "%s: a toy world has at most %d clips and a seed below 2^63",
+                       dir, MAX_CLIPS);
     if (scale > MAX_SCALE)
-        return gq_fail(err, GQ_EUSAGE, "%s: the scale of a toy world is 1..%d, not %u", dir, MAX_SCALE, scale);
+        return gq_fail(err, GQ_EUSAGE, "%s: the scale of a toy world is 1..%d, not %u", dir,
+                       MAX_SCALE, scale);
     return GQ_OK;
 }
 
 static gq_status write_all(writer *w, const char *json, gq_error *err)
 {
     char     *gifs = gq_path(w->dir, "gif");
-    gq_status s = gifs ? gq_mkdirs(gifs, err) : gq_fail(err, GQ_ENOMEM, "%s: no memory for a path", w->dir);
+    gq_status s =
+        gifs ? gq_mkdirs(gifs, err) : gq_fail(err, GQ_ENOMEM, "%s: no memory for a path", w->dir);
     gq_free(gifs);
     for (int split = 0; s == GQ_OK && split < SPLITS; split++)
         s = write_split(w, (gq_world_split)split, err);
@@ -253,8 +268,8 @@ static gq_status write_all(writer *w, const char *json, gq_error *err)
     return s;
 }
 
-gq_status gq_world_write(const char *dir, const gq_world_files *f, gq_progress_fn progress, void *ctx,
-                         gq_world_report *report, gq_error *err)
+gq_status gq_world_write(const char *dir, const gq_world_files *f, gq_progress_fn progress,
+                         void *ctx, gq_world_report *report, gq_error *err)
 {
     gq_world_report unused;
     writer          w = {.dir = dir, .f = f, .report = report ? report : &unused};

@@ -1,4 +1,5 @@
-/* Building datasets: the toy world through real GIF files bit for bit; rejects; stopping, killing and continuing. */
+/* Building datasets: the toy world through real GIF files bit for bit; rejects; stopping,
+ * killing and continuing. */
 #include "support.h"
 
 #include <signal.h>
@@ -15,7 +16,7 @@ static gq_tokenizer *words;
 
 static const char *in_root(const char *name)
 {
-    static char path[64][320];                   /* each name once, so that options may keep them          */
+    static char path[64][320];                   /* each name once, so that options may keep them */
     int         k = 0;
     while (path[k][0] && strcmp(path[k] + strlen(root) + 1, name) != 0)
         k++;
@@ -38,7 +39,9 @@ static void put_gif(const char *name, uint32_t n, int shift)
         memset(palette[k], k, 3);
     for (uint32_t t = 0; t < n; t++)
         memset(frames + t * 24, (int)t + shift, 24);
-    assert_ok(gq_gif_write(in_root(name), 6, 4, frames, n, (const uint8_t(*)[3])palette, 256, 7, &err), &err);
+    assert_ok(
+        gq_gif_write(in_root(name), 6, 4, frames, n, (const uint8_t(*)[3])palette, 256, 7, &err),
+        &err);
 }
 
 static int setup(void **state)
@@ -70,9 +73,19 @@ static int teardown(void **state)
 
 static gq_build_opts opts_for(const char *table, const char *gifs, const char *out)
 {
-    return (gq_build_opts){.table = table, .gifs = gifs, .out = out, .keyframes = 4, .size = 4, .filter = GQ_NEAREST,
-                           .store_frames = true, .tokenizer = words, .template = "{q}", .answer_prefix = "",
-                           .max_question = 64, .max_answer = 31, .max_bad = 100};
+    return (gq_build_opts){.table = table,
+                           .gifs = gifs,
+                           .out = out,
+                           .keyframes = 4,
+                           .size = 4,
+                           .filter = GQ_NEAREST,
+                           .store_frames = true,
+                           .tokenizer = words,
+                           .template = "{q}",
+                           .answer_prefix = "",
+                           .max_question = 64,
+                           .max_answer = 31,
+                           .max_bad = 100};
 }
 
 static gq_build_opts world_opts(const char *out)
@@ -80,7 +93,7 @@ static gq_build_opts world_opts(const char *out)
     gq_build_opts o = opts_for(in_root("world/train.tsv"), in_root("world/gif"), out);
     o.keyframes = GQ_WORLD_FRAMES;
     o.size = GQ_WORLD_SIZE;
-    o.shard_bytes = 25 * 3 * GQ_WORLD_PIXELS;    /* 25 GIFs a shard                                        */
+    o.shard_bytes = 25 * 3 * GQ_WORLD_PIXELS;    /* 25 GIFs a shard */
     return o;
 }
 
@@ -134,7 +147,7 @@ static void the_world_comes_back_bit_for_bit(void **state)
     gq_shard_cursor_free(c);
     gq_dataset_close(d);
     assert_true(gq_is_file(in_root("out/tokenizer/words.txt")));
-    assert_ok(gq_build(&o, &r, &err), &err);                 /* again: nothing to do                       */
+    assert_ok(gq_build(&o, &r, &err), &err);                 /* again: nothing to do */
     assert_int_equal(r.continued, 3);
     assert_int_equal(r.questions, 60);
     o.size = 6;
@@ -145,9 +158,9 @@ static void the_world_comes_back_bit_for_bit(void **state)
 static void frames_are_spread_evenly(void **state)
 {
     (void)state;
-    static const struct { uint32_t n; int32_t t, want[5]; } cases[] = {
-        {8, 4, {1, 3, 5, 7}}, {5, 5, {0, 1, 2, 3, 4}}, {1, 3, {0, 0, 0}}, {2, 4, {0, 0, 1, 1}}, {100, 3, {16, 50, 83}},
-        {3, 1, {1}}};
+    static const struct { uint32_t n; int32_t t, want[5];
+    } cases[] = {{8, 4, {1, 3, 5, 7}}, {5, 5, {0, 1, 2, 3, 4}}, {1, 3, {0, 0, 0}},
+                 {2, 4, {0, 0, 1, 1}}, {100, 3, {16, 50, 83}},  {3, 1, {1}}};
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
         int32_t got[5];
         gq_frames_evenly(cases[k].n, cases[k].t, got);
@@ -175,8 +188,14 @@ static void bad_rows_and_gifs_are_listed(void **state)
 {
     (void)state;
     static const char *const want[] = {
-        "file\tline\treason\n", "mixed.csv\t7\tgif is empty\n", "missing.gif\t3\t", "broken.gif\t5\t", "broken.gif\t6\t",
-        "../outside.gif\t8\t../outside.gif: leads out of the folder", "sub/../../outside.gif\t9\t", "/etc/passwd\t10\t",
+        "file\tline\treason\n",
+        "mixed.csv\t7\tgif is empty\n",
+        "missing.gif\t3\t",
+        "broken.gif\t5\t",
+        "broken.gif\t6\t",
+        "../outside.gif\t8\t../outside.gif: leads out of the folder",
+        "sub/../../outside.gif\t9\t",
+        "/etc/passwd\t10\t",
         "\\x01name.gif\t14\tthe name of the GIF has control characters"};
     gq_error        err = {0};
     gq_build_report r;
@@ -186,11 +205,11 @@ static void bad_rows_and_gifs_are_listed(void **state)
     gq_shard_gif    gif;
     put("mixed.csv", mixed);
     gq_build_opts o = opts_for(in_root("mixed.csv"), in_root("gifs"), in_root("out"));
-    o.max_bad = 7;                               /* 1 row, 6 GIFs                                          */
+    o.max_bad = 7;                               /* 1 row, 6 GIFs */
     assert_ok(gq_build(&o, &r, &err), &err);
     assert_int_equal(r.bad_rows, 1);
     assert_int_equal(r.bad_gifs, 6);
-    assert_int_equal(r.gifs, 4);                 /* "a" is a.gif under another name                        */
+    assert_int_equal(r.gifs, 4);                 /* "a" is a.gif under another name */
     assert_int_equal(r.questions, 5);
     assert_ok(gq_read_file(in_root("out/rejects.tsv"), 1 << 20, &list, &err), &err);
     int lines = 0;
@@ -202,7 +221,7 @@ static void bad_rows_and_gifs_are_listed(void **state)
             fail_msg("'%s' is not in\n%s", want[k], (char *)list.data);
     gq_bytes_free(&list);
     assert_ok(gq_dataset_open(in_root("out"), &d, &err), &err);
-    gq_dataset_qa(d, 1, &qa);                    /* rows follow their GIF                                  */
+    gq_dataset_qa(d, 1, &qa);                    /* rows follow their GIF */
     assert_string_equal(qa.question, "where is the square?");
     gq_dataset_gif(d, 3, &gif);
     assert_string_equal(gif.name, "b.gif");
@@ -213,7 +232,8 @@ static void bad_rows_and_gifs_are_listed(void **state)
     gq_dataset_close(d);
     clean("out");
     o.max_bad = 6;
-    assert_fails(gq_build(&o, &r, &err), GQ_EINPUT, &err, "7 bad rows and GIFs, more than data.max_bad = 6");
+    assert_fails(gq_build(&o, &r, &err), GQ_EINPUT, &err,
+                 "7 bad rows and GIFs, more than data.max_bad = 6");
     gq_error_clear(&err);
     assert_fails(gq_dataset_open(in_root("out"), &d, &err), GQ_EINPUT, &err, "not finished");
     clean("out");
@@ -261,10 +281,11 @@ static void long_texts_are_cut(void **state)
     clean("out");
 }
 
-/* ---- callbacks ----------------------------------------------------------------------------------------- */
+/* ---- callbacks ------------------------------------------------------------------------------- */
 
 /* "first ..." gets frames 0 0 1 1, "last ..." the last ones; "bad ..." is refused. */
-static gq_status choose(void *ctx, const gq_gif_file *gif, const char *question, int32_t k, int32_t *frame, gq_error *err)
+static gq_status choose(void *ctx, const gq_gif_file *gif, const char *question, int32_t k,
+                        int32_t *frame, gq_error *err)
 {
     ++*(int *)ctx;
     if (strncmp(question, "bad", 3) == 0)
@@ -294,8 +315,9 @@ static void questions_may_choose_frames(void **state)
     gq_qa            qa;
     float            tokens[4 * 6];
     int              calls = 0;
-    put("choose.tsv", "gif\tquestion\tanswer\na.gif\tfirst?\tred\na.gif\tlast?\tred\na.gif\tfirst what?\tred\n"
-                      "a.gif\tbad?\tred\nd.gif\tlast?\tred\n");
+    put("choose.tsv",
+        "gif\tquestion\tanswer\na.gif\tfirst?\tred\na.gif\tlast?\tred\na.gif\tfirst what?\tred\n"
+        "a.gif\tbad?\tred\nd.gif\tlast?\tred\n");
     gq_build_opts o = opts_for(in_root("choose.tsv"), in_root("gifs"), in_root("out"));
     o.store_frames = false;
     o.choose = choose;
@@ -308,7 +330,7 @@ static void questions_may_choose_frames(void **state)
     o.ctx = &calls;
     assert_ok(gq_build(&o, &r, &err), &err);
     assert_int_equal(calls, 5);
-    assert_int_equal(r.gifs, 3);                 /* a twice, d once                                        */
+    assert_int_equal(r.gifs, 3);                 /* a twice, d once */
     assert_int_equal(r.questions, 4);
     assert_int_equal(r.bad_rows, 1);
     assert_ok(gq_dataset_open(in_root("out"), &d, &err), &err);
@@ -316,7 +338,8 @@ static void questions_may_choose_frames(void **state)
     assert_string_equal(gq_dataset_meta(d)->features, "test tower");
     assert_int_equal(gq_dataset_meta(d)->size, 0);
     assert_ok(gq_shard_cursor_new(d, &c, &err), &err);
-    static const int gif_of[] = {0, 1, 0, 2}, first[] = {10, 14, 10, 42}, third[] = {11, 14, 11, 42};
+    static const int gif_of[] = {0, 1, 0, 2}, first[] = {10, 14, 10, 42},
+                     third[] = {11, 14, 11, 42};
     for (int i = 0; i < 4; i++) {
         gq_dataset_qa(d, i, &qa);
         assert_int_equal(qa.gif, gif_of[i]);
@@ -331,7 +354,7 @@ static void questions_may_choose_frames(void **state)
     clean("out");
 }
 
-/* ---- stopping ------------------------------------------------------------------------------------------- */
+/* ---- stopping -------------------------------------------------------------------------------- */
 
 /* Hash of everything a build leaves behind. */
 static uint64_t hash_of(const char *dir)
@@ -377,7 +400,8 @@ static void put_flawed_table(void)
     for (char *p = (char *)table.data; *p; p++) {
         text[n++] = *p;
         if (*p == '\n' && ++line % 9 == 0)
-            n += (size_t)snprintf(text + n, sizeof text - n, line % 2 ? "gone-%zu\tq?\ta\tcolour\n" : "\tq%zu?\ta\tb\n", line);
+            n += (size_t)snprintf(text + n, sizeof text - n,
+                                  line % 2 ? "gone-%zu\tq?\ta\tcolour\n" : "\tq%zu?\ta\tb\n", line);
     }
     text[n] = 0;
     gq_bytes_free(&table);
@@ -400,7 +424,7 @@ static void stopped_and_killed_builds_continue(void **state)
     assert_int_equal(r.bad_gifs, 3);
     uint64_t want = hash_of(in_root("out"));
     gq_pool *pool;
-    assert_ok(gq_pool_new(3, &pool, &err), &err);            /* threads change nothing                     */
+    assert_ok(gq_pool_new(3, &pool, &err), &err);            /* threads change nothing */
     clean("out");
     o.pool = pool;
     assert_ok(gq_build(&o, &r, &err), &err);
@@ -491,10 +515,14 @@ static void every_failed_allocation_is_clean(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_world_comes_back_bit_for_bit), cmocka_unit_test(frames_are_spread_evenly),
-        cmocka_unit_test(bad_rows_and_gifs_are_listed),     cmocka_unit_test(long_texts_are_cut),
-        cmocka_unit_test(questions_may_choose_frames),      cmocka_unit_test(stopped_and_killed_builds_continue),
-        cmocka_unit_test(one_builder_at_a_time),            cmocka_unit_test(wrong_options_are_refused),
+        cmocka_unit_test(the_world_comes_back_bit_for_bit),
+        cmocka_unit_test(frames_are_spread_evenly),
+        cmocka_unit_test(bad_rows_and_gifs_are_listed),
+        cmocka_unit_test(long_texts_are_cut),
+        cmocka_unit_test(questions_may_choose_frames),
+        cmocka_unit_test(stopped_and_killed_builds_continue),
+        cmocka_unit_test(one_builder_at_a_time),
+        cmocka_unit_test(wrong_options_are_refused),
         cmocka_unit_test(every_failed_allocation_is_clean),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

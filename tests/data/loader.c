@@ -1,4 +1,5 @@
-/* The loader: the order is the pure function it promises, whatever the threads do; damage stops or is replaced. */
+/* The loader: the order is the pure function it promises, whatever the threads do; damage stops
+ * or is replaced. */
 #include "support.h"
 
 #include <fcntl.h>
@@ -78,7 +79,8 @@ static gq_loader *open_loader(const gq_dataset *d, const gq_loader_opts *o)
     return l;
 }
 
-/* Takes `n` samples, checks that pixels and texts belong to the question, and writes the question numbers. */
+/* Takes `n` samples, checks that pixels and texts belong to the question, and writes the
+ * question numbers. */
 static int take(gq_loader *l, int n, int64_t *index)
 {
     int      got = 0;
@@ -117,7 +119,7 @@ static void epochs_are_permutations(void **state)
         }
         gq_free(seen);
     }
-    assert_true(same < 20);                      /* two epochs agree in about one place each                */
+    assert_true(same < 20);                      /* two epochs agree in about one place each */
     gq_free(index);
     gq_loader_close(l);
     gq_dataset_close(d);
@@ -135,7 +137,7 @@ static void order_is_kept_without_shuffling_and_ends(void **state)
     assert_int_equal(take(l, questions + 10, index), questions);
     for (int i = 0; i < questions; i++)
         assert_int_equal(index[i], i);
-    for (int k = 0; k < 3; k++) {                /* the end stays the end                                   */
+    for (int k = 0; k < 3; k++) {                /* the end stays the end */
         assert_ok(gq_loader_next(l, &b, &err), &err);
         assert_int_equal(b.count, 0);
         gq_loader_release(l);
@@ -147,14 +149,15 @@ static void order_is_kept_without_shuffling_and_ends(void **state)
     gq_dataset_close(d);
 }
 
-static const gq_loader_stage stages[] = {{.first = 0, .weight = {3, 1}}, {.first = 100, .weight = {1, 2, 0, 5}},
-                                         {.first = 260}};
+static const gq_loader_stage stages[] = {
+    {.first = 0, .weight = {3, 1}}, {.first = 100, .weight = {1, 2, 0, 5}}, {.first = 260}};
 
 static void stages_mix_types_exactly(void **state)
 {
     (void)state;
     gq_dataset    *d = open_data();
-    gq_loader_opts o = {.batch = 4, .seed = 5, .shuffle = true, .frames = true, .stages = 3, .stage = stages};
+    gq_loader_opts o = {
+        .batch = 4, .seed = 5, .shuffle = true, .frames = true, .stages = 3, .stage = stages};
     gq_loader     *l = open_loader(d, &o);
     int64_t        index[260];
     int            seen[TYPES] = {0};
@@ -176,7 +179,8 @@ static void stages_mix_types_exactly(void **state)
         }
         assert_true(n[0] == 1 && n[1] == 2 && n[2] == 0 && n[3] == 5);
     }
-    /* within a type, after each block, no question was drawn twice more than another: type 3 has few of them */
+    /* within a type, after each block, no question was drawn twice more than another: type 3 has
+     * few of them */
     char *times = gq_calloc((size_t)questions, 1);
     for (int i = 100; i < 260; i++) {
         gq_dataset_qa(d, index[i], &qa);
@@ -199,7 +203,13 @@ static void threads_rings_and_seeks_change_nothing(void **state)
     (void)state;
     enum { N = 400 };
     gq_dataset    *d = open_data();
-    gq_loader_opts o = {.batch = 6, .threads = 1, .ring = 1, .seed = 9, .shuffle = true, .frames = true, .stages = 3,
+    gq_loader_opts o = {.batch = 6,
+                        .threads = 1,
+                        .ring = 1,
+                        .seed = 9,
+                        .shuffle = true,
+                        .frames = true,
+                        .stages = 3,
                         .stage = stages};
     int64_t        want[N], got[N];
     gq_loader     *l = open_loader(d, &o);
@@ -207,7 +217,7 @@ static void threads_rings_and_seeks_change_nothing(void **state)
     assert_int_equal(take(l, N, want), N);
     for (int i = 0; i < N; i++)
         assert_int_equal(gq_loader_index(l, (uint64_t)i), want[i]);
-    for (int at = 0; at < N; at += 37) {         /* a resumed run                                           */
+    for (int at = 0; at < N; at += 37) {         /* a resumed run */
         assert_ok(gq_loader_seek(l, (uint64_t)at, &err), &err);
         uint64_t before = gq_mem_count();
         assert_int_equal(take(l, N - at, got), N - at);
@@ -224,7 +234,7 @@ static void threads_rings_and_seeks_change_nothing(void **state)
         gq_loader_close(l);
     }
     o.world = 3;
-    for (o.rank = 0; o.rank < 3; o.rank++) {     /* ranks share the same sequence                           */
+    for (o.rank = 0; o.rank < 3; o.rank++) {     /* ranks share the same sequence */
         l = open_loader(d, &o);
         assert_int_equal(take(l, N / 3, got), N / 3);
         for (int i = 0; i < N / 3; i++)
@@ -248,16 +258,16 @@ static void waiting_is_measured(void **state)
         gq_loader_release(l);
     }
     assert_true(gq_loader_wait_seconds(l) >= 0 && gq_loader_wait_seconds(l) <= gq_now() - start);
-    usleep(50000);                               /* the ring is full now                                    */
+    usleep(50000);                               /* the ring is full now */
     double before = gq_loader_wait_seconds(l);
     assert_ok(gq_loader_next(l, &b, &err), &err);
     assert_true(gq_loader_wait_seconds(l) - before < 0.02);
-    gq_loader_close(l);                          /* with a batch out                                        */
+    gq_loader_close(l);                          /* with a batch out */
     gq_dataset_close(d);
 }
 
-/* Flips one byte of GIF 60's chunk, in a file that is open already (the checks at opening would find it): searched
- * among the bytes that begin a zlib stream, 0x78. */
+/* Flips one byte of GIF 60's chunk, in a file that is open already (the checks at opening would
+ * find it): searched among the bytes that begin a zlib stream, 0x78. */
 static void damage(const gq_dataset *d, bool undo)
 {
     static off_t     at;
@@ -301,14 +311,14 @@ static void damage_stops_or_is_replaced(void **state)
     gq_loader  *l = open_loader(d, &o);
     for (gq_status s; (s = gq_loader_next(l, &b, &err)) == GQ_OK; given += b.count)
         gq_loader_release(l);
-    assert_int_equal(given, q60 / 5 * 5);        /* every batch before the damage, none after               */
+    assert_int_equal(given, q60 / 5 * 5);        /* every batch before the damage, none after */
     assert_int_equal(err.code, GQ_EINPUT);
     assert_non_null(strstr(err.text, "shard-00001.h5"));
     assert_non_null(strstr(err.text, "row 10 (60)"));
     assert_fails(gq_loader_next(l, &b, &err), GQ_EINPUT, &err, "checksum");
     gq_loader_close(l);
 
-    o.max_bad = 3;                               /* GIF 60 has one question: it is read once an epoch       */
+    o.max_bad = 3; /* GIF 60 has one question: it is read once an epoch */
     l = open_loader(d, &o);
     assert_int_equal(take(l, questions, index), questions);
     assert_int_equal(gq_loader_bad(l), questions_of(60));

@@ -1,4 +1,5 @@
-/* Tables: columns, quoting, line ends, limits; each bad row with its line and reason, and the rows around it intact. */
+/* Tables: columns, quoting, line ends, limits; each bad row with its line and reason, and the
+ * rows around it intact. */
 #include "support.h"
 
 #include "core/io.h"
@@ -49,58 +50,81 @@ static const char *read_bytes(const char *name, const void *data, size_t n)
         assert_ok(gq_table_next(t, &r, &err), &err);
         if (!r.gif)
             break;
-        at += (size_t)snprintf(out + at, sizeof out - at, "%llu|%s|%s|%s|%s\n", (unsigned long long)r.line, r.gif,
-                               r.question, r.answer, r.type);
+        at += (size_t)snprintf(out + at, sizeof out - at, "%llu|%s|%s|%s|%s\n",
+                               (unsigned long long)r.line, r.gif, r.question, r.answer, r.type);
     }
     snprintf(out + at, sizeof out - at, "%s", bad.text);
     gq_table_close(t);
     return out;
 }
 
-static const char *read_text(const char *name, const char *text) { return read_bytes(name, text, strlen(text)); }
+static const char *read_text(const char *name, const char *text)
+{
+    return read_bytes(name, text, strlen(text));
+}
 
 static void columns_in_any_order(void **state)
 {
     (void)state;
-    assert_string_equal(read_text("a.tsv", "gif\tquestion\tanswer\ttype\nx.gif\twhat?\tcat\tobject\ny.gif\twhy?\tno\t\n"),
-                        "2|x.gif|what?|cat|object\n3|y.gif|why?|no|\n");
-    assert_string_equal(read_text("a.tsv", "key\tanswer\tgif_name\tquestion\r\n7\tcat\tx\twhat?\r\n\r\n8\tdog\ty\twho?"),
-                        "2|x|what?|cat|\n4|y|who?|dog|\n");
-    assert_string_equal(read_text("a.csv", "answer,gif,question\ncat,x.gif,what?\n"), "2|x.gif|what?|cat|\n");
-    assert_string_equal(read_text("a.TXT", "\xEF\xBB\xBFgif\tquestion\tanswer\n x \t a  b \tc\t\n\xC3\xA9\t\xE2\x82\xAC?\tok\n"),
-                        "3|\xC3\xA9|\xE2\x82\xAC?|ok|\n2: 4 fields, the header has 3\n");
-    assert_string_equal(read_text("a.jsonl", "{\"gif\":\"x\",\"question\":\"a \\u00e9\\n?\",\"n\":[1,{}],\"answer\":\"b\"}\n\n"
-                                  "{\"type\":\"t\",\"answer\":\"b\",\"gif\":\"y\",\"question\":\"q\"}"),
-                        "1|x|a \xC3\xA9\n?|b|\n3|y|q|b|t\n");
+    assert_string_equal(
+        read_text("a.tsv",
+                  "gif\tquestion\tanswer\ttype\nx.gif\twhat?\tcat\tobject\ny.gif\twhy?\tno\t\n"),
+        "2|x.gif|what?|cat|object\n3|y.gif|why?|no|\n");
+    assert_string_equal(
+        read_text("a.tsv",
+                  "key\tanswer\tgif_name\tquestion\r\n7\tcat\tx\twhat?\r\n\r\n8\tdog\ty\twho?"),
+        "2|x|what?|cat|\n4|y|who?|dog|\n");
+    assert_string_equal(read_text("a.csv", "answer,gif,question\ncat,x.gif,what?\n"),
+                        "2|x.gif|what?|cat|\n");
+    assert_string_equal(
+        read_text(
+            "a.TXT",
+            "\xEF\xBB\xBFgif\tquestion\tanswer\n x \t a  b \tc\t\n\xC3\xA9\t\xE2\x82\xAC?\tok\n"),
+        "3|\xC3\xA9|\xE2\x82\xAC?|ok|\n2: 4 fields, the header has 3\n");
+    assert_string_equal(
+        read_text("a.jsonl",
+                  "{\"gif\":\"x\",\"question\":\"a \\u00e9\\n?\",\"n\":[1,{}],\"answer\":\"b\"}\n\n"
+                  "{\"type\":\"t\",\"answer\":\"b\",\"gif\":\"y\",\"question\":\"q\"}"),
+        "1|x|a \xC3\xA9\n?|b|\n3|y|q|b|t\n");
 }
 
 static void quotes(void **state)
 {
     (void)state;
-    assert_string_equal(read_text("q.csv", "gif,question,answer\r\nx,\"a, \"\"b\"\"\",c\r\n\"y\",\"two\r\nlines\",\"\"\"d\"\"\"\r\n"
+    assert_string_equal(read_text("q.csv",
+                                  "gif,question,answer\r\nx,\"a, "
+                                  "\"\"b\"\"\",c\r\n\"y\",\"two\r\nlines\",\"\"\"d\"\"\"\r\n"
                                   "z,5\" tall,e\r\n"),
                         "2|x|a, \"b\"|c|\n3|y|two\r\nlines|\"d\"|\n5|z|5\" tall|e|\n");
     /* an open quote costs one row, not the rest of the file */
-    assert_string_equal(read_text("q.csv", "gif,question,answer\nx,\"a,b\ny,c,d\nz,\"e\"f,g\nw,h,i\n"),
-                        "3|y|c|d|\n5|w|h|i|\n2: text after a closing quote\n4: text after a closing quote\n");
-    assert_string_equal(read_text("q.csv", "gif,question,answer\nx,\"a,b\ny,c,d\n"), "3|y|c|d|\n2: a quote is not closed\n");
+    assert_string_equal(
+        read_text("q.csv", "gif,question,answer\nx,\"a,b\ny,c,d\nz,\"e\"f,g\nw,h,i\n"),
+        "3|y|c|d|\n5|w|h|i|\n2: text after a closing quote\n4: text after a closing quote\n");
+    assert_string_equal(read_text("q.csv", "gif,question,answer\nx,\"a,b\ny,c,d\n"),
+                        "3|y|c|d|\n2: a quote is not closed\n");
     /* TSV: quotes around a whole field are quotes, all others are text (TGIF-QA has such) */
-    assert_string_equal(read_text("q.tsv", "gif\tquestion\tanswer\nx\t\"say \"\"hi\"\"\"\tb\ny\t\"open\tb\nz\t\"a\" and \"b\"\tc\n"
-                                  "w\tin \"the\" middle\t\"\"\n"),
-                        "2|x|say \"hi\"|b|\n3|y|\"open|b|\n4|z|\"a\" and \"b\"|c|\n5: answer is empty\n");
+    assert_string_equal(
+        read_text(
+            "q.tsv",
+            "gif\tquestion\tanswer\nx\t\"say \"\"hi\"\"\"\tb\ny\t\"open\tb\nz\t\"a\" and \"b\"\tc\n"
+            "w\tin \"the\" middle\t\"\"\n"),
+        "2|x|say \"hi\"|b|\n3|y|\"open|b|\n4|z|\"a\" and \"b\"|c|\n5: answer is empty\n");
 }
 
 static void bad_rows_are_named_and_skipped(void **state)
 {
     (void)state;
-    static const char text[] = "gif\tquestion\tanswer\n\tq\ta\nx\t \ta\nx\tq\t\xFF\xFE\nx\tq\0r\ta\nx\tq\nx\tq\ta\tb\n\nok\tq\ta\n";
+    static const char text[] = "gif\tquestion\tanswer\n\tq\ta\nx\t "
+                               "\ta\nx\tq\t\xFF\xFE\nx\tq\0r\ta\nx\tq\nx\tq\ta\tb\n\nok\tq\ta\n";
     assert_string_equal(read_bytes("b.tsv", text, sizeof text - 1),
-                        "9|ok|q|a|\n2: gif is empty\n3: question is empty\n4: answer is not UTF-8\n5: question has a NUL byte\n"
+                        "9|ok|q|a|\n2: gif is empty\n3: question is empty\n4: answer is not "
+                        "UTF-8\n5: question has a NUL byte\n"
                         "6: 2 fields, the header has 3\n7: 4 fields, the header has 3\n");
-    const char *json = read_text("b.jsonl", "{\"gif\":\"x\",\"question\":\"q\"}\n{\"gif\":\"x\",\"gif\":\"y\"}\nnot json\n"
-                                            "{\"gif\":\"x\",\"question\":\"q\",\"answer\":3}\n"
-                                            "{\"gif\":\"x\",\"question\":\"q\",\"answer\":\"a\"} x\n"
-                                            "{\"gif\":\"ok\",\"question\":\"q\",\"answer\":\"a\"}\n");
+    const char *json = read_text(
+        "b.jsonl", "{\"gif\":\"x\",\"question\":\"q\"}\n{\"gif\":\"x\",\"gif\":\"y\"}\nnot json\n"
+                   "{\"gif\":\"x\",\"question\":\"q\",\"answer\":3}\n"
+                   "{\"gif\":\"x\",\"question\":\"q\",\"answer\":\"a\"} x\n"
+                   "{\"gif\":\"ok\",\"question\":\"q\",\"answer\":\"a\"}\n");
     assert_memory_equal(json, "6|ok|q|a|\n1: answer is empty\n2: ", 30);
     assert_non_null(strstr(json, "there twice"));
     for (int line = 3; line < 6; line++) {
@@ -136,7 +160,8 @@ static void lengths_are_limited(void **state)
     n += (size_t)sprintf(big + n, "\nok\tq\ta\n");
     const char *got = read_bytes("l.tsv", big, n);
     assert_memory_equal(got, "2|1|aaaa", 8);
-    assert_non_null(strstr(got, "\n6|ok|q|a|\n3: question has 4097 bytes, more than 4096\n4: answer has 1025 bytes, more than "
+    assert_non_null(strstr(got, "\n6|ok|q|a|\n3: question has 4097 bytes, more than 4096\n4: "
+                                "answer has 1025 bytes, more than "
                                 "1024\n5: longer than 1 MiB\n"));
     gq_free(big);
 }
@@ -146,8 +171,9 @@ static void headers_are_checked(void **state)
     (void)state;
     gq_table *t;
     gq_error  err;
-#define REFUSED(name, text, why) \
-    assert_fails(gq_table_open(put(name, text, sizeof text - 1), NULL, NULL, &t, &err), GQ_EINPUT, &err, why)
+#define REFUSED(name, text, why)                                                                   \
+    assert_fails(gq_table_open(put(name, text, sizeof text - 1), NULL, NULL, &t, &err), GQ_EINPUT, \
+                 &err, why)
     REFUSED("h.tsv", "gif\tquestion\n", "h.tsv:1: the header has no column 'answer'");
     REFUSED("h.tsv", "gif,question,answer\n", "separated by tabs");
     REFUSED("h.csv", "gif\tquestion\tanswer\n", "separated by commas");
@@ -156,7 +182,8 @@ static void headers_are_checked(void **state)
     REFUSED("h.tsv", "\xFF\xFEg\0i\0f\0", "UTF-16");
     REFUSED("h.doc", "gif\tquestion\tanswer\n", "ends in .tsv");
     REFUSED("h.csv", "gif,\"question,answer\n", "quote is not closed");
-    assert_fails(gq_table_open("/nowhere/x.tsv", NULL, NULL, &t, &err), GQ_EINPUT, &err, "/nowhere/x.tsv");
+    assert_fails(gq_table_open("/nowhere/x.tsv", NULL, NULL, &t, &err), GQ_EINPUT, &err,
+                 "/nowhere/x.tsv");
 }
 
 /* What a CSV writer wrote comes back, whatever the text is. */
@@ -171,7 +198,8 @@ static void csv_round_trip(void **state)
             uint32_t n = 1 + gq_philox_at(seed, k, GQ_RNG_TEST, 0) % 9;
             field[k][0] = (char)('A' + (int)k);
             for (uint32_t i = 1; i < n; i++)
-                field[k][i] = alphabet[gq_philox_at(seed, k * 32 + i, GQ_RNG_TEST, 1) % (sizeof alphabet - 1)];
+                field[k][i] = alphabet[gq_philox_at(seed, k * 32 + i, GQ_RNG_TEST, 1) %
+                                       (sizeof alphabet - 1)];
             field[k][n] = 'Z';
             field[k][n + 1] = 0;
             *p++ = '"';
@@ -206,7 +234,11 @@ static void any_bytes_are_read(void **state)
             memcpy(data, "gif,question,answer\n", 20);
         for (uint32_t k = 0; k < 200; k++)
             data[n++] = parts[gq_philox_at(seed, k, GQ_RNG_TEST, 2) % (sizeof parts - 1)];
-        if (gq_table_open(put(names[seed % 3 == 0 ? 2 : seed % 3 == 1 ? 1 : 0], data, n), note, &bad, &t, &err) != GQ_OK)
+        if (gq_table_open(put(names[seed % 3 == 0   ? 2
+                                    : seed % 3 == 1 ? 1
+                                                    : 0],
+                              data, n),
+                          note, &bad, &t, &err) != GQ_OK)
             continue;
         do
             assert_ok(gq_table_next(t, &r, &err), &err);
@@ -261,10 +293,14 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(columns_in_any_order),  cmocka_unit_test(quotes),
-        cmocka_unit_test(bad_rows_are_named_and_skipped), cmocka_unit_test(lengths_are_limited),
-        cmocka_unit_test(headers_are_checked),   cmocka_unit_test(csv_round_trip),
-        cmocka_unit_test(any_bytes_are_read),    cmocka_unit_test(real_tgif_qa_tables_are_read_whole),
+        cmocka_unit_test(columns_in_any_order),
+        cmocka_unit_test(quotes),
+        cmocka_unit_test(bad_rows_are_named_and_skipped),
+        cmocka_unit_test(lengths_are_limited),
+        cmocka_unit_test(headers_are_checked),
+        cmocka_unit_test(csv_round_trip),
+        cmocka_unit_test(any_bytes_are_read),
+        cmocka_unit_test(real_tgif_qa_tables_are_read_whole),
         cmocka_unit_test(the_example_is_a_table),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -19,7 +19,7 @@ static gq_world_clip get(const gq_world_spec *spec, gq_world_split split, uint64
     return c;
 }
 
-/* ---- an oracle that sees pixels only ----------------------------------------------------------------- */
+/* ---- an oracle that sees pixels only --------------------------------------------------------- */
 
 static int area(const gq_world_clip *c, int t)
 {
@@ -50,7 +50,10 @@ static const char *shape_in(const gq_world_clip *c, int t, int *cell_y, int *cel
                 continue;
             *cell_y = y / 4;
             *cell_x = x / 4;
-            return n == 16 ? "square" : n == 10 ? "triangle" : n == 8 ? (f[0] ? "cross" : "circle") : "?";
+            return n == 16   ? "square"
+                   : n == 10 ? "triangle"
+                   : n == 8  ? (f[0] ? "cross" : "circle")
+                             : "?";
         }
     return "none";
 }
@@ -152,7 +155,7 @@ static void answers_are_in_the_pixels(void **state)
         }
 }
 
-/* ---- balance ------------------------------------------------------------------------------------------ */
+/* ---- balance --------------------------------------------------------------------------------- */
 
 typedef struct tally { char key[96]; int n; } tally;
 
@@ -185,8 +188,9 @@ static double question_only(const tally *pairs, int n, int samples)
 static void answers_are_balanced(void **state)
 {
     (void)state;
-    /* What the question alone can know. colour: P(colour | shape) is 1/4 for square and cross, 1/5 for the others
-     * up to the unequal weights below; object: 3 shapes a colour, likewise. The rest: chance. */
+    /* What the question alone can know. colour: P(colour | shape) is 1/4 for square and cross,
+     * 1/5 for the others up to the unequal weights below; object: 3 shapes a colour, likewise.
+     * The rest: chance. */
     static const double ceiling[] = {2. / 9, 0, .25, 1. / 3, .25, 1. / 3, .5, 1. / 6};
     for (int kind = 0; kind < GQ_WORLD_KINDS; kind++) {
         gq_world_spec spec = {.seed = 9};
@@ -206,16 +210,18 @@ static void answers_are_balanced(void **state)
         for (int k = 0; k < na; k++)
             entropy -= (double)answers[k].n / N * log2((double)answers[k].n / N);
         assert_true(fabs(entropy - log2(na)) < 0.01);
-        if (kind == GQ_WORLD_COLOUR)     /* shape given colour is 1/3, so all (shape, colour) pairs weigh 1/18 */
+        /* shape given colour is 1/3: pairs weigh 1/18 */
+        if (kind == GQ_WORLD_COLOUR)
             want = 4. / 18;
-        if (kind == GQ_WORLD_OBJECT)     /* pair weights: 1/16 for square and cross, 1/20 for circle, triangle  */
+        /* pairs weigh 1/16 for square and cross, 1/20 for circle and triangle */
+        if (kind == GQ_WORLD_OBJECT)
             want = 6. / 16;
         assert_true(question_only(pairs, np, N) < want + 0.02);
         assert_true(question_only(pairs, np, N) > want - 0.01);
     }
 }
 
-/* ---- splits ------------------------------------------------------------------------------------------- */
+/* ---- splits ---------------------------------------------------------------------------------- */
 
 static int compare(const void *a, const void *b)
 {
@@ -242,7 +248,7 @@ static void splits_share_nothing(void **state)
                 assert_null(bsearch(&c.identity, train, N, sizeof *train, compare));
                 ++*tally_at(answers, &na, c.answer);
             }
-            assert_int_equal(na, gq_world_kind_answers((gq_world_kind)k));   /* no answer is missing       */
+            assert_int_equal(na, gq_world_kind_answers((gq_world_kind)k)); /* none missing */
         }
     gq_free(train);
 }
@@ -250,8 +256,8 @@ static void splits_share_nothing(void **state)
 static void novel_pairs_are_novel(void **state)
 {
     (void)state;
-    static const char *const held[] = {"square red", "square purple", "circle yellow", "triangle blue", "cross green",
-                                       "cross white"};
+    static const char *const held[] = {"square red",    "square purple", "circle yellow",
+                                       "triangle blue", "cross green",   "cross white"};
     gq_world_spec spec = {.seed = 11};
     for (int split = 0; split < GQ_WORLD_SPLITS; split++)
         for (uint64_t i = 0; i < 1500; i++) {
@@ -261,7 +267,8 @@ static void novel_pairs_are_novel(void **state)
                 int  y, x, found = 0, a = area(&c, t);
                 if (a <= 4 || a > 16)
                     continue;
-                snprintf(pair, sizeof pair, "%s %s", shape_in(&c, t, &y, &x), colors[color_in(&c, t)]);
+                snprintf(pair, sizeof pair, "%s %s", shape_in(&c, t, &y, &x),
+                         colors[color_in(&c, t)]);
                 for (size_t k = 0; k < sizeof held / sizeof *held; k++)
                     found += strcmp(pair, held[k]) == 0;
                 assert_int_equal(found, split == GQ_WORLD_NOVEL);
@@ -307,10 +314,10 @@ static void weights_mix_kinds(void **state)
         assert_true(c.kind == GQ_WORLD_COUNT || c.kind == GQ_WORLD_ORDER);
         order += c.kind == GQ_WORLD_ORDER;
     }
-    assert_true(abs(order - 3000) < 5 * 27);      /* five standard deviations of a binomial                */
+    assert_true(abs(order - 3000) < 5 * 27);      /* five standard deviations of a binomial */
 }
 
-/* ---- files -------------------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static void check_gif(const char *path, const gq_world_clip *c, int scale)
 {
@@ -325,7 +332,8 @@ static void check_gif(const char *path, const gq_world_clip *c, int scale)
             int            y = p / (S * scale) / scale, x = p % (S * scale) / scale;
             GifColorType   got = g->SColorMap->Colors[g->SavedImages[t].RasterBits[p]];
             const uint8_t *want = c->palette[c->index[(t * S + y) * S + x]];
-            assert_int_equal(got.Red << 16 | got.Green << 8 | got.Blue, want[0] << 16 | want[1] << 8 | want[2]);
+            assert_int_equal(got.Red << 16 | got.Green << 8 | got.Blue,
+                             want[0] << 16 | want[1] << 8 | want[2]);
         }
     assert_int_equal(DGifCloseFile(g, &failed), GIF_OK);
 }
@@ -346,7 +354,8 @@ static void files_are_the_same_clips(void **state)
     char            path[256], want[256];
     uint64_t        limit = 0;
 
-    assert_fails(gq_world_write(dir, &files, stop_at_once, &limit, &r, &err), GQ_ESTOPPED, &err, "stopped");
+    assert_fails(gq_world_write(dir, &files, stop_at_once, &limit, &r, &err), GQ_ESTOPPED, &err,
+                 "stopped");
     gq_error_clear(&err);
     assert_ok(gq_world_write(dir, &files, NULL, NULL, &r, &err), &err);
     for (int split = 0; split < GQ_WORLD_SPLITS; split++) {
@@ -362,8 +371,9 @@ static void files_are_the_same_clips(void **state)
         char *line = strchr((char *)table.data, '\n') + 1;
         for (uint64_t i = 0; i < n; i++) {
             gq_world_clip c = get(&files.spec, (gq_world_split)split, i);
-            snprintf(want, sizeof want, "%s-%06u.gif\t%s\t%s\t%s\n", gq_world_split_name((gq_world_split)split),
-                     (unsigned)i, c.question, c.answer, gq_world_kind_name(c.kind));
+            snprintf(want, sizeof want, "%s-%06u.gif\t%s\t%s\t%s\n",
+                     gq_world_split_name((gq_world_split)split), (unsigned)i, c.question, c.answer,
+                     gq_world_kind_name(c.kind));
             assert_memory_equal(line, want, strlen(want));
             line += strlen(want);
             snprintf(path, sizeof path, "%s/gif/%.*s", dir, (int)(strchr(want, '\t') - want), want);
@@ -372,12 +382,13 @@ static void files_are_the_same_clips(void **state)
         assert_int_equal(*line, 0);
         gq_bytes_free(&table);
     }
-    assert_ok(gq_world_write(dir, &files, NULL, NULL, &again, &err), &err);      /* nothing to do         */
+    assert_ok(gq_world_write(dir, &files, NULL, NULL, &again, &err), &err);      /* nothing to do */
     assert_memory_equal(again.samples, r.samples, sizeof r.samples);
     assert_memory_equal(again.distinct, r.distinct, sizeof r.distinct);
     assert_int_equal(again.gif_bytes, r.gif_bytes);
     files.spec.seed++;
-    assert_fails(gq_world_write(dir, &files, NULL, NULL, NULL, &err), GQ_EINPUT, &err, "another world");
+    assert_fails(gq_world_write(dir, &files, NULL, NULL, NULL, &err), GQ_EINPUT, &err,
+                 "another world");
     gq_error_clear(&err);
     files.scale = 65;
     assert_fails(gq_world_write(dir, &files, NULL, NULL, NULL, &err), GQ_EUSAGE, &err, "scale");
