@@ -55,6 +55,9 @@ static gq_status other_clip(const gq_config *c, const gq_ask_opts *o, gq_config 
     gq_clip_sizes sizes = {0};
     gq_status     s = list ? GQ_OK : gq_fail(err, GQ_ENOMEM, "out of memory");
 
+    if (s == GQ_OK && !seeded && !gq_is_dir(o->clip) && !gq_is_file(o->clip))
+        s = gq_fail(err, GQ_EWEIGHTS, "%s: there is no such CLIP: give a directory with model.safetensors, "
+                    "config.json and its vocabulary, or random:SEED", o->clip);
     if (s == GQ_OK && !seeded && gq_is_dir(o->clip))
         s = gq_clip_dir_sizes(o->clip, &sizes, err);
     if (s == GQ_OK) {
