@@ -30,9 +30,8 @@ static const gq_cli_program program = {
     .n_options = sizeof options / sizeof options[0],
     .least = 0,
     .most = 1,
-    .notes = "Composition is the browsers': the canvas starts transparent; alpha-0 pixels are "
-             "0,0,0,0. Lists index,\n"
-             "delay in 1/100 s (-1: none given), canvas and the rectangle that changed.\n"
+    .notes = "Composition is the browsers': the canvas starts transparent; alpha-0 pixels are 0,0,0,0.\n"
+             "Lists index, delay in 1/100 s (-1: none given), size, and the rectangle that changed.\n"
              "With --raw GIF and nothing else the bytes of that GIF go to standard output.\n"
              "Exit codes: 0 done, 2 usage, 3 configuration, 4 no usable frame or a limit reached, "
              "6 disk or memory.",
@@ -110,8 +109,8 @@ static void tell(list *l, const gq_gif *g, const gq_gif_frame *f)
     if (json)
         json_array_append_new(
             l->frames,
-            json_pack("{s:I, s:i, s:I, s:I, s:[I,I,I,I], s:i, s:b}", "index", (json_int_t)f->index,
-                      "delay_cs", (int)f->delay_cs, "width", (json_int_t)gq_gif_width(g), "height",
+            json_pack("{s:I, s:i, s:[I,I], s:[I,I,I,I], s:i, s:b}", "index", (json_int_t)f->index,
+                      "delay", (int)f->delay_cs, "size", (json_int_t)gq_gif_width(g),
                       (json_int_t)gq_gif_height(g), "rect", (json_int_t)f->x, (json_int_t)f->y,
                       (json_int_t)f->w, (json_int_t)f->h, "disposal", (int)f->disposal, "complete",
                       (int)f->complete));

@@ -193,9 +193,10 @@ static void frames_listed(void **state)
     assert_int_equal(json_array_size(list), N);
     f = json_array_get(list, 2);
     assert_int_equal(shell_int(f, "index"), 2);
-    assert_int_equal(shell_int(f, "delay_cs"), 7);
-    assert_int_equal(shell_int(f, "width"), W);
-    assert_int_equal(shell_int(f, "height"), H);
+    assert_int_equal(shell_int(f, "delay"), 7);
+    assert_int_equal(json_integer_value(json_array_get(json_object_get(f, "size"), 0)), W);
+    assert_int_equal(json_integer_value(json_array_get(json_object_get(f, "size"), 1)), H);
+    assert_int_equal(shell_int(o, "width"), W);
     assert_int_equal(shell_int(o, "loop"), 0);
     json_decref(o);
 }
@@ -607,12 +608,12 @@ static void stopped_build(void **state)
     need_program();
     need_world();
     shell_expect("gifqa-prep build w/train.tsv -g w/gif -o d/stop -t w --features clip --weights "
-                 "random:1 " NANO "--set clip.width=512 --set clip.heads=8 --set clip.layers=12 & "
+                 "random:1 " NANO "--set clip.width=256 --set clip.heads=8 --set clip.layers=6 & "
                  "while [ ! -e d/stop/MANIFEST.json ]; do sleep 0.01; done; kill -INT $!; wait $!",
                  75, NULL, "");
     shell_expect("gifqa-prep verify d/stop", 4, NULL, "d/stop");
     shell_expect("gifqa-prep build w/train.tsv -g w/gif -o d/stop -t w --features clip --weights "
-                 "random:1 " NANO "--set clip.width=512 --set clip.heads=8 --set clip.layers=12",
+                 "random:1 " NANO "--set clip.width=256 --set clip.heads=8 --set clip.layers=6",
                  0, "60 GIFs, 60 questions", "");
     shell_expect("gifqa-prep verify d/stop", 0, "whole", NULL);
 }
