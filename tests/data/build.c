@@ -2,6 +2,7 @@
  * killing and continuing. */
 #include "support.h"
 
+#include <jansson.h>
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -247,6 +248,100 @@ static void bad_rows_and_gifs_are_listed(void **state)
     clean("out");
     put("none.tsv", "gif\tquestion\tanswer\n");
     assert_fails(gq_build(&o, &r, &err), GQ_EINPUT, &err, "no usable row");
+    clean("out");
+}
+
+/* What `gifqa-prep stats` and `head` show. */
+static void datasets_describe_themselves(void **state)
+{
+    (void)state;
+    gq_error err = {0};
+    char    *text;
+    put("mixed.csv", mixed);
+    gq_build_opts o = opts_for(in_root("mixed.csv"), in_root("gifs"), in_root("out"));
+    assert_ok(gq_build(&o, NULL, &err), &err);
+    assert_ok(gq_shard_stats(in_root("out"), &text, &err), &err);
+    json_t *j = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+    gq_free(text);
+    assert_non_null(j);
+    assert_int_equal(json_integer_value(json_object_get(j, "gifs")), 4);
+    assert_int_equal(json_integer_value(json_object_get(j, "questions")), 5);
+    assert_int_equal(json_integer_value(json_object_get(j, "keyframes")), 4);
+    assert_string_equal(json_string_value(json_object_get(j, "prompt")), "{q}");
+    json_t *type = json_object_get(json_object_get(j, "types"), "count"), *top;
+    assert_int_equal(json_integer_value(json_object_get(type, "questions")), 1);
+    assert_non_null(top = json_object_get(type, "most_frequent"));
+    assert_int_equal(json_integer_value(json_object_get(top, "one two three")), 1);
+    assert_int_equal(
+        json_integer_value(json_object_get(json_object_get(j, "answer_tokens"), "max")), 3);
+    json_decref(j);
+
+    assert_ok(gq_shard_head(in_root("out"), 2, &text, &err), &err);
+    char *newline = strchr(text, '\n');
+    assert_non_null(newline);
+    assert_string_equal(strchr(newline + 1, '\n'), "\n");   /* two lines */
+    *newline = 0;
+    j = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+    gq_free(text);
+    assert_non_null(j);
+    assert_string_equal(json_string_value(json_object_get(j, "gif")), "a.gif");
+    assert_string_equal(json_string_value(json_object_get(j, "answer")), "red");
+    assert_int_equal(json_array_size(json_object_get(j, "keyframes")), 4);
+    assert_int_equal(json_array_size(json_object_get(j, "answer_ids")), 1);
+    json_decref(j);
+    clean("out");
+}
+
+/* Real GIFs with the published questions, at CLIP's size: all of them are used. */
+static void real_gifs_become_a_dataset(void **state)
+{
+    (void)state;
+    const char      *table = need_shared("data/gif/tgif_resources_qa.tsv");
+    const char      *gifs = need_shared("data/gif/good");
+    gq_error         err = {0};
+    gq_build_report  r;
+    gq_dataset      *d;
+    gq_shard_cursor *c;
+    uint64_t         g, q;
+    gq_build_opts    o = opts_for(table, gifs, in_root("out"));
+    o.keyframes = 3;
+    o.size = 224;
+    o.filter = GQ_BICUBIC;
+    o.codec = GQ_CODEC_GZIP;
+    assert_ok(gq_build(&o, &r, &err), &err);
+    assert_int_equal(r.bad_gifs + r.bad_rows, 0);
+    assert_true(r.gifs > 2);
+    assert_ok(gq_shard_verify(in_root("out"), &g, &q, &err), &err);
+    assert_int_equal(g, r.gifs);
+    assert_int_equal(q, r.questions);
+    assert_ok(gq_dataset_open(in_root("out"), &d, &err), &err);
+    assert_ok(gq_shard_cursor_new(d, &c, &err), &err);
+    uint8_t *got = gq_malloc(3 * 224 * 224, 9), *want = gq_malloc(3 * 224, 224);
+    for (int64_t k = 0; k < gq_dataset_gifs(d); k++) { /* against each step by hand */
+        gq_shard_gif gif;
+        gq_bytes     bytes;
+        gq_gif_clip  clip;
+        gq_dataset_gif(d, k, &gif);
+        char *path = gq_path(gifs, gif.name);
+        assert_ok(gq_read_file(path, 1 << 26, &bytes, &err), &err);
+        uint32_t middle = (uint32_t)gif.frame_idx[1];
+        assert_int_equal(middle, gif.n_frames / 2);
+        assert_ok(gq_gif_load_rgb(bytes.data, bytes.size, path, NULL, &middle, 1, NULL, 1 << 28,
+                                  &clip, &err),
+                  &err);
+        assert_ok(gq_image_preprocess(clip.rgb, clip.width, clip.height, 224, GQ_BICUBIC, want,
+                                      &err),
+                  &err);
+        assert_ok(gq_dataset_frames(d, c, k, got, &err), &err);
+        assert_memory_equal(got + 3 * 224 * 224, want, 3 * 224 * 224);
+        gq_gif_clip_free(&clip);
+        gq_bytes_free(&bytes);
+        gq_free(path);
+    }
+    gq_free(got);
+    gq_free(want);
+    gq_shard_cursor_free(c);
+    gq_dataset_close(d);
     clean("out");
 }
 
@@ -518,6 +613,8 @@ int main(void)
         cmocka_unit_test(the_world_comes_back_bit_for_bit),
         cmocka_unit_test(frames_are_spread_evenly),
         cmocka_unit_test(bad_rows_and_gifs_are_listed),
+        cmocka_unit_test(datasets_describe_themselves),
+        cmocka_unit_test(real_gifs_become_a_dataset),
         cmocka_unit_test(long_texts_are_cut),
         cmocka_unit_test(questions_may_choose_frames),
         cmocka_unit_test(stopped_and_killed_builds_continue),
