@@ -236,26 +236,40 @@ static float sinusoid(const gq_param *q, int64_t e)
 
 typedef struct init_job { gq_params *p; gq_param *q; uint64_t seed; } init_job;
 
+enum { INIT_TILE = 8192 };                          /* even: normals come in pairs                        */
+
+static double init_value(const gq_param *q, int64_t i)
+{
+    return q->init.second != 0.0 && 2 * i >= q->n ? q->init.second : q->init.value;
+}
+
+static void fill_normal(const init_job *j, int64_t first, int64_t last, float *x)
+{
+    uint32_t purpose = hash_name(j->q->name);
+    double   pair[2];
+    for (int64_t i = first; i < last; i += 2) {
+        gq_normal_pair(j->seed, (uint64_t)i >> 1, GQ_RNG_INIT, purpose, pair);
+        x[i - first] = (float)(init_value(j->q, i) * pair[0]);
+        if (i + 1 < last)
+            x[i + 1 - first] = (float)(init_value(j->q, i + 1) * pair[1]);
+    }
+}
+
 static void init_tile(void *ctx, int64_t tile, int thread)
 {
     const init_job *j = ctx;
     const gq_param *q = j->q;
-    int64_t         first = tile * 4096, last = first + 4096 < q->n ? first + 4096 : q->n;
-    uint32_t        purpose = hash_name(q->name);
-    float           x[4096];
+    int64_t         first = tile * INIT_TILE, last = first + INIT_TILE < q->n ? first + INIT_TILE : q->n;
+    float           x[INIT_TILE];
 
     (void)thread;
-    for (int64_t i = first; i < last; i++) {
-        float *y = &x[i - first];
-        double value = q->init.second != 0.0 && 2 * i >= q->n ? q->init.second : q->init.value;
-        switch (q->init.dist) {
-        case GQ_INIT_ZERO: *y = 0.0f; break;
-        case GQ_INIT_CONST: *y = (float)value; break;
-        case GQ_INIT_NORMAL:
-            *y = (float)(value * gq_normal_at(j->seed, (uint64_t)i, GQ_RNG_INIT, purpose));
-            break;
-        case GQ_INIT_SINUSOID: *y = sinusoid(q, i); break;
-        }
+    if (q->init.dist == GQ_INIT_NORMAL) {
+        fill_normal(j, first, last, x);
+    } else {
+        for (int64_t i = first; i < last; i++)
+            x[i - first] = q->init.dist == GQ_INIT_SINUSOID ? sinusoid(q, i)
+                           : q->init.dist == GQ_INIT_CONST  ? (float)init_value(q, i)
+                                                            : 0.0f;
     }
     gq_param_set_f32(j->p, j->q, first, x, last - first);
 }
@@ -265,7 +279,7 @@ void gq_params_init(gq_params *p, uint64_t seed)
     for (int32_t i = 0; i < p->count; i++)
         if (!p->param[i].loaded) {
             init_job j = {p, &p->param[i], seed};
-            gq_parallel(p->engine->pool, (p->param[i].n + 4095) / 4096, init_tile, &j);
+            gq_parallel(p->engine->pool, (p->param[i].n + INIT_TILE - 1) / INIT_TILE, init_tile, &j);
         }
 }
 

@@ -2,14 +2,22 @@
 
 #include <math.h>
 
-double gq_normal_at(uint64_t seed, uint64_t element, uint32_t purpose, uint32_t step)
+void gq_normal_pair(uint64_t seed, uint64_t pair, uint32_t purpose, uint32_t step, double out[2])
 {
     /* two elements share one block: words 0,1 make the radius, words 2,3 the angle */
-    gq_philox b = gq_philox_block(seed, element >> 1, purpose, step);
+    gq_philox b = gq_philox_block(seed, pair, purpose, step);
     double    u = ((double)(((uint64_t)b.w[0] << 21) ^ (b.w[1] >> 11)) + 0.5) * 0x1p-53;
     double    a = (double)(((uint64_t)b.w[2] << 21) ^ (b.w[3] >> 11)) * 0x1p-53 * 6.283185307179586476925;
     double    r = sqrt(-2.0 * log(u));
-    return element & 1 ? r * sin(a) : r * cos(a);
+    out[0] = r * cos(a);
+    out[1] = r * sin(a);
+}
+
+double gq_normal_at(uint64_t seed, uint64_t element, uint32_t purpose, uint32_t step)
+{
+    double pair[2];
+    gq_normal_pair(seed, element >> 1, purpose, step, pair);
+    return pair[element & 1];
 }
 
 uint32_t gq_below_at(uint64_t seed, uint64_t element, uint32_t purpose, uint32_t step, uint32_t n)

@@ -58,6 +58,8 @@ enum {
 
 /* Standard normal by Box-Muller in double; host only: libm and CUDA differ in the last bit. */
 double gq_normal_at(uint64_t seed, uint64_t element, uint32_t purpose, uint32_t step);
+/* Elements 2*pair and 2*pair+1 of the same stream at once, for half the work. */
+void   gq_normal_pair(uint64_t seed, uint64_t pair, uint32_t purpose, uint32_t step, double out[2]);
 
 /* Uniform integer in [0, n), unbiased for n < 2^32 by multiply-shift with rejection over `element` sub-draws. */
 uint32_t gq_below_at(uint64_t seed, uint64_t element, uint32_t purpose, uint32_t step, uint32_t n);

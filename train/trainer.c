@@ -259,9 +259,10 @@ static bool due(int64_t step, int64_t every, int64_t total)
 
 static gq_status save(gq_trainer *t, gq_error *err)
 {
-    gq_status s;
+    gq_status s = gq_append_sync(t->dir.metrics, err);   /* the log is never shorter than a checkpoint says */
     t->state.metrics_bytes = gq_append_size(t->dir.metrics);
-    s = gq_snapshot_save(t->net, t->dir.path, &t->state, err);
+    if (s == GQ_OK)
+        s = gq_snapshot_save(t->net, t->dir.path, &t->state, err);
     if (s == GQ_OK)
         s = gq_ckpt_rotate(t->dir.path, (int)t->cfg.train.keep_last, t->state.best_step, t->state.step, err);
     return s;
