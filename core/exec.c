@@ -228,7 +228,7 @@ static void poison(gq_tape *t)
 {
     uint32_t *w = t->engine->act.base;
     for (size_t i = 0; !t->eager && i < t->act_bytes / 4; i++)
-        w[i] = 0x7fa00000u;                         /* signalling NaN                                     */
+        w[i] = 0x7ff4dead;                          /* a NaN as float and, twice, as double               */
 }
 #endif
 

@@ -334,6 +334,8 @@ static void wide(tiny *m)
 {
     tiny_config(m);
     some_dropout(m);
+    m->cfg.prompt.bucket = 64;                      /* 3 x 70 rows                                         */
+    m->model.gpt2.positions = 80;
     m->model.gpt2.width = 136;
     m->model.gpt2.mlp = 520;
     m->model.gpt2.heads = 4;

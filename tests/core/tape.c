@@ -473,6 +473,55 @@ static void cost_of_a_known_tape(void **state)
     close_lab(&l);
 }
 
+#ifdef GIFQA_CHECKED
+static void overrun(const gq_call *c)                /* the reference's layernorm, and one element more    */
+{
+    gq_backend_ref64.ops[GQ_OP_LAYERNORM].fwd(c);
+    ((double *)c->out[0].p)[gq_size(&c->out[0])] = 1.0;
+}
+
+static void half_done(const gq_call *c)              /* leaves the last element of the output unwritten    */
+{
+    double last = ((double *)c->out[0].p)[gq_size(&c->out[0]) - 1];
+    gq_backend_ref64.ops[GQ_OP_LAYERNORM].fwd(c);
+    ((double *)c->out[0].p)[gq_size(&c->out[0]) - 1] = last;
+}
+
+static gq_status run_norm(gq_kernel kernel, double *last, gq_error *err)
+{
+    gq_backend broken = gq_backend_ref64;
+    gq_t       x, y;
+    gq_status  s;
+    lab        l;
+
+    broken.ops[GQ_OP_LAYERNORM].fwd = kernel;
+    l = open_lab(&broken);
+    x = gq_input_real(l.t, "x", 2, (int64_t[]){2, 3});
+    y = gq_layernorm(l.t, x, gq_p(l.t, "g"), GQ_T_NONE, 1e-5);
+    gq_keep(l.t, y, "y");
+    assert_ok(gq_tape_finish(l.t, GQ_T_NONE, NULL, err), err);
+    s = gq_forward(l.t, err);
+    *last = ((double *)gq_data(l.t, y))[5];
+    close_lab(&l);
+    return s;
+}
+#endif
+
+/* Checked builds: a kernel that writes past its output is named, and one that forgets an element leaves a NaN there. */
+static void checked_builds_catch_kernels(void **state)
+{
+    (void)state;
+#ifdef GIFQA_CHECKED
+    double   last;
+    gq_error err = {0};
+    assert_fails(run_norm(overrun, &last, &err), GQ_EBUG, &err, "layernorm wrote past the end");
+    assert_ok(run_norm(half_done, &last, &err), &err);
+    assert_true(isnan(last));
+#else
+    skip();
+#endif
+}
+
 /* ---- out of memory ---------------------------------------------------------------------------------------- */
 
 /* Everything from an engine to a finished tape; the first failure is passed on, and all is freed. */
@@ -545,6 +594,7 @@ int main(void)
         cmocka_unit_test(no_two_tensors_share_live_memory),
         cmocka_unit_test(inference_saves_nothing),
         cmocka_unit_test(cost_of_a_known_tape),
+        cmocka_unit_test(checked_builds_catch_kernels),
         cmocka_unit_test(every_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
-/* Parameter counts of the published sizes, from declared shapes alone (specification models.md 2.1, 3.2, 3.4, 4.1, 7.2):
- * nothing of these sizes is allocated. */
+/* Parameter counts and first values of the published sizes, from declarations alone (specification models.md 2.1, 2.7, 3.2,
+ * 3.4, 4.1, 4.4, 7.2): nothing of these sizes is allocated. */
 #include "support.h"
 
 #include "models/stllm.h"
@@ -138,6 +138,43 @@ static void whole_model(void **state)
     close_registry(p);
 }
 
+/* Every parameter's first value by the first pattern that fits; a negative deviation stands for a constant. */
+static void first_values(void **state)
+{
+    const double in = 1.0 / sqrt(768.0), deep = in / sqrt(24.0), text = 1.0 / sqrt(512.0), text_deep = text / sqrt(24.0);
+    const struct { const char *pattern; double std, constant; } rules[] = {
+        {"*ln*.g", -1, 1.0},                    {"*ln*.b", -1, 0.0},            {"clip.logit_scale", -1, 2.6592},
+        {"clip.?.*.b", -1, 0.0},                {"clip.v.cls", in, 0},          {"clip.v.patch.w", 0.02, 0},
+        {"clip.v.pos", 0.02, 0},                {"clip.v.proj.w", in, 0},       {"clip.v.*.qkv.w", deep, 0},
+        {"clip.v.*.attn.out.w", in, 0},         {"clip.v.*.fc1.w", 1.0 / sqrt(1536.0), 0},
+        {"clip.v.*.fc2.w", deep, 0},            {"clip.t.tok", 0.02, 0},        {"clip.t.pos", 0.02, 0},
+        {"clip.t.proj.w", text, 0},             {"clip.t.*.qkv.w", text_deep, 0},
+        {"clip.t.*.attn.out.w", text, 0},       {"clip.t.*.fc1.w", 1.0 / 32.0, 0},
+        {"clip.t.*.fc2.w", text_deep, 0},       {"qformer.query", 0.02, 0},     {"proj.w", 0.06, 0},
+        {"gpt2.*.attn.out.w", 0.02 / sqrt(24.0), 0},                            {"gpt2.*.fc2.w", 0.02 / sqrt(24.0), 0},
+        {"*.b", -1, 0.0},                       {"*.w", 0.02, 0},               {"gpt2.w?e", 0.02, 0},
+    };
+    gq_stllm_config c = {.clip = vit(768, 12, 12, 32, 512, 8, 512), .qformer = blip2(1408, 768, GQ_BRIDGE_ADAPTER),
+                         .gpt2 = gpt(768, 12, 12, true), .proj_scale = 3.0, .mvm_declared = true};
+    gq_params      *p = open_registry();
+    gq_error        err = {0};
+
+    (void)state;
+    assert_ok(gq_stllm_declare(p, &c, &err), &err);
+    for (int32_t i = 0; i < p->count; i++) {
+        const gq_init *init = &p->param[i].init;
+        size_t         k = 0;
+        while (k < sizeof rules / sizeof *rules && !gq_glob(rules[k].pattern, p->param[i].name))
+            k++;
+        if (k == sizeof rules / sizeof *rules)
+            fail_msg("'%s' has no rule", p->param[i].name);
+        if (init->dist != (rules[k].std < 0 ? GQ_INIT_CONST : GQ_INIT_NORMAL) ||
+            fabs(init->value - (rules[k].std < 0 ? rules[k].constant : rules[k].std)) > 1e-12)
+            fail_msg("'%s' starts with %.9g", p->param[i].name, init->value);
+    }
+    close_registry(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -145,6 +182,7 @@ int main(void)
         cmocka_unit_test(qformer),
         cmocka_unit_test(gpt2),
         cmocka_unit_test(whole_model),
+        cmocka_unit_test(first_values),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
