@@ -30,8 +30,8 @@ static const gq_cli_program program = {
     .n_options = sizeof options / sizeof options[0],
     .least = 0,
     .most = 1,
-    .notes = "Composition is the browsers': the canvas starts transparent; alpha-0 pixels are 0,0,0,0.\n"
-             "Lists index, delay in 1/100 s (-1: none given), size, and the rectangle that changed.\n"
+    .notes = "Composition is the browsers': it starts transparent; alpha-0 pixels are 0,0,0,0.\n"
+             "Lists index, delay in 1/100 s (-1: none given), size, and the part that changed.\n"
              "With --raw GIF and nothing else the bytes of that GIF go to standard output.\n"
              "Exit codes: 0 done, 2 usage, 3 configuration, 4 no usable frame or a limit reached, "
              "6 disk or memory.",
