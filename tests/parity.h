@@ -1,7 +1,8 @@
 /* parity.h - comparing a recorded model with numbers that another implementation wrote.
  *
- * Errors are relative to the largest magnitude of the tensor compared. Gradients: or to a hundredth of the largest
- * gradient of all, because some are exactly zero in theory (key biases).
+ * Errors are relative to the largest magnitude of the tensor compared. Gradients: or to a
+ * hundredth of the largest gradient of all, because some are exactly zero in theory (key
+ * biases).
  */
 #ifndef GIFQA_TESTS_PARITY_H
 #define GIFQA_TESTS_PARITY_H
@@ -50,14 +51,17 @@ static inline double *parity_get(gq_tape *t, gq_t x)
     return v;
 }
 
-static inline void parity_close(const double *got, const double *want, int64_t n, double bound, const char *what)
+static inline void parity_close(const double *got, const double *want, int64_t n, double bound,
+                                const char *what)
 {
     for (int64_t i = 0; i < n; i++)
         if (!(fabs(got[i] - want[i]) <= bound))
-            fail_msg("%s[%lld]: got %.9g, want %.9g (bound %.3g)", what, (long long)i, got[i], want[i], bound);
+            fail_msg("%s[%lld]: got %.9g, want %.9g (bound %.3g)", what, (long long)i, got[i],
+                     want[i], bound);
 }
 
-static inline void parity_expect(const gq_safetensors *st, const double *got, int64_t n, const char *name, double bound)
+static inline void parity_expect(const gq_safetensors *st, const double *got, int64_t n,
+                                 const char *name, double bound)
 {
     double *want = parity_read(st, name, n);
     parity_close(got, want, n, bound * parity_largest(want, n), name);
@@ -65,19 +69,23 @@ static inline void parity_expect(const gq_safetensors *st, const double *got, in
 }
 
 /* x has as many elements as the stored tensor and the same values. */
-static inline void parity_tensor(const gq_safetensors *st, gq_tape *t, gq_t x, const char *name, double bound)
+static inline void parity_tensor(const gq_safetensors *st, gq_tape *t, gq_t x, const char *name,
+                                 double bound)
 {
     double *v = parity_get(t, x);
-    parity_expect(st, v, (int64_t)(t->tensor[x.i].bytes / gq_dtype_size(t->tensor[x.i].dtype)), name, bound);
+    parity_expect(st, v, (int64_t)(t->tensor[x.i].bytes / gq_dtype_size(t->tensor[x.i].dtype)),
+                  name, bound);
     free(v);
 }
 
-/* ---- inner tensors by the parameter that reads or makes them; readable on a tape with a separate plan ------------- */
+/* ---- inner tensors by the parameter that reads or makes them (needs a separate plan) ---------- */
 
-static inline const gq_node *parity_node(const gq_tape *t, gq_op op, int input, const char *parameter)
+static inline const gq_node *parity_node(const gq_tape *t, gq_op op, int input,
+                                         const char *parameter)
 {
     for (int32_t i = 0; i < t->nnode; i++)
-        if (t->node[i].op == op && input < t->node[i].nin && strcmp(t->tensor[t->node[i].in[input]].name, parameter) == 0)
+        if (t->node[i].op == op && input < t->node[i].nin &&
+            strcmp(t->tensor[t->node[i].in[input]].name, parameter) == 0)
             return &t->node[i];
     return NULL;
 }
@@ -94,7 +102,8 @@ static inline gq_t parity_linear(const gq_tape *t, const char *weight)
 /* The residual stream that the norm with this gain reads, and what the norm makes. */
 static inline gq_t parity_stream(const gq_tape *t, const char *gain, gq_t *normed)
 {
-    const gq_node *sum = parity_node(t, GQ_OP_ADD_NORM, 2, gain), *plain = parity_node(t, GQ_OP_LAYERNORM, 1, gain);
+    const gq_node *sum = parity_node(t, GQ_OP_ADD_NORM, 2, gain);
+    const gq_node *plain = parity_node(t, GQ_OP_LAYERNORM, 1, gain);
     if (!sum && !plain)
         fail_msg("no norm with '%s'", gain);
     if (normed)
@@ -102,7 +111,7 @@ static inline gq_t parity_stream(const gq_tape *t, const char *gain, gq_t *norme
     return (gq_t){sum ? sum->out[0] : plain->in[0]};
 }
 
-/* ---- gradients --------------------------------------------------------------------------------------------------- */
+/* ---- gradients ------------------------------------------------------------------------------- */
 
 static inline double parity_largest_gradient(const gq_safetensors *st)
 {
@@ -119,8 +128,8 @@ static inline double parity_largest_gradient(const gq_safetensors *st)
     return most;
 }
 
-static inline void parity_gradient(const gq_params *p, const gq_param *q, const gq_hf_part *part, const gq_st_tensor *t,
-                                   double floor, double bound)
+static inline void parity_gradient(const gq_params *p, const gq_param *q, const gq_hf_part *part,
+                                   const gq_st_tensor *t, double floor, double bound)
 {
     double  *want = malloc((size_t)part->n * sizeof *want), scale;
     gq_error err = {0};
@@ -130,7 +139,8 @@ static inline void parity_gradient(const gq_params *p, const gq_param *q, const 
     for (int64_t j = 0; j < part->n; j++) {
         double got = parity_value(p->engine, gq_param_grad(p, q), part->first + j);
         if (!(fabs(got - want[j]) <= bound * scale))
-            fail_msg("%s[%lld]: got %.9g, want %.9g (scale %.3g)", t->name, (long long)j, got, want[j], scale);
+            fail_msg("%s[%lld]: got %.9g, want %.9g (scale %.3g)", t->name, (long long)j, got,
+                     want[j], scale);
     }
     free(want);
 }

@@ -1,7 +1,9 @@
-/* tiny.h - a whole stllm model of a few thousand parameters, with samples, for tests of the engine and the models.
+/* tiny.h - a whole stllm model of a few thousand parameters, with samples, for tests of the
+ * engine and the models.
  *
- * Every parameter is random (biases and norms too) and every switch is a field, so that a test changes the one it is
- * about. Sizes are odd on purpose. Values come from Philox: the same on every machine.
+ * Every parameter is random (biases and norms too) and every switch is a field, so that a test
+ * changes the one it is about. Sizes are odd on purpose. Values come from Philox: the same on
+ * every machine.
  */
 #ifndef GIFQA_TESTS_TINY_H
 #define GIFQA_TESTS_TINY_H
@@ -12,16 +14,23 @@
 #include "support.h"
 #include "train/feed.h"
 
-enum { TINY_BATCH = 3, TINY_FRAMES = 2, TINY_QUERIES = 3, TINY_VISUAL = TINY_FRAMES * TINY_QUERIES, TINY_TEXT = 12,
-       TINY_VOCAB = 29, TINY_SIDE = 6 };
+enum {
+    TINY_BATCH = 3,
+    TINY_FRAMES = 2,
+    TINY_QUERIES = 3,
+    TINY_VISUAL = TINY_FRAMES * TINY_QUERIES,
+    TINY_TEXT = 12,
+    TINY_VOCAB = 29,
+    TINY_SIDE = 6
+};
 
 typedef struct tiny {
-    gq_config       cfg;                /* what feeding reads                                            */
+    gq_config       cfg;                /* what feeding reads */
     gq_stllm_config model;
     gq_engine      *e;
     gq_params      *p;
-    int             batch;              /* samples in use                                                */
-    bool            live;               /* frames go through CLIP, else features are the input           */
+    int             batch;              /* samples in use */
+    bool            live;               /* frames go through CLIP, else features are the input */
     gq_sample       s[TINY_BATCH];
     int32_t         ids[TINY_BATCH][TINY_TEXT];
     uint8_t         frames[TINY_BATCH][TINY_FRAMES * TINY_SIDE * TINY_SIDE * 3];
@@ -43,16 +52,37 @@ static inline void tiny_config(tiny *m)
     m->cfg.qformer.queries = TINY_QUERIES;
     m->cfg.prompt.bucket = 1;
     m->cfg.mvm.enable = true;
-    m->model.clip = (gq_clip_config){.image = TINY_SIDE, .patch = 2, .width = 8, .layers = 3, .heads = 2, .mlp = 10,
-                                     .act = GQ_QUICK_GELU, .ln_eps = 1e-5, .mean = {0.4f, 0.5f, 0.6f},
+    m->model.clip = (gq_clip_config){.image = TINY_SIDE,
+                                     .patch = 2,
+                                     .width = 8,
+                                     .layers = 3,
+                                     .heads = 2,
+                                     .mlp = 10,
+                                     .act = GQ_QUICK_GELU,
+                                     .ln_eps = 1e-5,
+                                     .mean = {0.4f, 0.5f, 0.6f},
                                      .std = {0.3f, 0.25f, 0.2f}};
     m->model.feature = GQ_CLIP_FINAL;
-    m->model.qformer = (gq_qformer_config){.queries = TINY_QUERIES, .width = 12, .layers = 3, .heads = 3, .mlp = 14,
-                                           .cross_every = 2, .encoder_width = 10, .vision_width = 8,
-                                           .bridge = GQ_BRIDGE_ADAPTER, .ln_eps = 1e-12};
-    m->model.gpt2 = (gq_gpt2_config){.width = 14, .layers = 2, .heads = 2, .mlp = 30, .vocab = TINY_VOCAB,
-                                     .positions = TINY_VISUAL + TINY_TEXT + 10, .ln_eps = 1e-5, .act = GQ_GELU_TANH,
-                                     .bias = true, .tied = true};
+    m->model.qformer = (gq_qformer_config){.queries = TINY_QUERIES,
+                                           .width = 12,
+                                           .layers = 3,
+                                           .heads = 3,
+                                           .mlp = 14,
+                                           .cross_every = 2,
+                                           .encoder_width = 10,
+                                           .vision_width = 8,
+                                           .bridge = GQ_BRIDGE_ADAPTER,
+                                           .ln_eps = 1e-12};
+    m->model.gpt2 = (gq_gpt2_config){.width = 14,
+                                     .layers = 2,
+                                     .heads = 2,
+                                     .mlp = 30,
+                                     .vocab = TINY_VOCAB,
+                                     .positions = TINY_VISUAL + TINY_TEXT + 10,
+                                     .ln_eps = 1e-5,
+                                     .act = GQ_GELU_TANH,
+                                     .bias = true,
+                                     .tied = true};
     m->model.mvm = (gq_mvm_config){.mode = GQ_MVM_ZERO, .loss = GQ_MVM_COS, .weight = 1.5};
     m->model.proj_scale = 1.0;
     m->model.mvm_declared = true;
@@ -64,13 +94,17 @@ static inline void tiny_samples(tiny *m)
 
     for (int b = 0; b < TINY_BATCH; b++) {
         for (int i = 0; i < TINY_TEXT; i++)
-            m->ids[b][i] = (int32_t)(gq_philox_at(5, (uint64_t)(b * 64 + i), GQ_RNG_TEST, 1) % (TINY_VOCAB - 1));
+            m->ids[b][i] = (int32_t)(gq_philox_at(5, (uint64_t)(b * 64 + i), GQ_RNG_TEST, 1) %
+                                     (TINY_VOCAB - 1));
         for (size_t i = 0; i < sizeof m->frames[b]; i++)
             m->frames[b][i] = (uint8_t)gq_philox_at(5, (uint64_t)b << 20 | i, GQ_RNG_TEST, 2);
         for (int i = 0; i < TINY_FRAMES * 10 * 8; i++)
             m->features[b][i] = (float)tiny_normal(3, b * 4096 + i);
-        m->s[b] = (gq_sample){.vision = m->live ? (const void *)m->frames[b] : m->features[b], .question = m->ids[b],
-                              .nq = nq[b], .answer = m->ids[b] + nq[b], .na = na[b]};
+        m->s[b] = (gq_sample){.vision = m->live ? (const void *)m->frames[b] : m->features[b],
+                              .question = m->ids[b],
+                              .nq = nq[b],
+                              .answer = m->ids[b] + nq[b],
+                              .na = na[b]};
         for (int j = 0; j < TINY_VISUAL; j++)       /* sample b keeps 3 tokens */
             m->keep[b * TINY_VISUAL + j] = (j + b) % 2 == 0;
     }
@@ -93,7 +127,9 @@ static inline void tiny_open(tiny *m, const gq_backend *backend, int threads)
     gq_error err = {0};
 
     tiny_samples(m);
-    assert_ok(gq_engine_new(&(gq_engine_opts){.backend = backend, .threads = threads, .seed = 11}, &m->e, &err), &err);
+    assert_ok(gq_engine_new(&(gq_engine_opts){.backend = backend, .threads = threads, .seed = 11},
+                            &m->e, &err),
+              &err);
     assert_ok(gq_params_new(m->e, &m->p, &err), &err);
     assert_ok(gq_stllm_declare(m->p, &m->model, &err), &err);
     assert_ok(gq_params_seal(m->p, true, &err), &err);

@@ -1,13 +1,17 @@
-/* The engine's bitwise promises on a whole training step: rerun, replay = eager, any plan, recompute = keep, any number
- * of threads, the documented order of gradient accumulation; nothing is allocated while a tape runs; which parameter
- * gets a gradient; and how a non-finite number is traced. */
+/* The engine's bitwise promises on a whole training step: rerun, replay = eager, any plan,
+ * recompute = keep, any number of threads, the documented order of gradient accumulation;
+ * nothing is allocated while a tape runs; which parameter gets a gradient; and how a non-finite
+ * number is traced. */
 #include "tiny.h"
 
 #include "core/ops.h"
 
-static const gq_backend *backends(int i)            /* reference and, where it is built, the CPU's best rung */
+static const gq_backend *backends(int i) /* reference and, where it is built, the CPU's best rung */
 {
-    return i == 0 ? &gq_backend_ref32 : i == 1 ? &gq_backend_ref64 : i == 2 ? gq_backend_cpu(NULL) : NULL;
+    return i == 0   ? &gq_backend_ref32
+           : i == 1 ? &gq_backend_ref64
+           : i == 2 ? gq_backend_cpu(NULL)
+                    : NULL;
 }
 
 static void expect_same(const void *a, const void *b, size_t bytes, const char *what)
@@ -53,9 +57,10 @@ static void expect_snapshot(const snapshot *a, const snapshot *b, const char *wh
     expect_same(a->grad, b->grad, a->bytes, what);
 }
 
-/* ---- plans and reruns ------------------------------------------------------------------------------------ */
+/* ---- plans and reruns ------------------------------------------------------------------------ */
 
-static void run_plan(const gq_backend *backend, gq_plan_opts plan, uint32_t step, snapshot *out, size_t *act)
+static void run_plan(const gq_backend *backend, gq_plan_opts plan, uint32_t step, snapshot *out,
+                     size_t *act)
 {
     tiny          m;
     gq_stllm_tape h;
@@ -69,7 +74,7 @@ static void run_plan(const gq_backend *backend, gq_plan_opts plan, uint32_t step
     tiny_step(&h, false);
     *out = take(&m, &h);
     *act = h.tape->act_bytes;
-    tiny_step(&h, false);                           /* the same tape again                                */
+    tiny_step(&h, false);                           /* the same tape again */
     snapshot again = take(&m, &h);
     expect_snapshot(out, &again, "rerun");
     drop_snapshot(&again);
@@ -89,17 +94,18 @@ static void every_plan_computes_the_same_bits(void **state)
             run_plan(backends(b), plans[k], 3, &s[k], &act[k]);
         for (int k = 1; k < 4; k++)
             expect_snapshot(&s[0], &s[k], backends(b)->name);
-        assert_true(act[1] < act[0]);               /* shared memory is less than separate memory         */
-        assert_true(act[2] < act[1]);               /* and recomputing needs less again                   */
+        assert_true(act[1] < act[0]);               /* shared memory is less than separate memory */
+        assert_true(act[2] < act[1]);               /* and recomputing needs less again */
         run_plan(backends(b), plans[1], 4, &other, &unused);
-        assert_true(other.loss != s[0].loss);       /* another step draws another dropout                 */
+        assert_true(other.loss != s[0].loss);       /* another step draws another dropout */
         drop_snapshot(&other);
         for (int k = 0; k < 4; k++)
             drop_snapshot(&s[k]);
     }
 }
 
-/* Two tapes of different sizes share ACT and TEMP: running one must not disturb what the other computes next. */
+/* Two tapes of different sizes share ACT and TEMP: running one must not disturb what the other
+ * computes next. */
 static void tapes_share_arenas(void **state)
 {
     (void)state;
@@ -115,7 +121,7 @@ static void tapes_share_arenas(void **state)
         tiny_step(&small, false);
         first = take(&m, &small);
         m.batch = 3;
-        tiny_record(&m, true, (gq_plan_opts){0}, &large);            /* the arena moves                    */
+        tiny_record(&m, true, (gq_plan_opts){0}, &large);            /* the arena moves */
         tiny_step(&large, false);
         tiny_step(&small, false);
         again = take(&m, &small);
@@ -128,7 +134,7 @@ static void tapes_share_arenas(void **state)
     }
 }
 
-/* ---- eager ------------------------------------------------------------------------------------------------ */
+/* ---- eager ----------------------------------------------------------------------------------- */
 
 typedef struct lm { gq_tape *t; gq_t ids, pos, rows, labels, inv, states, loss; int count; } lm;
 
@@ -143,10 +149,12 @@ static void lm_inputs(lm *l)
     l->inv = gq_input_real(l->t, "inv", 1, GQ_SHAPE(1));
 }
 
-/* Samples first, first+1, ...: every token predicts the next; the denominator is a constant of the step. */
+/* Samples first, first+1, ...: every token predicts the next; the denominator is a constant of
+ * the step. */
 static void lm_fill(tiny *m, lm *l, int first)
 {
-    int32_t *ids = gq_data(l->t, l->ids), *pos = gq_data(l->t, l->pos), *rows = gq_data(l->t, l->rows);
+    int32_t *ids = gq_data(l->t, l->ids), *pos = gq_data(l->t, l->pos);
+    int32_t *rows = gq_data(l->t, l->rows);
     int32_t *labels = gq_data(l->t, l->labels);
 
     for (int b = 0; b < l->count; b++)
@@ -166,7 +174,8 @@ static void lm_ops(tiny *m, lm *l)
     gq_gpt2_opts o = {.dropout = m->model.gpt2.dropout};
 
     l->states = gq_gpt2_states(l->t, &m->model.gpt2, gq_gpt2_tokens(l->t, l->ids), l->pos, &o);
-    l->loss = gq_lm_loss(l->t, l->states, gq_gpt2_head(l->t, &m->model.gpt2), l->rows, l->labels, l->inv, NULL);
+    l->loss = gq_lm_loss(l->t, l->states, gq_gpt2_head(l->t, &m->model.gpt2), l->rows, l->labels,
+                         l->inv, NULL);
     gq_keep(l->t, l->states, "states");
     gq_keep(l->t, l->loss, "loss");
 }
@@ -181,7 +190,7 @@ static void open_lm(tiny *m, lm *l, bool eager, int first, int count)
     if (eager)
         gq_tape_eager(l->t);
     lm_inputs(l);
-    if (eager)                                      /* an eager op reads its inputs when it is recorded   */
+    if (eager)                                /* an eager op reads its inputs when it is recorded */
         lm_fill(m, l, first);
     lm_ops(m, l);
     if (!eager)
@@ -213,7 +222,7 @@ static void replay_equals_eager(void **state)
         tiny_open(&m, backends(b), 2);
         open_lm(&m, &eager, true, 0, 3);
         bytes = eager.t->tensor[eager.states.i].bytes;
-        states = tiny_copy(gq_data(eager.t, eager.states), bytes);   /* computed while recording           */
+        states = tiny_copy(gq_data(eager.t, eager.states), bytes);   /* computed while recording */
         loss = gq_scalar(eager.t, eager.loss);
         assert_true(loss > 0.1);
         assert_ok(gq_tape_finish(eager.t, eager.loss, NULL, &err), &err);
@@ -223,7 +232,8 @@ static void replay_equals_eager(void **state)
         open_lm(&m, &planned, false, 0, 3);
         step_lm(&planned, false);
         expect_same(states, gq_data(planned.t, planned.states), bytes, "planned tape");
-        expect_same(grad, m.p->grad.base, tiny_gradient_bytes(m.p), "gradients of the planned tape");
+        expect_same(grad, m.p->grad.base, tiny_gradient_bytes(m.p),
+                    "gradients of the planned tape");
         assert_true(gq_scalar(planned.t, planned.loss) == loss);
         free(states);
         free(grad);
@@ -233,7 +243,7 @@ static void replay_equals_eager(void **state)
     }
 }
 
-/* ---- gradient accumulation -------------------------------------------------------------------------------- */
+/* ---- gradient accumulation ------------------------------------------------------------------- */
 
 /* Gradient of one parameter in double (ref64), copied. */
 static double *gradient_of(tiny *m, const char *name)
@@ -242,8 +252,9 @@ static double *gradient_of(tiny *m, const char *name)
     return tiny_copy(gq_param_grad(m->p, q), (size_t)q->n * sizeof(double));
 }
 
-/* The documented order (core/tape.h): micro-batch by micro-batch, and within one in reverse tape order - for the tied
- * embedding first the head, then the lookup. The same weights with an untied head give the two shares apart. */
+/* The documented order (core/tape.h): micro-batch by micro-batch, and within one in reverse tape
+ * order - for the tied embedding first the head, then the lookup. The same weights with an
+ * untied head give the two shares apart. */
 static void documented_order_of_accumulation(void **state)
 {
     tiny     tied, untied;
@@ -255,8 +266,9 @@ static void documented_order_of_accumulation(void **state)
     untied.model.gpt2.tied = false;
     tiny_open(&untied, &gq_backend_ref64, 1);
     memcpy(gq_param_data(untied.p, gq_params_find(untied.p, "gpt2.head.w")),
-           gq_param_data(untied.p, gq_params_find(untied.p, "gpt2.wte")), TINY_VOCAB * 14 * sizeof(double));
-    for (int k = 0; k < 2; k++) {                   /* micro-batches {0} and {1, 2}                       */
+           gq_param_data(untied.p, gq_params_find(untied.p, "gpt2.wte")),
+           TINY_VOCAB * 14 * sizeof(double));
+    for (int k = 0; k < 2; k++) {                   /* micro-batches {0} and {1, 2} */
         open_lm(&untied, &l, false, k, 1 + k);
         step_lm(&l, false);
         head[k] = gradient_of(&untied, "gpt2.head.w");
@@ -264,7 +276,7 @@ static void documented_order_of_accumulation(void **state)
         sum[k] = tiny_copy(untied.p->grad.base, tiny_gradient_bytes(untied.p));
         gq_tape_free(l.t);
     }
-    for (int k = 0; k < 2; k++) {                   /* every other parameter: micro 0 + micro 1           */
+    for (int k = 0; k < 2; k++) {                   /* every other parameter: micro 0 + micro 1 */
         open_lm(&untied, &l, false, k, 1 + k);
         step_lm(&l, k == 1);
         gq_tape_free(l.t);
@@ -274,7 +286,7 @@ static void documented_order_of_accumulation(void **state)
 
     tiny_config(&tied);
     tiny_open(&tied, &gq_backend_ref64, 1);
-    for (int32_t i = 0; i < tied.p->count; i++) {   /* the same values under the same names               */
+    for (int32_t i = 0; i < tied.p->count; i++) {   /* the same values under the same names */
         gq_param *q = &tied.p->param[i], *r = gq_params_find(untied.p, q->name);
         memcpy(gq_param_data(tied.p, q), gq_param_data(untied.p, r), (size_t)q->n * sizeof(double));
     }
@@ -296,7 +308,8 @@ static void documented_order_of_accumulation(void **state)
     tiny_close(&untied);
 }
 
-/* Two halves accumulated are the whole batch up to rounding (and not its double, nor only the last half). */
+/* Two halves accumulated are the whole batch up to rounding (and not its double, nor only the
+ * last half). */
 static void halves_add_up_to_the_whole(void **state)
 {
     (void)state;
@@ -321,20 +334,21 @@ static void halves_add_up_to_the_whole(void **state)
             most = fmax(most, fabs(tiny_value(m.e, whole, i)));
         assert_true(most > 0.0);
         for (int64_t i = 0; i < m.p->trainable_n; i++)
-            assert_true(fabs(tiny_value(m.e, whole, i) - tiny_value(m.e, m.p->grad.base, i)) <= bound * most);
+            assert_true(fabs(tiny_value(m.e, whole, i) - tiny_value(m.e, m.p->grad.base, i)) <=
+                        bound * most);
         free(whole);
         tiny_close(&m);
     }
 }
 
-/* ---- threads ----------------------------------------------------------------------------------------------- */
+/* ---- threads --------------------------------------------------------------------------------- */
 
 /* Large enough for several tiles in every kernel. */
 static void wide(tiny *m)
 {
     tiny_config(m);
     some_dropout(m);
-    m->cfg.prompt.bucket = 64;                      /* 3 x 70 rows                                         */
+    m->cfg.prompt.bucket = 64;                      /* 3 x 70 rows */
     m->model.gpt2.positions = 80;
     m->model.gpt2.width = 136;
     m->model.gpt2.mlp = 520;
@@ -344,7 +358,8 @@ static void wide(tiny *m)
     m->model.qformer.mlp = 260;
 }
 
-static void two_updates(const gq_backend *backend, int threads, snapshot *s, void **weights, double *norm)
+static void two_updates(const gq_backend *backend, int threads, snapshot *s, void **weights,
+                        double *norm)
 {
     tiny          m;
     gq_stllm_tape h;
@@ -393,7 +408,7 @@ static void threads_do_not_matter(void **state)
         skip();
 }
 
-/* ---- memory ------------------------------------------------------------------------------------------------ */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 static void nothing_is_allocated_while_running(void **state)
 {
@@ -427,7 +442,7 @@ static void nothing_is_allocated_while_running(void **state)
     }
 }
 
-/* ---- which parameter gets a gradient ------------------------------------------------------------------------ */
+/* ---- which parameter gets a gradient --------------------------------------------------------- */
 
 static bool all_zero(const void *p, size_t bytes)
 {
@@ -452,9 +467,10 @@ static void unreached_parameters_have_zero_gradients(void **state)
     tiny_step(&h, false);
     gq_tape_free(h.tape);
     assert_false(all_zero(gq_param_grad(m.p, q), (size_t)q->n * 4));
-    tiny_record(&m, false, (gq_plan_opts){0}, &h);  /* no predictor, and with cached features no CLIP      */
+    /* no predictor, and with cached features no CLIP */
+    tiny_record(&m, false, (gq_plan_opts){0}, &h);
     tiny_step(&h, true);
-    assert_false(all_zero(gq_param_grad(m.p, q), (size_t)q->n * 4));         /* accumulating keeps it       */
+    assert_false(all_zero(gq_param_grad(m.p, q), (size_t)q->n * 4));     /* accumulating keeps it */
     tiny_step(&h, false);
     assert_true(all_zero(gq_param_grad(m.p, q), (size_t)q->n * 4));
     q = gq_params_find(m.p, "clip.v.patch.w");
@@ -462,7 +478,7 @@ static void unreached_parameters_have_zero_gradients(void **state)
     q = gq_params_find(m.p, "qformer.query");
     assert_false(all_zero(gq_param_grad(m.p, q), (size_t)q->n * 4));
     gq_tape_free(h.tape);
-    q->active = false;                              /* a stage freezes it: recorded now, it stays zero     */
+    q->active = false;                         /* a stage freezes it: recorded now, it stays zero */
     tiny_record(&m, false, (gq_plan_opts){0}, &h);
     tiny_step(&h, false);
     assert_true(all_zero(gq_param_grad(m.p, q), (size_t)q->n * 4));
@@ -478,7 +494,8 @@ static double largest_in(tiny *m, const gq_param *q, int64_t first, int64_t n)
     return most;
 }
 
-/* A constant added to all keys of a head changes no softmax: the gradient of a key bias is zero in theory. */
+/* A constant added to all keys of a head changes no softmax: the gradient of a key bias is zero
+ * in theory. */
 static bool key_bias(const gq_param *q, int64_t *first, int64_t *n)
 {
     bool self = gq_glob("*.qkv.b", q->name), cross = gq_glob("*.cross.kv.b", q->name);
@@ -520,7 +537,7 @@ static void every_parameter_gets_a_gradient(void **state)
     }
 }
 
-/* ---- numbers that are not finite ------------------------------------------------------------------------------ */
+/* ---- numbers that are not finite ------------------------------------------------------------- */
 
 static void expect_blame(gq_stllm_tape *h, const char *a, const char *b, const char *c)
 {
@@ -557,7 +574,7 @@ static void first_bad_op_is_named(void **state)
         gq_put_real(h.tape, h.features, m.features[0], 1);
         assert_false(gq_find_nonfinite(h.tape, text, sizeof text));
 
-        if (m.e->backend->real == GQ_F32) {         /* finite weights, but the product overflows          */
+        if (m.e->backend->real == GQ_F32) {         /* finite weights, but the product overflows */
             q = gq_params_find(m.p, "proj.w");
             for (int64_t i = 0; i < q->n; i++)
                 gq_param_set_f32(m.p, q, i, &huge, 1);
@@ -568,7 +585,8 @@ static void first_bad_op_is_named(void **state)
     }
 }
 
-/* Forward is finite, backward is not: loss = 3e38 * (1e3 * h^2) = 3e35 with h = 1e-3, but d loss / dh = 6e38. */
+/* Forward is finite, backward is not: loss = 3e38 * (1e3 * h^2) = 3e35 with h = 1e-3, but d loss
+ * / dh = 6e38. */
 static void bad_backward_is_named(void **state)
 {
     tiny     m;

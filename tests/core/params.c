@@ -1,5 +1,5 @@
-/* The registry of parameters: names, patterns, layout of the arenas, seeded initialisation, and the optimiser step against
- * torch.optim.AdamW (tests/reference/optim.py). */
+/* The registry of parameters: names, patterns, layout of the arenas, seeded initialisation, and
+ * the optimiser step against torch.optim.AdamW (tests/reference/optim.py). */
 #include "support.h"
 
 #include <jansson.h>
@@ -16,7 +16,8 @@ static gq_params *open_params(const gq_backend *backend, int threads)
     gq_engine *e;
     gq_params *p;
     gq_error   err = {0};
-    assert_ok(gq_engine_new(&(gq_engine_opts){.backend = backend, .threads = threads}, &e, &err), &err);
+    assert_ok(gq_engine_new(&(gq_engine_opts){.backend = backend, .threads = threads}, &e, &err),
+              &err);
     assert_ok(gq_params_new(e, &p, &err), &err);
     return p;
 }
@@ -41,7 +42,7 @@ static void seal(gq_params *p, bool state)
     assert_ok(gq_params_seal(p, state, &err), &err);
 }
 
-/* ---- registry ------------------------------------------------------------------------------------------- */
+/* ---- registry -------------------------------------------------------------------------------- */
 
 static void names_are_found(void **state)
 {
@@ -66,25 +67,29 @@ static void names_are_found(void **state)
 
 static void refusals(void **state)
 {
-    static const struct { int rank; int64_t shape[4]; const char *needle; } bad[] = {
-        {2, {0, 4}, "dimension 0 is 0"}, {2, {4, -1}, "dimension 1 is -1"}, {3, {1 << 20, 1 << 20, 1}, "dimension 2"},
-        {4, {INT64_MAX, 2, 2, 2}, "dimension 0"}, {2, {1LL << 40, 2}, "dimension 1"},
+    static const struct { int rank; int64_t shape[4]; const char *needle;
+    } bad[] = {
+        {2, {0, 4}, "dimension 0 is 0"},           {2, {4, -1}, "dimension 1 is -1"},
+        {3, {1 << 20, 1 << 20, 1}, "dimension 2"}, {4, {INT64_MAX, 2, 2, 2}, "dimension 0"},
+        {2, {1LL << 40, 2}, "dimension 1"},
     };
     gq_params *p = open_params(&gq_backend_ref32, 1);
     gq_error   err = {0};
 
     (void)state;
     add(p, "w", ZERO, 3, 4);
-    add(p, "w", ZERO, 3, 4);                        /* declared again with the same shape: a tie           */
+    add(p, "w", ZERO, 3, 4);                        /* declared again with the same shape: a tie */
     assert_int_equal(p->count, 1);
-    assert_fails(gq_params_add(p, "w", ZERO, 2, (int64_t[]){4, 3}, &err), GQ_EBUG, &err, "'w' is declared twice");
+    assert_fails(gq_params_add(p, "w", ZERO, 2, (int64_t[]){4, 3}, &err), GQ_EBUG, &err,
+                 "'w' is declared twice");
     assert_fails(gq_params_add(p, "w", ZERO, 1, (int64_t[]){3}, &err), GQ_EBUG, &err, "'w'");
     assert_fails(gq_params_add(p, "w", ZERO, 3, (int64_t[]){3, 4, 1}, &err), GQ_EBUG, &err, "'w'");
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        if (i == 2)                                 /* 2^40 elements are the limit, one more is too much   */
+        if (i == 2)                          /* 2^40 elements are the limit, one more is too much */
             assert_ok(gq_params_add(p, "limit", ZERO, 3, bad[i].shape, &err), &err);
         else
-            assert_fails(gq_params_add(p, "b", ZERO, bad[i].rank, bad[i].shape, &err), GQ_ECONFIG, &err, bad[i].needle);
+            assert_fails(gq_params_add(p, "b", ZERO, bad[i].rank, bad[i].shape, &err), GQ_ECONFIG,
+                         &err, bad[i].needle);
     }
     assert_null(gq_params_find(p, "b"));
     close_params(p);
@@ -98,14 +103,25 @@ static void refusals(void **state)
 
 static void patterns(void **state)
 {
-    static const struct { const char *pattern, *name; bool match; } cases[] = {
-        {"gpt2.*", "gpt2.wte", true},           {"gpt2.*", "gpt2", false},      {"*", "", true},
-        {"*.b", "gpt2.h.0.ln_1.b", true},       {"*.b", "gpt2.h.0.ln_1.g", false},
-        {"clip.?.h.*.w", "clip.v.h.3.attn.qkv.w", true},                        {"clip.?.pos", "clip.v.pos", true},
-        {"clip.?.pos", "clip.vv.pos", false},   {"clip.?.pos", "clip..pos", false},
-        {"*a*a*a*b", "aaaaaaaaaaaaaaaaaaaaaaaaaaaac", false},                   {"**", "x", true},
-        {"h.1.*", "h.11.w", false},             {"", "", true},                 {"", "x", false},
-        {"x", "", false},                       {"*ab*", "aab", true},          {"a*b", "abab", true},
+    static const struct { const char *pattern, *name; bool match;
+    } cases[] = {
+        {"gpt2.*", "gpt2.wte", true},
+        {"gpt2.*", "gpt2", false},
+        {"*", "", true},
+        {"*.b", "gpt2.h.0.ln_1.b", true},
+        {"*.b", "gpt2.h.0.ln_1.g", false},
+        {"clip.?.h.*.w", "clip.v.h.3.attn.qkv.w", true},
+        {"clip.?.pos", "clip.v.pos", true},
+        {"clip.?.pos", "clip.vv.pos", false},
+        {"clip.?.pos", "clip..pos", false},
+        {"*a*a*a*b", "aaaaaaaaaaaaaaaaaaaaaaaaaaaac", false},
+        {"**", "x", true},
+        {"h.1.*", "h.11.w", false},
+        {"", "", true},
+        {"", "x", false},
+        {"x", "", false},
+        {"*ab*", "aab", true},
+        {"a*b", "abab", true},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
@@ -113,7 +129,7 @@ static void patterns(void **state)
             fail_msg("'%s' against '%s'", cases[i].pattern, cases[i].name);
 }
 
-/* ---- layout --------------------------------------------------------------------------------------------- */
+/* ---- layout ---------------------------------------------------------------------------------- */
 
 static void layout(const gq_backend *backend)
 {
@@ -127,7 +143,7 @@ static void layout(const gq_backend *backend)
     add(p, "frozen.2", ZERO, 2, 1)->trainable = false;
     add(p, "c", ZERO, 16, 4);
     seal(p, true);
-    for (int k = 0; k < 5; k++) {                   /* trainable in reverse order, then frozen in order    */
+    for (int k = 0; k < 5; k++) {             /* trainable in reverse order, then frozen in order */
         static const char *const order[] = {"c", "b", "a", "frozen.1", "frozen.2"};
         gq_param *q = gq_params_find(p, order[k]);
         assert_int_equal(q->offset, at);
@@ -135,7 +151,8 @@ static void layout(const gq_backend *backend)
         at = (q->offset + q->n + unit - 1) / unit * unit;
         if (k == 2)
             assert_int_equal(p->trainable_n, at);
-        assert_ptr_equal(gq_param_data(p, q), (char *)p->weights.base + (size_t)q->offset * gq_dtype_size(backend->real));
+        assert_ptr_equal(gq_param_data(p, q), (char *)p->weights.base +
+                                                  (size_t)q->offset * gq_dtype_size(backend->real));
         assert_int_equal(gq_param_grad(p, q) != NULL, k < 3);
         last = q;
     }
@@ -156,7 +173,8 @@ static void trainable_first_in_reverse_order(void **state)
     layout(&gq_backend_ref64);
 }
 
-/* The same layout without moments and gradients: checkpoints of a training run fit an inference registry. */
+/* The same layout without moments and gradients: checkpoints of a training run fit an inference
+ * registry. */
 static void inference_has_no_state(void **state)
 {
     gq_params *p = open_params(&gq_backend_ref32, 1);
@@ -173,10 +191,11 @@ static void inference_has_no_state(void **state)
     assert_int_equal(p->grad.bytes + p->m.bytes + p->v.bytes, 0);
     assert_null(gq_param_grad(p, gq_params_find(p, "b")));
     assert_true(gq_params_grad_norm(p) == 0.0);
-    gq_params_adamw(p, &(gq_adamw_opts){.lr = 1, .clip = 1}, 1, 0.0);       /* nothing to do                 */
+    gq_params_adamw(p, &(gq_adamw_opts){.lr = 1, .clip = 1}, 1, 0.0);       /* nothing to do */
 
-    assert_ok(gq_tape_new(p->engine, p, "training", &t, &err), &err);        /* and nothing to train          */
-    x = gq_linear(t, gq_input_real(t, "x", 2, (int64_t[]){1, 1}), gq_p(t, "b"), GQ_T_NONE, GQ_NONE, GQ_T_NONE);
+    assert_ok(gq_tape_new(p->engine, p, "training", &t, &err), &err);     /* and nothing to train */
+    x = gq_linear(t, gq_input_real(t, "x", 2, (int64_t[]){1, 1}), gq_p(t, "b"), GQ_T_NONE, GQ_NONE,
+                  GQ_T_NONE);
     x = gq_reshape(t, x, 1, (int64_t[]){1});
     loss = gq_combine(t, 1, &x, (double[]){1.0});
     assert_fails(gq_tape_finish(t, loss, NULL, &err), GQ_ECONFIG, &err, "no trained parameter");
@@ -184,7 +203,7 @@ static void inference_has_no_state(void **state)
     close_params(p);
 }
 
-/* ---- initialisation -------------------------------------------------------------------------------------- */
+/* ---- initialisation -------------------------------------------------------------------------- */
 
 static void read_all(gq_params *p, const char *name, float *x)
 {
@@ -204,7 +223,8 @@ static void init_one(const gq_backend *backend, int threads, int before, uint64_
         snprintf(name, sizeof name, "other.%d", i);
         add(p, name, (gq_init){.dist = GQ_INIT_NORMAL, .value = 1.0}, 3, 5);
     }
-    add(p, "w", (gq_init){.dist = GQ_INIT_NORMAL, .value = 0.02}, ROWS, COLUMNS)->trainable = before % 2;
+    add(p, "w", (gq_init){.dist = GQ_INIT_NORMAL, .value = 0.02}, ROWS, COLUMNS)->trainable =
+        before % 2;
     seal(p, true);
     gq_params_init(p, seed);
     read_all(p, "w", x);
@@ -221,7 +241,7 @@ static void init_is_a_function_of_seed_and_name(void **state)
         init_one(&gq_backend_ref32, threads, threads, 42, b);
         assert_memory_equal(a, b, sizeof a);
     }
-    init_one(&gq_backend_ref64, 2, 1, 42, b);       /* rounded to float in every backend                   */
+    init_one(&gq_backend_ref64, 2, 1, 42, b);       /* rounded to float in every backend */
     assert_memory_equal(a, b, sizeof a);
     init_one(&gq_backend_ref32, 1, 0, 43, b);
     for (int i = 0; i < CELLS; i++)
@@ -241,7 +261,8 @@ static void normals_are_normal(void **state)
         square += (double)x[i] * x[i];
         beyond += fabsf(x[i]) > 0.02f * 1.959964f;
     }
-    /* 5 standard errors: of the mean std/sqrt(n), of the variance sqrt(2/n), of a share sqrt(pq/n) */
+    /* 5 standard errors: of the mean std/sqrt(n), of the variance sqrt(2/n), of a share
+     * sqrt(pq/n) */
     assert_true(fabs(sum / CELLS) < 5 * 0.02 / sqrt(CELLS));
     assert_true(fabs(square / CELLS / 4e-4 - 1.0) < 5 * sqrt(2.0 / CELLS));
     assert_true(fabs((double)beyond / CELLS - 0.05) < 5 * sqrt(0.05 * 0.95 / CELLS));
@@ -273,13 +294,14 @@ static void distributions(void **state)
     read_all(p, "table", x);
     for (int pos = 0; pos < 6; pos++)
         for (int c = 0; c < 8; c++) {
-            double angle = pos / pow(200.0, (c / 2 * 2) / 8.0), want = 0.1 * sqrt(2.0) * (c % 2 ? cos(angle) : sin(angle));
+            double angle = pos / pow(200.0, (c / 2 * 2) / 8.0);
+            double want = 0.1 * sqrt(2.0) * (c % 2 ? cos(angle) : sin(angle));
             assert_true(fabs(x[pos * 8 + c] - want) < 1e-7);
         }
     close_params(p);
 }
 
-/* ---- optimiser --------------------------------------------------------------------------------------------- */
+/* ---- optimiser ------------------------------------------------------------------------------- */
 
 typedef struct optim { json_t *json; gq_safetensors *st; gq_params *p; } optim;
 
@@ -314,13 +336,15 @@ static void put_array(gq_params *p, void *dst, const double *x, int64_t n)
 }
 
 /* Errors are relative to the largest magnitude in the tensor. */
-static void expect_array(gq_params *p, const void *a, const double *want, int64_t n, double bound, const char *what)
+static void expect_array(gq_params *p, const void *a, const double *want, int64_t n, double bound,
+                         const char *what)
 {
     double most = 0.0;
     for (int64_t i = 0; i < n; i++)
         most = fmax(most, fabs(want[i]));
     for (int64_t i = 0; i < n; i++) {
-        double got = p->engine->backend->real == GQ_F64 ? ((const double *)a)[i] : (double)((const float *)a)[i];
+        double got = p->engine->backend->real == GQ_F64 ? ((const double *)a)[i]
+                                                        : (double)((const float *)a)[i];
         if (!(fabs(got - want[i]) <= bound * most))
             fail_msg("%s[%lld]: got %.17g, want %.17g", what, (long long)i, got, want[i]);
     }
@@ -364,18 +388,21 @@ static void compare_step(optim *o, int step, double bound)
     for (int k = 0; k < 2; k++) {
         gq_param *q = gq_params_find(o->p, names[k]);
         size_t    at = (size_t)q->offset * real;
-        void     *got[] = {gq_param_data(o->p, q), (char *)o->p->m.base + at, (char *)o->p->v.base + at};
+        void     *got[] = {gq_param_data(o->p, q), (char *)o->p->m.base + at,
+                           (char *)o->p->v.base + at};
         for (int part = 0; part < 3; part++) {
             double x[12];
             char   key[32];
-            snprintf(key, sizeof key, "out.%d.%s%s", step, (const char *[]){"", "m.", "v."}[part], names[k]);
+            snprintf(key, sizeof key, "out.%d.%s%s", step, (const char *[]){"", "m.", "v."}[part],
+                     names[k]);
             read_tensor(o, key, x, q->n);
             expect_array(o->p, got[part], x, q->n, bound, key);
         }
     }
 }
 
-/* ref64 adds in another order than PyTorch: a few ulp, 1e-14; a float32 step rounds each of its five inputs: 1e-6. */
+/* ref64 adds in another order than PyTorch: a few ulp, 1e-14; a float32 step rounds each of its
+ * five inputs: 1e-6. */
 static void run_optim(const gq_backend *backend, double bound)
 {
     static const char *const names[] = {"matrix", "bias"};
@@ -384,8 +411,10 @@ static void run_optim(const gq_backend *backend, double bound)
 
     open_optim(&o, backend);
     for (int step = 0; step < 5; step++) {
-        gq_adamw_opts opts = {.lr = number(o.json, "lr", NULL, step), .beta1 = number(o.json, "betas", NULL, 0),
-                              .beta2 = number(o.json, "betas", NULL, 1), .eps = number(o.json, "eps", NULL, -1),
+        gq_adamw_opts opts = {.lr = number(o.json, "lr", NULL, step),
+                              .beta1 = number(o.json, "betas", NULL, 0),
+                              .beta2 = number(o.json, "betas", NULL, 1),
+                              .eps = number(o.json, "eps", NULL, -1),
                               .clip = number(o.json, "clip", NULL, -1)};
         double        norm, want = number(o.json, "grad_norm", NULL, step);
         for (int k = 0; k < 2; k++) {
@@ -401,7 +430,7 @@ static void run_optim(const gq_backend *backend, double bound)
         gq_params_adamw(o.p, &opts, step + 1, norm);
         compare_step(&o, step, bound);
     }
-    for (int k = 0; k < 2; k++) {                   /* frozen for good, or by a stage: untouched           */
+    for (int k = 0; k < 2; k++) {                   /* frozen for good, or by a stage: untouched */
         read_all(o.p, (const char *[]){"frozen", "paused"}[k], x);
         for (int i = 0; i < 6; i++)
             assert_true(x[i] == 1.0f);
@@ -417,13 +446,15 @@ static void adamw_as_pytorch(void **state)
     run_optim(&gq_backend_ref64, 1e-14);
     run_optim(&gq_backend_ref32, 1e-6);
     for (int i = 0; i < 4; i++) {
-        const gq_backend *cpu = gq_backend_cpu((const char *[]){"scalar", "avx2", "avx512", "avx512bf16"}[i]);
+        const gq_backend *cpu =
+            gq_backend_cpu((const char *[]){"scalar", "avx2", "avx512", "avx512bf16"}[i]);
         if (cpu)
             run_optim(cpu, 1e-6);
     }
 }
 
-/* The norm covers the whole trainable arena once: 70,000 elements are more than one chunk of the sum. */
+/* The norm covers the whole trainable arena once: 70,000 elements are more than one chunk of the
+ * sum. */
 static void norm_of_known_gradients(void **state)
 {
     const gq_backend *backends[] = {&gq_backend_ref32, &gq_backend_ref64, gq_backend_cpu(NULL)};
@@ -438,7 +469,8 @@ static void norm_of_known_gradients(void **state)
         a = gq_params_find(p, "a");
         seal(p, true);
         for (int64_t i = 0; i < a->n; i++)
-            put_array(p, (char *)gq_param_grad(p, a) + (size_t)i * gq_dtype_size(backends[b]->real), (double[]){-0.5}, 1);
+            put_array(p, (char *)gq_param_grad(p, a) + (size_t)i * gq_dtype_size(backends[b]->real),
+                      (double[]){-0.5}, 1);
         assert_true(fabs(gq_params_grad_norm(p) - sqrt(0.25 * 70000)) < 1e-9);
         put_array(p, gq_param_grad(p, c), big, 1);
         assert_true(fabs(gq_params_grad_norm(p) - sqrt(0.25 * 70000 + big[0] * big[0])) < 1e-9);

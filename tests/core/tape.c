@@ -1,10 +1,10 @@
-/* Recording, planning and its errors: what a tape refuses and how it says so, where tensors lie, what happens when
- * memory runs out. Bitwise promises are in tests/core/bitwise.c. */
+/* Recording, planning and its errors: what a tape refuses and how it says so, where tensors lie,
+ * what happens when memory runs out. Bitwise promises are in tests/core/bitwise.c. */
 #include "tiny.h"
 
 #include "core/ops.h"
 
-typedef struct lab {                    /* an engine with a few parameters and an open tape              */
+typedef struct lab {                    /* an engine with a few parameters and an open tape */
     gq_engine *e;
     gq_params *p;
     gq_tape   *t;
@@ -12,8 +12,10 @@ typedef struct lab {                    /* an engine with a few parameters and a
 
 static lab open_lab(const gq_backend *backend)
 {
-    static const struct { const char *name; int rank; int64_t shape[2]; } declared[] = {
-        {"w", 2, {4, 3}}, {"b", 1, {4}}, {"table", 2, {7, 3}}, {"g", 1, {3}}, {"qkv", 2, {9, 3}}, {"frozen", 2, {4, 3}},
+    static const struct { const char *name; int rank; int64_t shape[2];
+    } declared[] = {
+        {"w", 2, {4, 3}}, {"b", 1, {4}},      {"table", 2, {7, 3}},
+        {"g", 1, {3}},    {"qkv", 2, {9, 3}}, {"frozen", 2, {4, 3}},
     };
     lab      l = {0};
     gq_error err = {0};
@@ -21,7 +23,9 @@ static lab open_lab(const gq_backend *backend)
     assert_ok(gq_engine_new(&(gq_engine_opts){.backend = backend, .threads = 1}, &l.e, &err), &err);
     assert_ok(gq_params_new(l.e, &l.p, &err), &err);
     for (size_t i = 0; i < sizeof declared / sizeof *declared; i++)
-        assert_ok(gq_params_add(l.p, declared[i].name, (gq_init){0}, declared[i].rank, declared[i].shape, &err), &err);
+        assert_ok(gq_params_add(l.p, declared[i].name, (gq_init){0}, declared[i].rank,
+                                declared[i].shape, &err),
+                  &err);
     gq_params_find(l.p, "frozen")->trainable = false;
     assert_ok(gq_params_seal(l.p, true, &err), &err);
     tiny_randomize(l.p, 0.5);
@@ -37,7 +41,8 @@ static void close_lab(lab *l)
 }
 
 /* Finishing must fail with all of these in the text, then the lab is closed. */
-static void expect_refusal(lab *l, gq_t loss, gq_status want, int line, const char *a, const char *b, const char *c)
+static void expect_refusal(lab *l, gq_t loss, gq_status want, int line, const char *a,
+                           const char *b, const char *c)
 {
     char     place[600];
     gq_error err = {0};
@@ -52,7 +57,7 @@ static void expect_refusal(lab *l, gq_t loss, gq_status want, int line, const ch
     close_lab(l);
 }
 
-/* ---- errors ------------------------------------------------------------------------------------------- */
+/* ---- errors ---------------------------------------------------------------------------------- */
 
 static void first_error_stays(void **state)
 {
@@ -64,9 +69,9 @@ static void first_error_stays(void **state)
     line = __LINE__ + 1;
     y = gq_linear(l.t, x, gq_p(l.t, "w"), GQ_T_NONE, GQ_NONE, GQ_T_NONE);
     assert_int_equal(y.i, 0);
-    z = gq_layernorm(l.t, y, gq_p(l.t, "g"), GQ_T_NONE, 1e-5);       /* cascades silently                  */
+    z = gq_layernorm(l.t, y, gq_p(l.t, "g"), GQ_T_NONE, 1e-5);       /* cascades silently */
     assert_int_equal(z.i, 0);
-    gq_dropout(l.t, x, 1.5);                                         /* wrong as well, but later           */
+    gq_dropout(l.t, x, 1.5);                                         /* wrong as well, but later */
     assert_int_equal(gq_p(l.t, "absent").i, 0);
     assert_int_equal(gq_input_real(l.t, "y", 1, (int64_t[]){2}).i, 0);
     gq_segment(l.t, "s");
@@ -147,7 +152,8 @@ static void missing_backward(void **state)
     assert_int_equal(y.i, 0);
     expect_refusal(&l, GQ_T_NONE, GQ_ECONFIG, line, "layernorm 'g'", "half-made", "no backward");
 
-    /* where no gradient is wanted the op may be used: a tape without gradients, a pause, constant operands */
+    /* where no gradient is wanted the op may be used: a tape without gradients, a pause,
+     * constant operands */
     for (int way = 0; way < 3; way++) {
         l = open_lab(&broken);
         if (way == 0)
@@ -155,7 +161,9 @@ static void missing_backward(void **state)
         if (way == 1)
             gq_grad_pause(l.t, true);
         x = gq_input_real(l.t, "x", 2, (int64_t[]){2, 3});
-        y = gq_layernorm(l.t, x, way == 2 ? gq_input_real(l.t, "gain", 1, (int64_t[]){3}) : gq_p(l.t, "g"), GQ_T_NONE, 1e-5);
+        y = gq_layernorm(l.t, x,
+                         way == 2 ? gq_input_real(l.t, "gain", 1, (int64_t[]){3}) : gq_p(l.t, "g"),
+                         GQ_T_NONE, 1e-5);
         assert_int_not_equal(y.i, 0);
         assert_ok(gq_tape_finish(l.t, GQ_T_NONE, NULL, &err), &err);
         assert_ok(gq_forward(l.t, &err), &err);
@@ -180,7 +188,8 @@ static void missing_kernel(void **state)
     expect_refusal(&l, GQ_T_NONE, GQ_ECONFIG, line, "no-linear", "no kernel for op linear", NULL);
 }
 
-/* Decoding has no backward at all: on a path that needs a gradient it is an error, whatever the backend. */
+/* Decoding has no backward at all: on a path that needs a gradient it is an error, whatever the
+ * backend. */
 static void decoding_op_on_a_gradient_path(void **state)
 {
     static double cache[2 * 4 * 6];
@@ -206,13 +215,15 @@ static void same_tensor_twice(void **state)
     lab      l = open_lab(&gq_backend_ref64);
 
     (void)state;
-    x = gq_linear(l.t, gq_input_real(l.t, "x", 2, (int64_t[]){2, 3}), gq_p(l.t, "w"), GQ_T_NONE, GQ_NONE, GQ_T_NONE);
+    x = gq_linear(l.t, gq_input_real(l.t, "x", 2, (int64_t[]){2, 3}), gq_p(l.t, "w"), GQ_T_NONE,
+                  GQ_NONE, GQ_T_NONE);
     line = __LINE__ + 1;
     gq_add_norm(l.t, x, x, gq_p(l.t, "b"), GQ_T_NONE, 1e-5, NULL);
     expect_refusal(&l, GQ_T_NONE, GQ_ECONFIG, line, "add_norm", "0 and 1", "same tensor");
 
-    l = open_lab(&gq_backend_ref64);                /* once with gradient, once detached: well defined     */
-    x = gq_linear(l.t, gq_input_real(l.t, "x", 2, (int64_t[]){2, 3}), gq_p(l.t, "w"), GQ_T_NONE, GQ_NONE, GQ_T_NONE);
+    l = open_lab(&gq_backend_ref64);           /* once with gradient, once detached: well defined */
+    x = gq_linear(l.t, gq_input_real(l.t, "x", 2, (int64_t[]){2, 3}), gq_p(l.t, "w"), GQ_T_NONE,
+                  GQ_NONE, GQ_T_NONE);
     y = gq_add_norm(l.t, x, gq_stop_grad(l.t, x), gq_p(l.t, "b"), GQ_T_NONE, 1e-5, NULL);
     assert_int_not_equal(y.i, 0);
     assert_ok(gq_tape_finish(l.t, GQ_T_NONE, NULL, &err), &err);
@@ -236,7 +247,7 @@ static void finished_tapes_are_closed(void **state)
     close_lab(&l);
 }
 
-/* ---- indices from data ---------------------------------------------------------------------------------- */
+/* ---- indices from data ----------------------------------------------------------------------- */
 
 /* Runs with one index at `value`; it must fail and name the input, or run. */
 static void try_index(gq_tape *t, gq_t idx, int64_t at, int32_t value, bool ok, const char *name)
@@ -259,9 +270,12 @@ static void try_index(gq_tape *t, gq_t idx, int64_t at, int32_t value, bool ok, 
 static void indices_out_of_range(void **state)
 {
     lab      l = open_lab(&gq_backend_ref64);
-    gq_t     ids = gq_input(l.t, "ids", GQ_I32, 2, (int64_t[]){2, 5}), rows = gq_input(l.t, "rows", GQ_I32, 1, (int64_t[]){4});
-    gq_t     labels = gq_input(l.t, "labels", GQ_I32, 1, (int64_t[]){4}), len = gq_input(l.t, "len", GQ_I32, 1, (int64_t[]){2});
-    gq_t     pick = gq_input(l.t, "pick", GQ_I32, 1, (int64_t[]){3}), inv = gq_input_real(l.t, "inv", 1, (int64_t[]){1}), x;
+    gq_t     ids = gq_input(l.t, "ids", GQ_I32, 2, (int64_t[]){2, 5});
+    gq_t     rows = gq_input(l.t, "rows", GQ_I32, 1, (int64_t[]){4});
+    gq_t     labels = gq_input(l.t, "labels", GQ_I32, 1, (int64_t[]){4});
+    gq_t     len = gq_input(l.t, "len", GQ_I32, 1, (int64_t[]){2});
+    gq_t     pick = gq_input(l.t, "pick", GQ_I32, 1, (int64_t[]){3});
+    gq_t     inv = gq_input_real(l.t, "inv", 1, (int64_t[]){1}), x;
     gq_error err = {0};
 
     (void)state;
@@ -294,8 +308,10 @@ static void indices_out_of_range(void **state)
 static void negative_labels(void **state)
 {
     lab      l = open_lab(&gq_backend_ref64);
-    gq_t     x = gq_input_real(l.t, "x", 2, (int64_t[]){2, 3}), rows = gq_input(l.t, "rows", GQ_I32, 1, (int64_t[]){1});
-    gq_t     labels = gq_input(l.t, "labels", GQ_I32, 1, (int64_t[]){1}), inv = gq_input_real(l.t, "inv", 1, (int64_t[]){1});
+    gq_t     x = gq_input_real(l.t, "x", 2, (int64_t[]){2, 3});
+    gq_t     rows = gq_input(l.t, "rows", GQ_I32, 1, (int64_t[]){1});
+    gq_t     labels = gq_input(l.t, "labels", GQ_I32, 1, (int64_t[]){1});
+    gq_t     inv = gq_input_real(l.t, "inv", 1, (int64_t[]){1});
     gq_error err = {0};
 
     (void)state;
@@ -308,13 +324,13 @@ static void negative_labels(void **state)
     close_lab(&l);
 }
 
-/* ---- planning -------------------------------------------------------------------------------------------- */
+/* ---- planning -------------------------------------------------------------------------------- */
 
-/* A model of memory, 64 bytes a cell: which tensor wrote each cell last. Every read of the schedule must find its own
- * tensor there; nothing of the planner's own lifetimes is used. */
+/* A model of memory, 64 bytes a cell: which tensor wrote each cell last. Every read of the
+ * schedule must find its own tensor there; nothing of the planner's own lifetimes is used. */
 typedef struct shadow { const gq_tape *t; int32_t *owner; size_t cells; } shadow;
 
-static int32_t act_tensor(const gq_tape *t, int32_t i)      /* its root when it lies in ACT, else 0        */
+static int32_t act_tensor(const gq_tape *t, int32_t i)    /* its root when it lies in ACT, else 0 */
 {
     const gq_tensor *x;
     i = t->tensor[i].root;
@@ -333,7 +349,8 @@ static void touch(shadow *s, int32_t i, bool write, int32_t entry)
         if (write)
             s->owner[c] = i;
         else if (s->owner[c] != i)
-            fail_msg("entry %d of '%s' reads tensor %d where tensor %d lies", entry, s->t->name, i, s->owner[c]);
+            fail_msg("entry %d of '%s' reads tensor %d where tensor %d lies", entry, s->t->name, i,
+                     s->owner[c]);
     }
 }
 
@@ -345,7 +362,7 @@ static void shadow_forward(shadow *s, const gq_node *n, int32_t e)
         touch(s, n->out[k], true, e);
     for (int k = 0; k < n->nsave; k++)
         touch(s, n->save[k], true, e);
-    for (int k = 0; k < n->nin; k++)                /* nothing written lies over what was read             */
+    for (int k = 0; k < n->nin; k++)                /* nothing written lies over what was read */
         touch(s, n->in[k], false, e);
     for (int k = 0; k < n->nout; k++)
         touch(s, n->out[k], false, e);
@@ -369,7 +386,8 @@ static void shadow_backward(shadow *s, const gq_node *n, const gq_call *c, int32
             touch(s, n->save[k], false, e);
         for (int k = 0; k < n->nin; k++)
             if (c->din[k].p)
-                touch(s, s->t->tensor[s->t->tensor[n->in[k]].root].grad, pass == 0 && !(n->acc >> k & 1), e);
+                touch(s, s->t->tensor[s->t->tensor[n->in[k]].root].grad,
+                      pass == 0 && !(n->acc >> k & 1), e);
     }
 }
 
@@ -388,7 +406,7 @@ static void check_memory(const gq_tape *t)
         else
             shadow_forward(&s, n, e);
     }
-    for (int32_t i = 1; i < t->ntensor; i++)        /* kept tensors are still there                        */
+    for (int32_t i = 1; i < t->ntensor; i++)        /* kept tensors are still there */
         if (t->tensor[i].flags & GQ_TF_KEEP)
             touch(&s, i, false, t->nentry);
     free(s.owner);
@@ -417,7 +435,7 @@ static void no_two_tensors_share_live_memory(void **state)
             tiny_close(&m);
         }
     print_message("ACT bytes: keep %zu, separate %zu, segment %zu\n", act[0], act[1], act[2]);
-    assert_true(act[0] < act[1] * 2 / 3);           /* reuse must be worth its planner                     */
+    assert_true(act[0] < act[1] * 2 / 3);           /* reuse must be worth its planner */
     assert_true(act[2] < act[0]);
 }
 
@@ -437,7 +455,8 @@ static void inference_saves_nothing(void **state)
     gq_tape_free(h.tape);
     tiny_shape(&m, false, &shape);
     shape.train = false;
-    assert_ok(gq_stllm_record(m.e, m.p, &m.model, &shape, &(gq_plan_opts){0}, false, &h, &err), &err);
+    assert_ok(gq_stllm_record(m.e, m.p, &m.model, &shape, &(gq_plan_opts){0}, false, &h, &err),
+              &err);
     check_memory(h.tape);
     assert_int_equal(h.tape->nentry, h.tape->nnode);
     assert_true(h.tape->act_bytes < trained / 3);
@@ -448,7 +467,8 @@ static void inference_saves_nothing(void **state)
     tiny_close(&m);
 }
 
-/* y = x W^T twice over: 2 * rows * in * out multiplications and additions, twice that again in backward. */
+/* y = x W^T twice over: 2 * rows * in * out multiplications and additions, twice that again in
+ * backward. */
 static void cost_of_a_known_tape(void **state)
 {
     lab      l = open_lab(&gq_backend_ref32);
@@ -458,14 +478,15 @@ static void cost_of_a_known_tape(void **state)
     char     text[512];
 
     (void)state;
-    x = gq_linear(l.t, gq_input_real(l.t, "x", 2, (int64_t[]){5, 3}), gq_p(l.t, "w"), GQ_T_NONE, GQ_NONE, GQ_T_NONE);
+    x = gq_linear(l.t, gq_input_real(l.t, "x", 2, (int64_t[]){5, 3}), gq_p(l.t, "w"), GQ_T_NONE,
+                  GQ_NONE, GQ_T_NONE);
     y = gq_input_real(l.t, "y", 2, (int64_t[]){5, 4});
-    loss = gq_mvm_loss(l.t, x, y, gq_input_real(l.t, "u", 1, (int64_t[]){5}), gq_input_real(l.t, "inv", 1, (int64_t[]){1}),
-                       GQ_MVM_SSE);
+    loss = gq_mvm_loss(l.t, x, y, gq_input_real(l.t, "u", 1, (int64_t[]){5}),
+                       gq_input_real(l.t, "inv", 1, (int64_t[]){1}), GQ_MVM_SSE);
     assert_ok(gq_tape_finish(l.t, loss, NULL, &err), &err);
     c = gq_tape_cost(l.t);
     assert_int_equal((int)c.fwd_flops, 2 * 5 * 3 * 4);
-    assert_int_equal((int)c.bwd_flops, 2 * 5 * 3 * 4);      /* the input needs no gradient: dW only        */
+    assert_int_equal((int)c.bwd_flops, 2 * 5 * 3 * 4);    /* the input needs no gradient: dW only */
     gq_tape_line(l.t, 0, text, sizeof text);
     assert_non_null(strstr(text, "linear"));
     assert_non_null(strstr(text, "[5,4]"));
@@ -474,13 +495,13 @@ static void cost_of_a_known_tape(void **state)
 }
 
 #ifdef GIFQA_CHECKED
-static void overrun(const gq_call *c)                /* the reference's layernorm, and one element more    */
+static void overrun(const gq_call *c)          /* the reference's layernorm, and one element more */
 {
     gq_backend_ref64.ops[GQ_OP_LAYERNORM].fwd(c);
     ((double *)c->out[0].p)[gq_size(&c->out[0])] = 1.0;
 }
 
-static void half_done(const gq_call *c)              /* leaves the last element of the output unwritten    */
+static void half_done(const gq_call *c)        /* leaves the last element of the output unwritten */
 {
     double last = ((double *)c->out[0].p)[gq_size(&c->out[0]) - 1];
     gq_backend_ref64.ops[GQ_OP_LAYERNORM].fwd(c);
@@ -507,7 +528,8 @@ static gq_status run_norm(gq_kernel kernel, double *last, gq_error *err)
 }
 #endif
 
-/* Checked builds: a kernel that writes past its output is named, and one that forgets an element leaves a NaN there. */
+/* Checked builds: a kernel that writes past its output is named, and one that forgets an element
+ * leaves a NaN there. */
 static void checked_builds_catch_kernels(void **state)
 {
     (void)state;
@@ -522,14 +544,16 @@ static void checked_builds_catch_kernels(void **state)
 #endif
 }
 
-/* ---- out of memory ---------------------------------------------------------------------------------------- */
+/* ---- out of memory --------------------------------------------------------------------------- */
 
-/* Everything from an engine to a finished tape; the first failure is passed on, and all is freed. */
+/* Everything from an engine to a finished tape; the first failure is passed on, and all is
+ * freed. */
 static gq_status build_all(tiny *m, gq_plan_opts plan, gq_error *err)
 {
     gq_stllm_shape shape;
     gq_stllm_tape  h = {0};
-    gq_status      s = gq_engine_new(&(gq_engine_opts){.backend = &gq_backend_ref32, .threads = 2}, &m->e, err);
+    gq_status      s =
+        gq_engine_new(&(gq_engine_opts){.backend = &gq_backend_ref32, .threads = 2}, &m->e, err);
 
     m->p = NULL;
     if (s == GQ_OK)

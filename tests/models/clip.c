@@ -1,8 +1,9 @@
-/* Both CLIP towers against transformers' CLIPModel in float64 (tests/reference/towers.py): every hidden state, pooled and
- * projected features, embeddings, logits. Vision gradients by finite differences.
+/* Both CLIP towers against transformers' CLIPModel in float64 (tests/reference/towers.py): every
+ * hidden state, pooled and projected features, embeddings, logits. Vision gradients by finite
+ * differences.
  *
- * Errors are relative to the largest magnitude of a tensor. ref64 against float32 storage: 1e-6 (half an ulp is 6e-8;
- * pixels are normalised in float, another 1e-7); float32 backends: 1e-5. */
+ * Errors are relative to the largest magnitude of a tensor. ref64 against float32 storage: 1e-6
+ * (half an ulp is 6e-8; pixels are normalised in float, another 1e-7); float32 backends: 1e-5. */
 #include "tiny.h"
 
 #include "parity.h"
@@ -19,10 +20,24 @@ typedef struct tower {
 
 static gq_clip_config sizes(void)
 {
-    return (gq_clip_config){
-        .image = 12, .patch = 4, .width = 16, .layers = 3, .heads = 2, .mlp = 40, .text_width = 24, .text_layers = 2,
-        .text_heads = 3, .text_mlp = 56, .vocab = 50, .context = CONTEXT, .proj = PROJ, .act = GQ_QUICK_GELU, .ln_eps = 1e-5,
-        .text = true, .mean = {0.48145466f, 0.4578275f, 0.40821073f}, .std = {0.26862954f, 0.26130258f, 0.27577711f}};
+    return (gq_clip_config){.image = 12,
+                            .patch = 4,
+                            .width = 16,
+                            .layers = 3,
+                            .heads = 2,
+                            .mlp = 40,
+                            .text_width = 24,
+                            .text_layers = 2,
+                            .text_heads = 3,
+                            .text_mlp = 56,
+                            .vocab = 50,
+                            .context = CONTEXT,
+                            .proj = PROJ,
+                            .act = GQ_QUICK_GELU,
+                            .ln_eps = 1e-5,
+                            .text = true,
+                            .mean = {0.48145466f, 0.4578275f, 0.40821073f},
+                            .std = {0.26862954f, 0.26130258f, 0.27577711f}};
 }
 
 static void open_tower(tower *w, const gq_backend *backend)
@@ -34,7 +49,8 @@ static void open_tower(tower *w, const gq_backend *backend)
     w->bound = backend->real == GQ_F64 ? 1e-6 : 1e-5;
     w->c = sizes();
     assert_ok(gq_safetensors_open(FIXTURE("clip_tiny.safetensors"), &w->st, &err), &err);
-    assert_ok(gq_engine_new(&(gq_engine_opts){.backend = backend, .threads = 2}, &w->e, &err), &err);
+    assert_ok(gq_engine_new(&(gq_engine_opts){.backend = backend, .threads = 2}, &w->e, &err),
+              &err);
     assert_ok(gq_params_new(w->e, &w->p, &err), &err);
     assert_ok(gq_clip_declare(w->p, &w->c, &err), &err);
     assert_ok(gq_params_seal(w->p, true, &err), &err);
@@ -61,9 +77,10 @@ static void normalise(double *x, int rows, int n)
     }
 }
 
-/* ---- vision --------------------------------------------------------------------------------------------- */
+/* ---- vision ---------------------------------------------------------------------------------- */
 
-static gq_tape *vision_tape(tower *w, gq_clip_feature which, bool project, gq_plan_opts plan, gq_t *features, gq_t *embeds)
+static gq_tape *vision_tape(tower *w, gq_clip_feature which, bool project, gq_plan_opts plan,
+                            gq_t *features, gq_t *embeds)
 {
     gq_tape *t;
     gq_t     frames, rows;
@@ -87,8 +104,10 @@ static gq_tape *vision_tape(tower *w, gq_clip_feature which, bool project, gq_pl
 
 static void vision(tower *w, double *embeds)
 {
-    static const char *const streams[] = {"clip.v.h.0.ln_1.g", "clip.v.h.1.ln_1.g", "clip.v.h.2.ln_1.g"};
-    static const char *const names[] = {"out.vision.hidden.0", "out.vision.hidden.1", "out.vision.hidden.2"};
+    static const char *const streams[] = {"clip.v.h.0.ln_1.g", "clip.v.h.1.ln_1.g",
+                                          "clip.v.h.2.ln_1.g"};
+    static const char *const names[] = {"out.vision.hidden.0", "out.vision.hidden.1",
+                                        "out.vision.hidden.2"};
     gq_t                     f, e = GQ_T_NONE, pooled;
     gq_tape                 *t;
 
@@ -107,7 +126,8 @@ static void vision(tower *w, double *embeds)
     gq_tape_free(t);
 }
 
-/* Features for the Q-Former without the projection record only what they need; with it both come from one pass. */
+/* Features for the Q-Former without the projection record only what they need; with it both come
+ * from one pass. */
 static void features(tower *w)
 {
     gq_t     f, e = GQ_T_NONE;
@@ -121,7 +141,7 @@ static void features(tower *w)
     t = vision_tape(w, GQ_CLIP_HIDDEN_2, true, (gq_plan_opts){0}, &f, &e);
     parity_tensor(w->st, t, f, "out.vision.hidden.2", w->bound);
     parity_tensor(w->st, t, e, "out.vision.projected", w->bound);
-    assert_true(t->nnode > nodes + 5);              /* the last block and the projection                   */
+    assert_true(t->nnode > nodes + 5);              /* the last block and the projection */
     gq_tape_free(t);
     t = vision_tape(w, GQ_CLIP_HIDDEN_1, false, (gq_plan_opts){0}, &f, NULL);
     parity_tensor(w->st, t, f, "out.vision.hidden.3", w->bound);
@@ -143,7 +163,7 @@ static void final_features(tower *w)
     gq_tape_free(t);
 }
 
-/* ---- text ------------------------------------------------------------------------------------------------- */
+/* ---- text ------------------------------------------------------------------------------------ */
 
 static void text(tower *w, double *embeds)
 {
@@ -161,7 +181,7 @@ static void text(tower *w, double *embeds)
     out = gq_clip_text(t, &w->c, in, pos, end);
     assert_ok(gq_tape_finish(t, GQ_T_NONE, &(gq_plan_opts){.separate = true}, &err), &err);
     for (int b = 0; b < TEXTS; b++) {
-        int best = 0;                               /* first occurrence of the largest id                  */
+        int best = 0;                               /* first occurrence of the largest id */
         for (int j = 0; j < CONTEXT; j++) {
             ((int32_t *)gq_data(t, in))[b * CONTEXT + j] = ids[b * CONTEXT + j];
             ((int32_t *)gq_data(t, pos))[b * CONTEXT + j] = j;
@@ -171,9 +191,12 @@ static void text(tower *w, double *embeds)
         ((int32_t *)gq_data(t, end))[b] = b * CONTEXT + best;
     }
     assert_ok(gq_forward(t, &err), &err);
-    parity_tensor(w->st, t, parity_stream(t, "clip.t.h.0.ln_1.g", NULL), "out.text.hidden.0", w->bound);
-    parity_tensor(w->st, t, parity_stream(t, "clip.t.h.1.ln_1.g", NULL), "out.text.hidden.1", w->bound);
-    parity_tensor(w->st, t, parity_stream(t, "clip.t.ln_final.g", NULL), "out.text.hidden.2", w->bound);
+    parity_tensor(w->st, t, parity_stream(t, "clip.t.h.0.ln_1.g", NULL), "out.text.hidden.0",
+                  w->bound);
+    parity_tensor(w->st, t, parity_stream(t, "clip.t.h.1.ln_1.g", NULL), "out.text.hidden.1",
+                  w->bound);
+    parity_tensor(w->st, t, parity_stream(t, "clip.t.ln_final.g", NULL), "out.text.hidden.2",
+                  w->bound);
     for (int32_t i = 0; i < t->nnode; i++)
         if (t->node[i].op == GQ_OP_GATHER_ROWS)
             parity_tensor(w->st, t, (gq_t){t->node[i].out[0]}, "out.text.pooled", w->bound);
@@ -236,9 +259,10 @@ static void cpu(void **state)
     parity(gq_backend_cpu(NULL));
 }
 
-/* ---- gradients of the vision tower ----------------------------------------------------------------------------- */
+/* ---- gradients of the vision tower ----------------------------------------------------------- */
 
-/* loss = 0.5 (sum of squared distances of features and of embeddings to zero, weighted): every parameter takes part. */
+/* loss = 0.5 (sum of squared distances of features and of embeddings to zero, weighted): every
+ * parameter takes part. */
 static gq_tape *loss_tape(tower *w, gq_t *loss)
 {
     int64_t  rows = FRAMES * 10, one = 1;
@@ -280,7 +304,8 @@ static double loss_with(gq_tape *t, gq_t loss, double *x, double v)
     return gq_scalar(t, loss);
 }
 
-/* Central differences of fourth order: error h^4 f^(5)/30 + eps f/h; with h = 1e-3 both are about 1e-11 of the loss. */
+/* Central differences of fourth order: error h^4 f^(5)/30 + eps f/h; with h = 1e-3 both are
+ * about 1e-11 of the loss. */
 static void vision_gradients(void **state)
 {
     tower    w;
@@ -302,14 +327,17 @@ static void vision_gradients(void **state)
         double         *x = gq_param_data(w.p, q);
         if (strncmp(q->name, "clip.v.", 7) != 0)
             continue;
-        for (int64_t k = 0; k < 4; k++) {           /* four elements of each parameter                     */
+        for (int64_t k = 0; k < 4; k++) {           /* four elements of each parameter */
             int64_t j = (k * 7919 + i) % q->n;
             double  at = x[j], h = 1e-3, got = grad[q->offset + j], want;
-            want = (8.0 * (loss_with(t, loss, &x[j], at + h) - loss_with(t, loss, &x[j], at - h)) -
-                    (loss_with(t, loss, &x[j], at + 2 * h) - loss_with(t, loss, &x[j], at - 2 * h))) / (12.0 * h);
+            want =
+                (8.0 * (loss_with(t, loss, &x[j], at + h) - loss_with(t, loss, &x[j], at - h)) -
+                 (loss_with(t, loss, &x[j], at + 2 * h) - loss_with(t, loss, &x[j], at - 2 * h))) /
+                (12.0 * h);
             x[j] = at;
             if (!(fabs(got - want) <= 1e-9 * fmax(scale, fabs(want))))
-                fail_msg("%s[%lld]: gradient %.12g, finite differences %.12g", q->name, (long long)j, got, want);
+                fail_msg("%s[%lld]: gradient %.12g, finite differences %.12g", q->name,
+                         (long long)j, got, want);
             checked++;
         }
     }

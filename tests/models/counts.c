@@ -1,5 +1,6 @@
-/* Parameter counts and first values of the published sizes, from declarations alone (specification models.md 2.1, 2.7, 3.2,
- * 3.4, 4.1, 4.4, 7.2): nothing of these sizes is allocated. */
+/* Parameter counts and first values of the published sizes, from declarations alone
+ * (specification models.md 2.1, 2.7, 3.2, 3.4, 4.1, 4.4, 7.2): nothing of these sizes is
+ * allocated. */
 #include "support.h"
 
 #include "models/stllm.h"
@@ -9,7 +10,9 @@ static gq_params *open_registry(void)
     gq_engine *e;
     gq_params *p;
     gq_error   err = {0};
-    assert_ok(gq_engine_new(&(gq_engine_opts){.backend = &gq_backend_ref32, .threads = 1}, &e, &err), &err);
+    assert_ok(
+        gq_engine_new(&(gq_engine_opts){.backend = &gq_backend_ref32, .threads = 1}, &e, &err),
+        &err);
     assert_ok(gq_params_new(e, &p, &err), &err);
     return p;
 }
@@ -31,11 +34,25 @@ static int64_t count(const gq_params *p, const char *pattern)
     return n;
 }
 
-static gq_clip_config vit(int width, int layers, int heads, int patch, int text_width, int text_heads, int proj)
+static gq_clip_config vit(int width, int layers, int heads, int patch, int text_width,
+                          int text_heads, int proj)
 {
-    return (gq_clip_config){.image = 224, .patch = patch, .width = width, .layers = layers, .heads = heads, .mlp = 4 * width,
-                            .text_width = text_width, .text_layers = 12, .text_heads = text_heads, .text_mlp = 4 * text_width,
-                            .vocab = 49408, .context = 77, .proj = proj, .act = GQ_QUICK_GELU, .ln_eps = 1e-5, .text = true};
+    return (gq_clip_config){.image = 224,
+                            .patch = patch,
+                            .width = width,
+                            .layers = layers,
+                            .heads = heads,
+                            .mlp = 4 * width,
+                            .text_width = text_width,
+                            .text_layers = 12,
+                            .text_heads = text_heads,
+                            .text_mlp = 4 * text_width,
+                            .vocab = 49408,
+                            .context = 77,
+                            .proj = proj,
+                            .act = GQ_QUICK_GELU,
+                            .ln_eps = 1e-5,
+                            .text = true};
 }
 
 static void clip(void **state)
@@ -60,8 +77,16 @@ static void clip(void **state)
 
 static gq_qformer_config blip2(int encoder, int vision, gq_bridge bridge)
 {
-    return (gq_qformer_config){.queries = 32, .width = 768, .layers = 12, .heads = 12, .mlp = 3072, .cross_every = 2,
-                               .encoder_width = encoder, .vision_width = vision, .bridge = bridge, .ln_eps = 1e-12};
+    return (gq_qformer_config){.queries = 32,
+                               .width = 768,
+                               .layers = 12,
+                               .heads = 12,
+                               .mlp = 3072,
+                               .cross_every = 2,
+                               .encoder_width = encoder,
+                               .vision_width = vision,
+                               .bridge = bridge,
+                               .ln_eps = 1e-12};
 }
 
 static void qformer(void **state)
@@ -92,16 +117,33 @@ static void qformer(void **state)
         close_registry(p);
     }
     p = open_registry();
-    assert_fails(gq_qformer_declare(p, &(gq_qformer_config){.queries = 2, .width = 8, .layers = 1, .heads = 1, .mlp = 8,
-                 .cross_every = 2, .encoder_width = 12, .vision_width = 8, .bridge = GQ_BRIDGE_REINIT_KV}, &err),
+    assert_fails(gq_qformer_declare(p,
+                                    &(gq_qformer_config){.queries = 2,
+                                                         .width = 8,
+                                                         .layers = 1,
+                                                         .heads = 1,
+                                                         .mlp = 8,
+                                                         .cross_every = 2,
+                                                         .encoder_width = 12,
+                                                         .vision_width = 8,
+                                                         .bridge = GQ_BRIDGE_REINIT_KV},
+                                    &err),
                  GQ_ECONFIG, &err, "qformer.encoder_width is 12 and clip.width is 8");
     close_registry(p);
 }
 
 static gq_gpt2_config gpt(int width, int layers, int heads, bool tied)
 {
-    return (gq_gpt2_config){.width = width, .layers = layers, .heads = heads, .mlp = 4 * width, .vocab = 50257,
-                            .positions = 1024, .ln_eps = 1e-5, .act = GQ_GELU_TANH, .bias = true, .tied = tied};
+    return (gq_gpt2_config){.width = width,
+                            .layers = layers,
+                            .heads = heads,
+                            .mlp = 4 * width,
+                            .vocab = 50257,
+                            .positions = 1024,
+                            .ln_eps = 1e-5,
+                            .act = GQ_GELU_TANH,
+                            .bias = true,
+                            .tied = tied};
 }
 
 static void gpt2(void **state)
@@ -109,7 +151,7 @@ static void gpt2(void **state)
     const struct { gq_gpt2_config c; int64_t total; } size[] = {
         {gpt(768, 12, 12, true), 124439808},   {gpt(1024, 24, 16, true), 354823168},
         {gpt(1280, 36, 20, true), 774030080},  {gpt(1600, 48, 25, true), 1557611200},
-        {gpt(768, 12, 12, false), 124439808 + 50257 * 768},          /* a head of its own                  */
+        {gpt(768, 12, 12, false), 124439808 + 50257 * 768},          /* a head of its own */
     };
     (void)state;
     for (int k = 0; k < 5; k++) {
@@ -123,39 +165,65 @@ static void gpt2(void **state)
 
 static void whole_model(void **state)
 {
-    gq_stllm_config c = {.clip = vit(768, 12, 12, 32, 512, 8, 512), .qformer = blip2(1408, 768, GQ_BRIDGE_ADAPTER),
-                         .gpt2 = gpt(768, 12, 12, true), .proj_scale = 1.0, .mvm_declared = true};
+    gq_stllm_config c = {.clip = vit(768, 12, 12, 32, 512, 8, 512),
+                         .qformer = blip2(1408, 768, GQ_BRIDGE_ADAPTER),
+                         .gpt2 = gpt(768, 12, 12, true),
+                         .proj_scale = 1.0,
+                         .mvm_declared = true};
     gq_params      *p = open_registry();
     gq_error        err = {0};
 
     (void)state;
     assert_ok(gq_stllm_declare(p, &c, &err), &err);
     assert_int_equal(count(p, "clip.v.*") - count(p, "clip.v.proj.w"), 87456000);
-    assert_int_equal(count(p, "clip.t.*") + count(p, "clip.v.proj.w") + count(p, "clip.logit_scale"), 63821313);
+    assert_int_equal(
+        count(p, "clip.t.*") + count(p, "clip.v.proj.w") + count(p, "clip.logit_scale"), 63821313);
     assert_int_equal(count(p, "proj.*"), 590592);
     assert_int_equal(count(p, "mvm.predictor.*"), 592128);
     assert_int_equal(count(p, "*") - count(p, "clip.*") - count(p, "mvm.*"), 231278208);
     close_registry(p);
 }
 
-/* Every parameter's first value by the first pattern that fits; a negative deviation stands for a constant. */
+/* Every parameter's first value by the first pattern that fits; a negative deviation stands for
+ * a constant. */
 static void first_values(void **state)
 {
-    const double in = 1.0 / sqrt(768.0), deep = in / sqrt(24.0), text = 1.0 / sqrt(512.0), text_deep = text / sqrt(24.0);
-    const struct { const char *pattern; double std, constant; } rules[] = {
-        {"*ln*.g", -1, 1.0},                    {"*ln*.b", -1, 0.0},            {"clip.logit_scale", -1, 2.6592},
-        {"clip.?.*.b", -1, 0.0},                {"clip.v.cls", in, 0},          {"clip.v.patch.w", 0.02, 0},
-        {"clip.v.pos", 0.02, 0},                {"clip.v.proj.w", in, 0},       {"clip.v.*.qkv.w", deep, 0},
-        {"clip.v.*.attn.out.w", in, 0},         {"clip.v.*.fc1.w", 1.0 / sqrt(1536.0), 0},
-        {"clip.v.*.fc2.w", deep, 0},            {"clip.t.tok", 0.02, 0},        {"clip.t.pos", 0.02, 0},
-        {"clip.t.proj.w", text, 0},             {"clip.t.*.qkv.w", text_deep, 0},
-        {"clip.t.*.attn.out.w", text, 0},       {"clip.t.*.fc1.w", 1.0 / 32.0, 0},
-        {"clip.t.*.fc2.w", text_deep, 0},       {"qformer.query", 0.02, 0},     {"proj.w", 0.06, 0},
-        {"gpt2.*.attn.out.w", 0.02 / sqrt(24.0), 0},                            {"gpt2.*.fc2.w", 0.02 / sqrt(24.0), 0},
-        {"*.b", -1, 0.0},                       {"*.w", 0.02, 0},               {"gpt2.w?e", 0.02, 0},
+    const double in = 1.0 / sqrt(768.0), deep = in / sqrt(24.0), text = 1.0 / sqrt(512.0);
+    const double text_deep = text / sqrt(24.0);
+    const struct { const char *pattern; double std, constant;
+    } rules[] = {
+        {"*ln*.g", -1, 1.0},
+        {"*ln*.b", -1, 0.0},
+        {"clip.logit_scale", -1, 2.6592},
+        {"clip.?.*.b", -1, 0.0},
+        {"clip.v.cls", in, 0},
+        {"clip.v.patch.w", 0.02, 0},
+        {"clip.v.pos", 0.02, 0},
+        {"clip.v.proj.w", in, 0},
+        {"clip.v.*.qkv.w", deep, 0},
+        {"clip.v.*.attn.out.w", in, 0},
+        {"clip.v.*.fc1.w", 1.0 / sqrt(1536.0), 0},
+        {"clip.v.*.fc2.w", deep, 0},
+        {"clip.t.tok", 0.02, 0},
+        {"clip.t.pos", 0.02, 0},
+        {"clip.t.proj.w", text, 0},
+        {"clip.t.*.qkv.w", text_deep, 0},
+        {"clip.t.*.attn.out.w", text, 0},
+        {"clip.t.*.fc1.w", 1.0 / 32.0, 0},
+        {"clip.t.*.fc2.w", text_deep, 0},
+        {"qformer.query", 0.02, 0},
+        {"proj.w", 0.06, 0},
+        {"gpt2.*.attn.out.w", 0.02 / sqrt(24.0), 0},
+        {"gpt2.*.fc2.w", 0.02 / sqrt(24.0), 0},
+        {"*.b", -1, 0.0},
+        {"*.w", 0.02, 0},
+        {"gpt2.w?e", 0.02, 0},
     };
-    gq_stllm_config c = {.clip = vit(768, 12, 12, 32, 512, 8, 512), .qformer = blip2(1408, 768, GQ_BRIDGE_ADAPTER),
-                         .gpt2 = gpt(768, 12, 12, true), .proj_scale = 3.0, .mvm_declared = true};
+    gq_stllm_config c = {.clip = vit(768, 12, 12, 32, 512, 8, 512),
+                         .qformer = blip2(1408, 768, GQ_BRIDGE_ADAPTER),
+                         .gpt2 = gpt(768, 12, 12, true),
+                         .proj_scale = 3.0,
+                         .mvm_declared = true};
     gq_params      *p = open_registry();
     gq_error        err = {0};
 

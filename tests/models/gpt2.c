@@ -1,7 +1,9 @@
-/* GPT-2 against transformers (tests/reference: hidden states, logits, loss, every gradient), against two published
- * checkpoints with their own numbers, and decoding with a key/value cache against the full pass.
+/* GPT-2 against transformers (tests/reference: hidden states, logits, loss, every gradient),
+ * against two published checkpoints with their own numbers, and decoding with a key/value cache
+ * against the full pass.
  *
- * Bounds relative to the largest magnitude of a tensor: ref64 against float32 storage 1e-6, float32 backends 1e-5. */
+ * Bounds relative to the largest magnitude of a tensor: ref64 against float32 storage 1e-6,
+ * float32 backends 1e-5. */
 #include "parity.h"
 
 #include <jansson.h>
@@ -19,7 +21,8 @@ static void open_net(net *n, const gq_backend *backend, const gq_gpt2_config *c)
 {
     gq_error err = {0};
     n->c = *c;
-    assert_ok(gq_engine_new(&(gq_engine_opts){.backend = backend, .threads = 2}, &n->e, &err), &err);
+    assert_ok(gq_engine_new(&(gq_engine_opts){.backend = backend, .threads = 2}, &n->e, &err),
+              &err);
     assert_ok(gq_params_new(n->e, &n->p, &err), &err);
     assert_ok(gq_gpt2_declare(n->p, c, &err), &err);
     assert_ok(gq_params_seal(n->p, true, &err), &err);
@@ -39,9 +42,13 @@ static gq_safetensors *open_file(const char *path)
     return st;
 }
 
-/* ---- one recorded pass: states, logits and, with labels, the loss -------------------------------------------- */
+/* ---- one recorded pass: states, logits and, with labels, the loss ---------------------------- */
 
-typedef struct pass { gq_tape *t; gq_t ids, pos, rows, labels, inv, states, logits, loss; int batch, length; } pass;
+typedef struct pass {
+    gq_tape *t;
+    gq_t     ids, pos, rows, labels, inv, states, logits, loss;
+    int      batch, length;
+} pass;
 
 static void open_pass(net *n, pass *s, int batch, int length, bool train)
 {
@@ -56,13 +63,16 @@ static void open_pass(net *n, pass *s, int batch, int length, bool train)
         gq_tape_no_grad(s->t);
     s->ids = gq_input(s->t, "ids", GQ_I32, 2, GQ_SHAPE(batch, length));
     s->pos = gq_input(s->t, "pos", GQ_I32, 2, GQ_SHAPE(batch, length));
-    s->states = gq_gpt2_states(s->t, &n->c, gq_gpt2_tokens(s->t, s->ids), s->pos, &(gq_gpt2_opts){0});
-    s->logits = gq_linear(s->t, s->states, gq_gpt2_head(s->t, &n->c), GQ_T_NONE, GQ_NONE, GQ_T_NONE);
+    s->states =
+        gq_gpt2_states(s->t, &n->c, gq_gpt2_tokens(s->t, s->ids), s->pos, &(gq_gpt2_opts){0});
+    s->logits =
+        gq_linear(s->t, s->states, gq_gpt2_head(s->t, &n->c), GQ_T_NONE, GQ_NONE, GQ_T_NONE);
     if (train) {
         s->rows = gq_input(s->t, "rows", GQ_I32, 1, &r);
         s->labels = gq_input(s->t, "labels", GQ_I32, 1, &r);
         s->inv = gq_input_real(s->t, "inv", 1, GQ_SHAPE(1));
-        s->loss = gq_lm_loss(s->t, s->states, gq_gpt2_head(s->t, &n->c), s->rows, s->labels, s->inv, NULL);
+        s->loss = gq_lm_loss(s->t, s->states, gq_gpt2_head(s->t, &n->c), s->rows, s->labels, s->inv,
+                             NULL);
     }
     gq_keep(s->t, s->logits, "logits");
     gq_keep(s->t, s->states, "states");
@@ -87,10 +97,18 @@ static int argmax(const gq_engine *e, const void *logits, int64_t first, int n)
     return best;
 }
 
-/* ---- transformers' GPT2LMHeadModel ----------------------------------------------------------------------------- */
+/* ---- transformers' GPT2LMHeadModel ----------------------------------------------------------- */
 
-static const gq_gpt2_config TINY = {.width = 16, .layers = 2, .heads = 2, .mlp = 64, .vocab = 37, .positions = 24,
-                                    .ln_eps = 1e-5, .act = GQ_GELU_TANH, .bias = true, .tied = true};
+static const gq_gpt2_config TINY = {.width = 16,
+                                    .layers = 2,
+                                    .heads = 2,
+                                    .mlp = 64,
+                                    .vocab = 37,
+                                    .positions = 24,
+                                    .ln_eps = 1e-5,
+                                    .act = GQ_GELU_TANH,
+                                    .bias = true,
+                                    .tied = true};
 
 /* Rows of valid tokens only: what padding sees is its own business. */
 static void expect_rows(gq_safetensors *st, gq_tape *t, gq_t x, const char *name, double bound)
@@ -144,7 +162,8 @@ static void transformers(const gq_backend *backend)
     expect_rows(st, s.t, s.logits, "out.logits", bound);
     want = parity_read(st, "out.loss", 1);
     loss = gq_scalar(s.t, s.loss);
-    if (fabs(loss - *want) > (backend->real == GQ_F64 ? 1e-9 : bound) * *want)          /* eps and scale are floats */
+    /* eps and scale are floats */
+    if (fabs(loss - *want) > (backend->real == GQ_F64 ? 1e-9 : bound) * *want)
         fail_msg("loss: got %.15g, want %.15g", loss, *want);
     assert_ok(gq_backward(s.t, false, &err), &err);
     assert_int_equal(parity_gradients(n.p, st, bound), 28);
@@ -168,7 +187,7 @@ static void transformers_in_float(void **state)
         transformers(gq_backend_cpu(NULL));
 }
 
-/* ---- published checkpoints with [out,in] linears ------------------------------------------------------------------ */
+/* ---- published checkpoints with [out,in] linears --------------------------------------------- */
 
 /* Copies transformer.<theirs> into a parameter of ours; absent biases stay zero. */
 static void put(net *n, gq_safetensors *st, const char *ours, const char *theirs)
@@ -191,11 +210,21 @@ static void put(net *n, gq_safetensors *st, const char *ours, const char *theirs
 
 static void put_checkpoint(net *n, gq_safetensors *st)
 {
-    static const struct { const char *ours, *theirs; } parts[] = {
-        {"ln_1.g", "ln_1.weight"}, {"ln_1.g", "ln_1.gamma"}, {"ln_1.b", "ln_1.bias"}, {"attn.qkv.w", "attn.c_attn.weight"},
-        {"attn.out.w", "attn.c_proj.weight"}, {"attn.out.b", "attn.c_proj.bias"}, {"ln_2.g", "ln_2.weight"},
-        {"ln_2.g", "ln_2.gamma"}, {"ln_2.b", "ln_2.bias"}, {"mlp.fc1.w", "mlp.c_fc.weight"}, {"mlp.fc1.b", "mlp.c_fc.bias"},
-        {"mlp.fc2.w", "mlp.c_proj.weight"}, {"mlp.fc2.b", "mlp.c_proj.bias"},
+    static const struct { const char *ours, *theirs;
+    } parts[] = {
+        {"ln_1.g", "ln_1.weight"},
+        {"ln_1.g", "ln_1.gamma"},
+        {"ln_1.b", "ln_1.bias"},
+        {"attn.qkv.w", "attn.c_attn.weight"},
+        {"attn.out.w", "attn.c_proj.weight"},
+        {"attn.out.b", "attn.c_proj.bias"},
+        {"ln_2.g", "ln_2.weight"},
+        {"ln_2.g", "ln_2.gamma"},
+        {"ln_2.b", "ln_2.bias"},
+        {"mlp.fc1.w", "mlp.c_fc.weight"},
+        {"mlp.fc1.b", "mlp.c_fc.bias"},
+        {"mlp.fc2.w", "mlp.c_proj.weight"},
+        {"mlp.fc2.b", "mlp.c_proj.bias"},
     };
     char ours[64], theirs[96];
 
@@ -214,10 +243,12 @@ static void put_checkpoint(net *n, gq_safetensors *st)
         }
 }
 
-/* The stored safetensors lacks the attention biases; the authors' own JSON has every tensor as base64 of float32. */
+/* The stored safetensors lacks the attention biases; the authors' own JSON has every tensor as
+ * base64 of float32. */
 static void put_sort_biases(net *n)
 {
-    json_t *j = json_load_file(gq_shared("data/weights/gpt_nano_sort/gpt-nano-sort-model.json"), 0, NULL);
+    json_t *j =
+        json_load_file(gq_shared("data/weights/gpt_nano_sort/gpt-nano-sort-model.json"), 0, NULL);
     char    ours[64], theirs[96];
 
     assert_non_null(j);
@@ -238,8 +269,16 @@ static void put_sort_biases(net *n)
     json_decref(j);
 }
 
-static const gq_gpt2_config SORT = {.width = 48, .layers = 3, .heads = 3, .mlp = 192, .vocab = 3, .positions = 11,
-                                    .ln_eps = 1e-5, .act = GQ_GELU_TANH, .bias = true, .tied = false};
+static const gq_gpt2_config SORT = {.width = 48,
+                                    .layers = 3,
+                                    .heads = 3,
+                                    .mlp = 192,
+                                    .vocab = 3,
+                                    .positions = 11,
+                                    .ln_eps = 1e-5,
+                                    .act = GQ_GELU_TANH,
+                                    .bias = true,
+                                    .tied = false};
 
 static void open_sort(net *n, const gq_backend *backend, gq_safetensors *st)
 {
@@ -262,17 +301,20 @@ static void expect_published(gq_safetensors *st, gq_tape *t, gq_t x, const char 
 }
 
 /* q, k, v are stored [3,3,11,16] per head; ours are columns of one tensor [3,11,144]. */
-static void expect_heads(gq_safetensors *st, const double *qkv, const char *name, int part, double bound)
+static void expect_heads(gq_safetensors *st, const double *qkv, const char *name, int part,
+                         double bound)
 {
     double *want = parity_read(st, name, 3 * 3 * 11 * 16);
     for (int b = 0; b < 3; b++)
         for (int h = 0; h < 3; h++)
             for (int i = 0; i < 11; i++)
-                parity_close(qkv + (b * 11 + i) * 144 + part * 48 + h * 16, want + ((b * 3 + h) * 11 + i) * 16, 16, bound, name);
+                parity_close(qkv + (b * 11 + i) * 144 + part * 48 + h * 16,
+                             want + ((b * 3 + h) * 11 + i) * 16, 16, bound, name);
     free(want);
 }
 
-/* Probabilities from q, k and the saved log of the sum: exp(q.k / sqrt(16) - lse), 0 after the query. */
+/* Probabilities from q, k and the saved log of the sum: exp(q.k / sqrt(16) - lse), 0 after the
+ * query. */
 static void expect_attention(gq_safetensors *st, gq_tape *t, const double *qkv, double bound)
 {
     const gq_node *n = parity_node(t, GQ_OP_SDPA, 0, "");
@@ -285,7 +327,8 @@ static void expect_attention(gq_safetensors *st, gq_tape *t, const double *qkv, 
         for (int h = 0; h < 3; h++)
             for (int i = 0; i < 11; i++)
                 for (int j = 0; j < 11; j++) {
-                    const double *q = qkv + (b * 11 + i) * 144 + h * 16, *k = qkv + (b * 11 + j) * 144 + 48 + h * 16;
+                    const double *q = qkv + (b * 11 + i) * 144 + h * 16;
+                    const double *k = qkv + (b * 11 + j) * 144 + 48 + h * 16;
                     double        score = 0.0, got;
                     for (int d = 0; d < 16; d++)
                         score += q[d] * k[d];
@@ -319,11 +362,13 @@ static void published_activations_of(net *n, gq_safetensors *st, double bound)
     for (int part = 0; part < 3; part++)
         expect_heads(st, qkv, (const char *[]){"q", "k", "v"}[part], part, bound);
     expect_attention(st, t, qkv, bound);
-    expect_published(st, t, (gq_t){parity_node(t, GQ_OP_LINEAR, 1, "gpt2.h.0.attn.out.w")->in[0]}, "y", bound);
+    expect_published(st, t, (gq_t){parity_node(t, GQ_OP_LINEAR, 1, "gpt2.h.0.attn.out.w")->in[0]},
+                     "y", bound);
     expect_published(st, t, parity_linear(t, "gpt2.h.0.attn.out.w"), "yProj", bound);
     expect_published(st, t, parity_stream(t, "gpt2.h.0.ln_2.g", &normed), "attnResid", bound);
     expect_published(st, t, normed, "ln2", bound);
-    expect_published(st, t, (gq_t){parity_node(t, GQ_OP_LINEAR, 1, "gpt2.h.0.mlp.fc1.w")->save[0]}, "fc", bound);
+    expect_published(st, t, (gq_t){parity_node(t, GQ_OP_LINEAR, 1, "gpt2.h.0.mlp.fc1.w")->save[0]},
+                     "fc", bound);
     expect_published(st, t, parity_linear(t, "gpt2.h.0.mlp.fc1.w"), "gelu", bound);
     expect_published(st, t, parity_linear(t, "gpt2.h.0.mlp.fc2.w"), "mlp", bound);
     expect_published(st, t, parity_stream(t, "gpt2.h.1.ln_1.g", NULL), "mlpResid", bound);
@@ -336,16 +381,20 @@ static void published_activations_of(net *n, gq_safetensors *st, double bound)
     gq_tape_free(t);
 }
 
-/* 2e-6 in double: the file was computed in float32. Float32 backends have an error of their own beside the file's. */
+/* 2e-6 in double: the file was computed in float32. Float32 backends have an error of their own
+ * beside the file's. */
 static void published_activations(void **state)
 {
     const char     *dir = need_shared("data/weights/gpt_nano_sort/partials.safetensors");
-    gq_safetensors *partials = open_file(dir), *weights = open_file(gq_shared("data/weights/gpt_nano_sort/model.safetensors"));
+    gq_safetensors *partials = open_file(dir);
+    gq_safetensors *weights = open_file(gq_shared("data/weights/gpt_nano_sort/model.safetensors"));
     net             n;
 
     (void)state;
     for (int b = 0; b < 3; b++) {
-        const gq_backend *backend = b == 0 ? &gq_backend_ref64 : b == 1 ? &gq_backend_ref32 : gq_backend_cpu(NULL);
+        const gq_backend *backend = b == 0   ? &gq_backend_ref64
+                                    : b == 1 ? &gq_backend_ref32
+                                             : gq_backend_cpu(NULL);
         if (!backend)
             continue;
         open_sort(&n, backend, weights);
@@ -365,7 +414,8 @@ static void sorted(const int32_t *in, int32_t *out)
                 out[k++] = v;
 }
 
-/* Fed its own sorted answer, the network must say each letter of it: by induction that is greedy generation. */
+/* Fed its own sorted answer, the network must say each letter of it: by induction that is greedy
+ * generation. */
 static void all_inputs_are_sorted(void **state)
 {
     gq_safetensors *st = open_file(need_shared("data/weights/gpt_nano_sort/model.safetensors"));
@@ -387,20 +437,21 @@ static void all_inputs_are_sorted(void **state)
     for (int b = 0; b < 729; b++) {
         sorted(ids + b * 11, answer);
         for (int i = 0; i < 6; i++)
-            assert_int_equal(argmax(n.e, gq_data(s.t, s.logits), (b * 11 + 5 + i) * 3, 3), answer[i]);
+            assert_int_equal(argmax(n.e, gq_data(s.t, s.logits), (b * 11 + 5 + i) * 3, 3),
+                             answer[i]);
     }
     gq_tape_free(s.t);
     close_net(&n);
     gq_safetensors_close(st);
 }
 
-/* ---- decoding with a key/value cache ------------------------------------------------------------------------------ */
+/* ---- decoding with a key/value cache --------------------------------------------------------- */
 
 /* Prefill of `length` rows a sample, then tapes of one new row that share the caches. */
 typedef struct decoder {
     pass    prefill, step;
-    gq_t    at[2], lengths;             /* where new rows go; how many keys a step sees                  */
-    double *cache[8];                   /* [batch,cap,2C] a layer, room for double                       */
+    gq_t    at[2], lengths;             /* where new rows go; how many keys a step sees */
+    double *cache[8];                   /* [batch,cap,2C] a layer, room for double */
 } decoder;
 
 static void open_decode_pass(net *n, decoder *d, pass *s, int batch, int length, int cap, bool step)
@@ -420,10 +471,12 @@ static void open_decode_pass(net *n, decoder *d, pass *s, int batch, int length,
     if (step)
         o.lengths = d->lengths = gq_input(s->t, "lengths", GQ_I32, 1, GQ_SHAPE(batch));
     for (int l = 0; l < n->c.layers; l++)
-        cache[l] = gq_extern(s->t, "cache", n->e->backend->real, 3, GQ_SHAPE(batch, cap, 2 * n->c.width), d->cache[l]);
+        cache[l] = gq_extern(s->t, "cache", n->e->backend->real, 3,
+                             GQ_SHAPE(batch, cap, 2 * n->c.width), d->cache[l]);
     o.cache = cache;
     s->states = gq_gpt2_states(s->t, &n->c, gq_gpt2_tokens(s->t, s->ids), s->pos, &o);
-    s->logits = gq_linear(s->t, s->states, gq_gpt2_head(s->t, &n->c), GQ_T_NONE, GQ_NONE, GQ_T_NONE);
+    s->logits =
+        gq_linear(s->t, s->states, gq_gpt2_head(s->t, &n->c), GQ_T_NONE, GQ_NONE, GQ_T_NONE);
     gq_keep(s->t, s->logits, "logits");
     assert_ok(gq_tape_finish(s->t, GQ_T_NONE, NULL, &err), &err);
 }
@@ -446,13 +499,15 @@ static void close_decoder(decoder *d)
 }
 
 /* Greedy answers of `count` tokens: the logits of each are left in out[batch,count,vocab]. */
-static void decode(net *n, decoder *d, const int32_t *prompts, int length, int count, int32_t *answer, double *out)
+static void decode(net *n, decoder *d, const int32_t *prompts, int length, int count,
+                   int32_t *answer, double *out)
 {
     int v = n->c.vocab, batch = d->prefill.batch;
 
     for (int b = 0; b < batch; b++)
         for (int j = 0; j < length; j++) {
-            ((int32_t *)gq_data(d->prefill.t, d->prefill.ids))[b * length + j] = prompts[b * length + j];
+            ((int32_t *)gq_data(d->prefill.t, d->prefill.ids))[b * length + j] =
+                prompts[b * length + j];
             ((int32_t *)gq_data(d->prefill.t, d->prefill.pos))[b * length + j] = j;
         }
     for (int k = 0; k < count; k++) {
@@ -474,7 +529,8 @@ static void decode(net *n, decoder *d, const int32_t *prompts, int length, int c
     }
 }
 
-/* The 200 published inputs through the cache: their outputs, and the last step's logits to the digits that are given. */
+/* The 200 published inputs through the cache: their outputs, and the last step's logits to the
+ * digits that are given. */
 static void published_greedy_answers(void **state)
 {
     gq_safetensors *st = open_file(need_shared("data/weights/gpt_nano_sort/model.safetensors"));
@@ -491,8 +547,9 @@ static void published_greedy_answers(void **state)
     while (fgets(line, sizeof line, f)) {
         if (line[0] == '#')
             continue;
-        assert_int_equal(sscanf(line, "%6s %6s %d %lf %lf %lf", in, answer, &ok, &last[rows][0], &last[rows][1],
-                                &last[rows][2]), 6);
+        assert_int_equal(sscanf(line, "%6s %6s %d %lf %lf %lf", in, answer, &ok, &last[rows][0],
+                                &last[rows][1], &last[rows][2]),
+                         6);
         for (int i = 0; i < 6; i++) {
             prompts[rows * 6 + i] = in[i] - 'A';
             want[rows * 6 + i] = answer[i] - 'A';
@@ -525,7 +582,9 @@ static void cached_decode_is_the_full_pass(void **state)
 
     (void)state;
     for (int k = 0; k < 3; k++) {
-        const gq_backend *backend = k == 0 ? &gq_backend_ref64 : k == 1 ? &gq_backend_ref32 : gq_backend_cpu(NULL);
+        const gq_backend *backend = k == 0   ? &gq_backend_ref64
+                                    : k == 1 ? &gq_backend_ref32
+                                             : gq_backend_cpu(NULL);
         int32_t           prompts[B * LENGTH], answer[B * COUNT];
         double            out[B * COUNT * 37];
         gq_load_report    r;
@@ -543,13 +602,16 @@ static void cached_decode_is_the_full_pass(void **state)
         decode(&n, &d, prompts, LENGTH, COUNT, answer, out);
         open_pass(&n, &s, B, T, false);
         for (int b = 0; b < B; b++) {
-            memcpy((int32_t *)gq_data(s.t, s.ids) + b * T, prompts + b * LENGTH, LENGTH * sizeof *prompts);
-            memcpy((int32_t *)gq_data(s.t, s.ids) + b * T + LENGTH, answer + b * COUNT, COUNT * sizeof *answer);
+            memcpy((int32_t *)gq_data(s.t, s.ids) + b * T, prompts + b * LENGTH,
+                   LENGTH * sizeof *prompts);
+            memcpy((int32_t *)gq_data(s.t, s.ids) + b * T + LENGTH, answer + b * COUNT,
+                   COUNT * sizeof *answer);
         }
         run(s.t);
         double *full = parity_get(s.t, s.logits);
         for (int b = 0; b < B; b++)
-            parity_close(out + b * COUNT * 37, full + (b * T + LENGTH - 1) * 37, COUNT * 37, k ? 1e-5 : 1e-12, "cached logits");
+            parity_close(out + b * COUNT * 37, full + (b * T + LENGTH - 1) * 37, COUNT * 37,
+                         k ? 1e-5 : 1e-12, "cached logits");
         free(full);
         gq_tape_free(s.t);
         close_decoder(&d);
@@ -558,10 +620,18 @@ static void cached_decode_is_the_full_pass(void **state)
     gq_safetensors_close(st);
 }
 
-/* ---- GPT by hand: no biases, erf GELU, tied head ---------------------------------------------------------------- */
+/* ---- GPT by hand: no biases, erf GELU, tied head --------------------------------------------- */
 
-static const gq_gpt2_config HAND = {.width = 16, .layers = 2, .heads = 2, .mlp = 64, .vocab = 32, .positions = 8,
-                                    .ln_eps = 1e-5, .act = GQ_GELU, .bias = false, .tied = true};
+static const gq_gpt2_config HAND = {.width = 16,
+                                    .layers = 2,
+                                    .heads = 2,
+                                    .mlp = 64,
+                                    .vocab = 32,
+                                    .positions = 8,
+                                    .ln_eps = 1e-5,
+                                    .act = GQ_GELU,
+                                    .bias = false,
+                                    .tied = true};
 
 static int64_t read_i64(const gq_st_tensor *t, int64_t i)
 {
@@ -572,7 +642,8 @@ static int64_t read_i64(const gq_st_tensor *t, int64_t i)
 
 static void golden_logits_of(net *n, double bound)
 {
-    gq_safetensors *st = open_file(gq_shared("data/weights/gpt_by_hand_words/golden_logits.safetensors"));
+    gq_safetensors *st =
+        open_file(gq_shared("data/weights/gpt_by_hand_words/golden_logits.safetensors"));
     pass            s;
 
     open_pass(n, &s, 32, 8, false);
@@ -589,8 +660,12 @@ static void golden_loss_of(net *n, const json_t *golden, double bound)
 {
     FILE    *f = fopen(gq_shared("data/weights/gpt_by_hand_words/val.bin"), "rb");
     uint16_t text[1000];
-    int      tokens, windows = (int)json_integer_value(json_object_get(json_object_get(golden, "ours"), "windows"));
-    double   want = json_number_value(json_object_get(json_object_get(golden, "ours"), "val_loss_all_windows")), got;
+    int      tokens;
+    int      windows =
+        (int)json_integer_value(json_object_get(json_object_get(golden, "ours"), "windows"));
+    double want =
+        json_number_value(json_object_get(json_object_get(golden, "ours"), "val_loss_all_windows"));
+    double   got;
     pass     s;
 
     assert_non_null(f);
@@ -644,13 +719,16 @@ static void golden_continuations_of(net *n, const json_t *golden)
 static void gpt_by_hand(void **state)
 {
     gq_safetensors *st = open_file(need_shared("data/weights/gpt_by_hand_words/model.safetensors"));
-    json_t         *golden = json_load_file(gq_shared("data/weights/gpt_by_hand_words/golden.json"), 0, NULL);
+    json_t         *golden =
+        json_load_file(gq_shared("data/weights/gpt_by_hand_words/golden.json"), 0, NULL);
     net             n;
 
     (void)state;
     assert_non_null(golden);
     for (int b = 0; b < 3; b++) {
-        const gq_backend *backend = b == 0 ? &gq_backend_ref64 : b == 1 ? &gq_backend_ref32 : gq_backend_cpu(NULL);
+        const gq_backend *backend = b == 0   ? &gq_backend_ref64
+                                    : b == 1 ? &gq_backend_ref32
+                                             : gq_backend_cpu(NULL);
         if (!backend)
             continue;
         open_net(&n, backend, &HAND);

@@ -1,5 +1,5 @@
-/* Published names: what is saved loads again with the same bits, files look as Hugging Face writes them, and everything
- * that does not fit is refused or reported by name. */
+/* Published names: what is saved loads again with the same bits, files look as Hugging Face
+ * writes them, and everything that does not fit is refused or reported by name. */
 #include "tiny.h"
 
 #include "models/hf.h"
@@ -7,7 +7,9 @@
 typedef struct family { gq_hf_family f; const char *file; } family;
 
 static const family families[] = {
-    {GQ_HF_CLIP, "clip.safetensors"}, {GQ_HF_QFORMER, "qformer.safetensors"}, {GQ_HF_GPT2, "gpt2.safetensors"},
+    {GQ_HF_CLIP, "clip.safetensors"},
+    {GQ_HF_QFORMER, "qformer.safetensors"},
+    {GQ_HF_GPT2, "gpt2.safetensors"},
     {GQ_HF_STLLM, "stllm.safetensors"},
 };
 
@@ -76,7 +78,7 @@ static void write_spec(const char *path, const spec *s)
     assert_ok(gq_st_commit(w, &err), &err);
 }
 
-/* ---- round trip --------------------------------------------------------------------------------------------- */
+/* ---- round trip ------------------------------------------------------------------------------ */
 
 static void same_bits(const gq_backend *backend, const gq_backend *other)
 {
@@ -89,8 +91,9 @@ static void same_bits(const gq_backend *backend, const gq_backend *other)
     full_config(&b);
     tiny_open(&a, backend, 1);
     tiny_open(&b, other, 1);
-    for (int32_t i = 0; i < b.p->count; i++)        /* nothing of a may be there before                    */
-        memset(gq_param_data(b.p, &b.p->param[i]), 0, (size_t)b.p->param[i].n * gq_dtype_size(other->real));
+    for (int32_t i = 0; i < b.p->count; i++)        /* nothing of a may be there before */
+        memset(gq_param_data(b.p, &b.p->param[i]), 0,
+               (size_t)b.p->param[i].n * gq_dtype_size(other->real));
     for (size_t k = 0; k < sizeof families / sizeof *families; k++) {
         const char     *path = in_dir(dir, families[k].file);
         gq_load_report  r;
@@ -104,12 +107,13 @@ static void same_bits(const gq_backend *backend, const gq_backend *other)
         matched += r.matched;
         gq_safetensors_close(st);
     }
-    assert_int_equal(matched, a.p->count);          /* every parameter belongs to exactly one family       */
+    assert_int_equal(matched, a.p->count);       /* every parameter belongs to exactly one family */
     for (int32_t i = 0; i < a.p->count; i++) {
         const gq_param *p = &a.p->param[i], *q = &b.p->param[i];
         assert_true(q->loaded);
         for (int64_t j = 0; j < p->n; j++)
-            if (tiny_value(a.e, gq_param_data(a.p, p), j) != tiny_value(b.e, gq_param_data(b.p, q), j))
+            if (tiny_value(a.e, gq_param_data(a.p, p), j) !=
+                tiny_value(b.e, gq_param_data(b.p, q), j))
                 fail_msg("%s[%lld] differs", p->name, (long long)j);
     }
     tiny_close(&a);
@@ -121,7 +125,7 @@ static void saved_is_loaded_bit_for_bit(void **state)
 {
     (void)state;
     same_bits(&gq_backend_ref32, &gq_backend_ref32);
-    same_bits(&gq_backend_ref64, &gq_backend_ref32);                 /* values are float32 in both          */
+    same_bits(&gq_backend_ref64, &gq_backend_ref32);                /* values are float32 in both */
     same_bits(&gq_backend_ref32, &gq_backend_ref64);
 }
 
@@ -161,9 +165,10 @@ static void saved_model_computes_the_same(void **state)
     remove_files(dir);
 }
 
-/* ---- the files -------------------------------------------------------------------------------------------- */
+/* ---- the files ------------------------------------------------------------------------------- */
 
-static void expect_shape(gq_safetensors *st, const char *name, int rank, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
+static void expect_shape(gq_safetensors *st, const char *name, int rank, uint64_t a, uint64_t b,
+                         uint64_t c, uint64_t d)
 {
     const gq_st_tensor *t = gq_st_find(st, name);
     const uint64_t      want[] = {a, b, c, d};
@@ -206,11 +211,12 @@ static void published_names_shapes_and_transposes(void **state)
 
     st = open_st(in_dir(dir, "gpt2.safetensors"));
     assert_int_equal(gq_st_count(st), 2 + 2 * 12 + 2);
-    assert_null(gq_st_find(st, "lm_head.weight"));  /* tied                                                */
+    assert_null(gq_st_find(st, "lm_head.weight"));  /* tied */
     expect_shape(st, "wte.weight", 2, TINY_VOCAB, 14, 0, 0);
-    expect_shape(st, "h.1.attn.c_attn.weight", 2, 14, 42, 0, 0);     /* Conv1D: [in,out]                    */
+    expect_shape(st, "h.1.attn.c_attn.weight", 2, 14, 42, 0, 0);     /* Conv1D: [in,out] */
     expect_shape(st, "h.1.mlp.c_proj.weight", 2, 30, 14, 0, 0);
-    assert_true(at(st, "h.1.attn.c_attn.weight", 3 * 42 + 40) == ours(&m, "gpt2.h.1.attn.qkv.w", 40 * 14 + 3));
+    assert_true(at(st, "h.1.attn.c_attn.weight", 3 * 42 + 40) ==
+                ours(&m, "gpt2.h.1.attn.qkv.w", 40 * 14 + 3));
     assert_true(at(st, "h.0.ln_2.bias", 5) == ours(&m, "gpt2.h.0.ln_2.b", 5));
     gq_safetensors_close(st);
 
@@ -221,12 +227,14 @@ static void published_names_shapes_and_transposes(void **state)
     expect_shape(st, "text_projection.weight", 2, 6, 12, 0, 0);
     assert_true(at(st, "vision_model.encoder.layers.2.self_attn.k_proj.weight", 9) ==
                 ours(&m, "clip.v.h.2.attn.qkv.w", 64 + 9));
-    assert_true(at(st, "text_model.encoder.layers.1.self_attn.v_proj.bias", 4) == ours(&m, "clip.t.h.1.attn.qkv.b", 24 + 4));
+    assert_true(at(st, "text_model.encoder.layers.1.self_attn.v_proj.bias", 4) ==
+                ours(&m, "clip.t.h.1.attn.qkv.b", 24 + 4));
     gq_safetensors_close(st);
 
     st = open_st(in_dir(dir, "qformer.safetensors"));
     expect_shape(st, "query_tokens", 3, 1, TINY_QUERIES, 12, 0);
-    expect_shape(st, "qformer.encoder.layer.2.crossattention.attention.value.weight", 2, 12, 10, 0, 0);
+    expect_shape(st, "qformer.encoder.layer.2.crossattention.attention.value.weight", 2, 12, 10, 0,
+                 0);
     assert_null(gq_st_find(st, "qformer.encoder.layer.1.crossattention.attention.value.weight"));
     assert_true(at(st, "qformer.encoder.layer.2.crossattention.attention.value.weight", 7) ==
                 ours(&m, "qformer.h.2.cross.kv.w", 120 + 7));
@@ -242,28 +250,45 @@ static void published_names_shapes_and_transposes(void **state)
     remove_files(dir);
 }
 
-/* ---- refusals and reports ------------------------------------------------------------------------------------ */
+/* ---- refusals and reports -------------------------------------------------------------------- */
 
 /* One GPT-2 block of width 2 with 3 words and 4 positions; 16 tensors as published. */
 static const spec GPT[] = {
-    {"wte.weight", GQ_ST_F32, 2, {3, 2}},                {"wpe.weight", GQ_ST_F32, 2, {4, 2}},
-    {"h.0.ln_1.weight", GQ_ST_F32, 1, {2}},              {"h.0.ln_1.bias", GQ_ST_F32, 1, {2}},
-    {"h.0.attn.c_attn.weight", GQ_ST_F32, 2, {2, 6}},    {"h.0.attn.c_attn.bias", GQ_ST_F32, 1, {6}},
-    {"h.0.attn.c_proj.weight", GQ_ST_F32, 2, {2, 2}},    {"h.0.attn.c_proj.bias", GQ_ST_F32, 1, {2}},
-    {"h.0.ln_2.weight", GQ_ST_F32, 1, {2}},              {"h.0.ln_2.bias", GQ_ST_F32, 1, {2}},
-    {"h.0.mlp.c_fc.weight", GQ_ST_F32, 2, {2, 8}},       {"h.0.mlp.c_fc.bias", GQ_ST_F32, 1, {8}},
-    {"h.0.mlp.c_proj.weight", GQ_ST_F32, 2, {8, 2}},     {"h.0.mlp.c_proj.bias", GQ_ST_F32, 1, {2}},
-    {"ln_f.weight", GQ_ST_F32, 1, {2}},                  {"ln_f.bias", GQ_ST_F32, 1, {2}},
+    {"wte.weight", GQ_ST_F32, 2, {3, 2}},
+    {"wpe.weight", GQ_ST_F32, 2, {4, 2}},
+    {"h.0.ln_1.weight", GQ_ST_F32, 1, {2}},
+    {"h.0.ln_1.bias", GQ_ST_F32, 1, {2}},
+    {"h.0.attn.c_attn.weight", GQ_ST_F32, 2, {2, 6}},
+    {"h.0.attn.c_attn.bias", GQ_ST_F32, 1, {6}},
+    {"h.0.attn.c_proj.weight", GQ_ST_F32, 2, {2, 2}},
+    {"h.0.attn.c_proj.bias", GQ_ST_F32, 1, {2}},
+    {"h.0.ln_2.weight", GQ_ST_F32, 1, {2}},
+    {"h.0.ln_2.bias", GQ_ST_F32, 1, {2}},
+    {"h.0.mlp.c_fc.weight", GQ_ST_F32, 2, {2, 8}},
+    {"h.0.mlp.c_fc.bias", GQ_ST_F32, 1, {8}},
+    {"h.0.mlp.c_proj.weight", GQ_ST_F32, 2, {8, 2}},
+    {"h.0.mlp.c_proj.bias", GQ_ST_F32, 1, {2}},
+    {"ln_f.weight", GQ_ST_F32, 1, {2}},
+    {"ln_f.bias", GQ_ST_F32, 1, {2}},
 };
 enum { GPT_TENSORS = sizeof GPT / sizeof *GPT };
 
 static gq_params *open_gpt(bool tied)
 {
-    gq_gpt2_config c = {.width = 2, .layers = 1, .heads = 1, .mlp = 8, .vocab = 3, .positions = 4, .bias = true, .tied = tied};
+    gq_gpt2_config c = {.width = 2,
+                        .layers = 1,
+                        .heads = 1,
+                        .mlp = 8,
+                        .vocab = 3,
+                        .positions = 4,
+                        .bias = true,
+                        .tied = tied};
     gq_engine     *e;
     gq_params     *p;
     gq_error       err = {0};
-    assert_ok(gq_engine_new(&(gq_engine_opts){.backend = &gq_backend_ref32, .threads = 1}, &e, &err), &err);
+    assert_ok(
+        gq_engine_new(&(gq_engine_opts){.backend = &gq_backend_ref32, .threads = 1}, &e, &err),
+        &err);
     assert_ok(gq_params_new(e, &p, &err), &err);
     assert_ok(gq_gpt2_declare(p, &c, &err), &err);
     assert_ok(gq_params_seal(p, false, &err), &err);
@@ -323,9 +348,13 @@ static void take_away(spec *s, const char *name)
 
 static void wrong_shapes_are_refused(void **state)
 {
-    static const struct { const char *name; spec to; const char *a, *b; } bad[] = {
+    static const struct { const char *name; spec to; const char *a, *b;
+    } bad[] = {
         {"wte.weight", {"wte.weight", GQ_ST_F32, 2, {4, 2}}, "is [4,2]", "wants [3,2]"},
-        {"h.0.attn.c_attn.weight", {"h.0.attn.c_attn.weight", GQ_ST_F32, 2, {6, 2}}, "is [6,2]", "wants [2,6]"},
+        {"h.0.attn.c_attn.weight",
+         {"h.0.attn.c_attn.weight", GQ_ST_F32, 2, {6, 2}},
+         "is [6,2]",
+         "wants [2,6]"},
         {"h.0.mlp.c_fc.bias", {"h.0.mlp.c_fc.bias", GQ_ST_F32, 1, {7}}, "is [7]", "wants [8]"},
         {"ln_f.weight", {"ln_f.weight", GQ_ST_F32, 2, {2, 2}}, "is [2,2]", "wants [2]"},
         {"ln_f.weight", {"ln_f.weight", GQ_ST_F32, 0, {0}}, "is []", "wants [2]"},
@@ -340,7 +369,8 @@ static void wrong_shapes_are_refused(void **state)
         memcpy(s, GPT, sizeof GPT);
         change(s, bad[i].name, bad[i].to);
         assert_fails(load_spec(s, true, &r, &err), GQ_EWEIGHTS, &err, bad[i].name);
-        if (!strstr(err.text, bad[i].a) || !strstr(err.text, bad[i].b) || !strstr(err.text, "x.safetensors"))
+        if (!strstr(err.text, bad[i].a) || !strstr(err.text, bad[i].b) ||
+            !strstr(err.text, "x.safetensors"))
             fail_msg("'%s'", err.text);
     }
 }
@@ -353,12 +383,12 @@ static void other_types(void **state)
 
     (void)state;
     memcpy(s, GPT, sizeof GPT);
-    s[0].dtype = GQ_ST_F16;                         /* halves and doubles are converted                    */
+    s[0].dtype = GQ_ST_F16;                         /* halves and doubles are converted */
     s[1].dtype = GQ_ST_BF16;
     s[2].dtype = GQ_ST_F64;
     assert_ok(load_spec(s, true, &r, &err), &err);
     assert_int_equal(r.matched, 16);
-    s[3].dtype = GQ_ST_I32;                         /* integers are not weights                            */
+    s[3].dtype = GQ_ST_I32;                         /* integers are not weights */
     assert_fails(load_spec(s, true, &r, &err), GQ_EWEIGHTS, &err, "h.0.ln_1.bias");
 }
 
@@ -377,7 +407,7 @@ static void missing_tensors_are_reported(void **state)
     assert_int_equal(r.missing, 2);
     assert_int_equal(r.unexpected, 0);
     assert_string_equal(r.first_missing, "h.0.ln_2.weight");
-    s[0].name = NULL;                               /* an empty file                                       */
+    s[0].name = NULL;                               /* an empty file */
     assert_ok(load_spec(s, true, &r, &err), &err);
     assert_int_equal(r.matched, 0);
     assert_int_equal(r.missing, 16);
@@ -392,12 +422,13 @@ static void unexpected_tensors_are_reported(void **state)
 
     (void)state;
     memcpy(s, GPT, sizeof GPT);
-    s[GPT_TENSORS] = (spec){"h.1.ln_1.weight", GQ_ST_F32, 1, {2}};   /* the file has a layer more           */
+    s[GPT_TENSORS] = (spec){"h.1.ln_1.weight", GQ_ST_F32, 1, {2}};   /* the file has a layer more */
     s[GPT_TENSORS + 1] = (spec){"h.1.ln_1.bias", GQ_ST_F32, 1, {2}};
-    s[GPT_TENSORS + 2] = (spec){"h.0.attn.bias", GQ_ST_F32, 4, {1, 1, 4, 4}};        /* old buffers        */
+    s[GPT_TENSORS + 2] = (spec){"h.0.attn.bias", GQ_ST_F32, 4, {1, 1, 4, 4}};      /* old buffers */
     s[GPT_TENSORS + 3] = (spec){"h.0.attn.masked_bias", GQ_ST_F32, 0, {0}};
-    s[GPT_TENSORS + 4] = (spec){"lm_head.weight", GQ_ST_F32, 2, {3, 2}};             /* the tied head      */
-    s[GPT_TENSORS + 5] = (spec){"vision_model.post_layernorm.weight", GQ_ST_F32, 1, {2}};   /* another tower */
+    s[GPT_TENSORS + 4] = (spec){"lm_head.weight", GQ_ST_F32, 2, {3, 2}};         /* the tied head */
+    /* another tower */
+    s[GPT_TENSORS + 5] = (spec){"vision_model.post_layernorm.weight", GQ_ST_F32, 1, {2}};
     assert_ok(load_spec(s, true, &r, &err), &err);
     assert_int_equal(r.matched, 16);
     assert_int_equal(r.unexpected, 2);
@@ -413,7 +444,8 @@ static void heads_tied_and_not(void **state)
 
     (void)state;
     memcpy(s, GPT, sizeof GPT);
-    assert_ok(load_spec(s, false, &r, &err), &err); /* a head of its own is wanted, the file is tied        */
+    /* a head of its own is wanted, the file is tied */
+    assert_ok(load_spec(s, false, &r, &err), &err);
     assert_int_equal(r.missing, 1);
     assert_string_equal(r.first_missing, "lm_head.weight");
     s[GPT_TENSORS] = (spec){"lm_head.weight", GQ_ST_F32, 2, {3, 2}};
@@ -443,7 +475,8 @@ static void prefixes(void **state)
     }
 }
 
-/* Query, key and value are three tensors of a file and one parameter of ours: two thirds are not loaded. */
+/* Query, key and value are three tensors of a file and one parameter of ours: two thirds are not
+ * loaded. */
 static void a_missing_third_is_named(void **state)
 {
     const char     *dir = gq_scratch();
@@ -478,14 +511,14 @@ static void a_missing_third_is_named(void **state)
     assert_int_equal(r.missing, 1);
     assert_string_equal(r.first_missing, "qformer.encoder.layer.1.attention.attention.key.weight");
     q = gq_params_find(m.p, "qformer.h.1.self.qkv.w");
-    assert_false(q->loaded);                        /* so that initialisation fills it whole                */
+    assert_false(q->loaded);                        /* so that initialisation fills it whole */
     assert_true(gq_params_find(m.p, "qformer.h.1.self.qkv.b")->loaded);
     gq_safetensors_close(st);
     tiny_close(&m);
     remove_files(dir);
 }
 
-/* ---- out of memory --------------------------------------------------------------------------------------------- */
+/* ---- out of memory --------------------------------------------------------------------------- */
 
 static void every_allocation_may_fail(void **state)
 {
@@ -510,7 +543,7 @@ static void every_allocation_may_fail(void **state)
             break;
         assert_int_equal(s, GQ_ENOMEM);
         assert_true(err.text[0]);
-        assert_int_not_equal(access(path, F_OK), 0);                 /* no half-written file               */
+        assert_int_not_equal(access(path, F_OK), 0);                 /* no half-written file */
         failures++;
     }
     assert_true(failures > 10);

@@ -1,7 +1,8 @@
-/* Identities of masked video modelling that hold without any reference numbers (specification models.md 10.4).
+/* Identities of masked video modelling that hold without any reference numbers (specification
+ * models.md 10.4).
  *
- * All on ref64: two ways to the same value differ by rounding of another order of additions only, 1e-12 of the
- * largest magnitude; where the arithmetic is the same, bits are compared. */
+ * All on ref64: two ways to the same value differ by rounding of another order of additions
+ * only, 1e-12 of the largest magnitude; where the arithmetic is the same, bits are compared. */
 #include "tiny.h"
 
 static const double BOUND = 1e-12;
@@ -14,7 +15,8 @@ static double most(const double *x, int64_t n)
     return m;
 }
 
-static void expect_close(const double *a, const double *b, int64_t n, double scale, const char *what)
+static void expect_close(const double *a, const double *b, int64_t n, double scale,
+                         const char *what)
 {
     for (int64_t i = 0; i < n; i++)
         if (!(fabs(a[i] - b[i]) <= BOUND * scale))
@@ -36,8 +38,8 @@ static void choose(tiny *m, bool drop, gq_mvm_kind loss)
     m->model.mvm.hidden = !drop;
 }
 
-/* drop with kept positions == zero hidden from attention: states of kept visual and all text rows, both losses, and
- * every gradient. (What a hidden token itself sees is compared nowhere.) */
+/* drop with kept positions == zero hidden from attention: states of kept visual and all text
+ * rows, both losses, and every gradient. (What a hidden token itself sees is compared nowhere.) */
 static void drop_keep_is_zero_hidden(void **state)
 {
     (void)state;
@@ -55,20 +57,24 @@ static void drop_keep_is_zero_hidden(void **state)
         tiny_record(&z, true, (gq_plan_opts){0}, &zero);
         tiny_step(&drop, false);
         tiny_step(&zero, false);
-        assert_true(fabs(gq_scalar(drop.tape, drop.lm_loss) - gq_scalar(zero.tape, zero.lm_loss)) < BOUND * 10);
-        assert_true(fabs(gq_scalar(drop.tape, drop.mvm_loss) - gq_scalar(zero.tape, zero.mvm_loss)) <
-                    BOUND * fmax(1.0, gq_scalar(zero.tape, zero.mvm_loss)));
+        assert_true(fabs(gq_scalar(drop.tape, drop.lm_loss) - gq_scalar(zero.tape, zero.lm_loss)) <
+                    BOUND * 10);
+        assert_true(
+            fabs(gq_scalar(drop.tape, drop.mvm_loss) - gq_scalar(zero.tape, zero.mvm_loss)) <
+            BOUND * fmax(1.0, gq_scalar(zero.tape, zero.mvm_loss)));
         text = drop.shape.text;
         for (int b = 0; b < m.batch; b++) {
             int used = 0;
             for (int j = 0; j < TINY_VISUAL; j++)
                 if (m.keep[b * TINY_VISUAL + j])
-                    expect_close(states_row(&drop, b, used++), states_row(&zero, b, j), 14, 10.0, "kept state");
+                    expect_close(states_row(&drop, b, used++), states_row(&zero, b, j), 14, 10.0,
+                                 "kept state");
             for (int j = 0; j < text; j++)
-                expect_close(states_row(&drop, b, drop.shape.kept + j), states_row(&zero, b, TINY_VISUAL + j), 14, 10.0,
-                             "text state");
+                expect_close(states_row(&drop, b, drop.shape.kept + j),
+                             states_row(&zero, b, TINY_VISUAL + j), 14, 10.0, "text state");
         }
-        expect_close(m.p->grad.base, z.p->grad.base, m.p->trainable_n, most(z.p->grad.base, z.p->trainable_n), "gradient");
+        expect_close(m.p->grad.base, z.p->grad.base, m.p->trainable_n,
+                     most(z.p->grad.base, z.p->trainable_n), "gradient");
         assert_true(most(m.p->grad.base, m.p->trainable_n) > 1e-3);
         gq_tape_free(drop.tape);
         gq_tape_free(zero.tape);
@@ -97,7 +103,8 @@ static void zero_visible_differs(void **state)
     assert_true(fabs(loss[0] - loss[1]) > 1e-4);
 }
 
-/* GPT-2 is causal and the visual tokens come first: the teacher on N tokens alone is the full pass's first N rows. */
+/* GPT-2 is causal and the visual tokens come first: the teacher on N tokens alone is the full
+ * pass's first N rows. */
 static void teacher_on_visual_tokens_is_the_full_pass(void **state)
 {
     tiny          m;
@@ -109,20 +116,22 @@ static void teacher_on_visual_tokens_is_the_full_pass(void **state)
     tiny_open(&m, &gq_backend_ref64, 1);
     tiny_record(&m, true, (gq_plan_opts){0}, &masked);
     tiny_step(&masked, false);
-    teacher = tiny_copy(gq_data(masked.tape, masked.teacher), (size_t)m.batch * TINY_VISUAL * 14 * sizeof(double));
+    teacher = tiny_copy(gq_data(masked.tape, masked.teacher),
+                        (size_t)m.batch * TINY_VISUAL * 14 * sizeof(double));
     tiny_record(&m, false, (gq_plan_opts){0}, &full);
     tiny_step(&full, false);
     for (int b = 0; b < m.batch; b++)
         for (int j = 0; j < TINY_VISUAL; j++)
-            expect_close(&teacher[(b * TINY_VISUAL + j) * 14], states_row(&full, b, j), 14, 10.0, "teacher");
+            expect_close(&teacher[(b * TINY_VISUAL + j) * 14], states_row(&full, b, j), 14, 10.0,
+                         "teacher");
     free(teacher);
     gq_tape_free(masked.tape);
     gq_tape_free(full.tape);
     tiny_close(&m);
 }
 
-/* Nothing masked, no predictor, no dropout: student and teacher agree, so the MVM loss is 0 and the step is the plain
- * one. */
+/* Nothing masked, no predictor, no dropout: student and teacher agree, so the MVM loss is 0 and
+ * the step is the plain one. */
 static void nothing_masked_costs_nothing(void **state)
 {
     (void)state;
@@ -140,7 +149,8 @@ static void nothing_masked_costs_nothing(void **state)
             g = tiny_copy(m.p->grad.base, tiny_gradient_bytes(m.p));
             tiny_record(&m, false, (gq_plan_opts){0}, &plain);
             tiny_step(&plain, false);
-            expect_close(g, m.p->grad.base, m.p->trainable_n, most(g, m.p->trainable_n), "gradient");
+            expect_close(g, m.p->grad.base, m.p->trainable_n, most(g, m.p->trainable_n),
+                         "gradient");
             free(g);
             gq_tape_free(masked.tape);
             gq_tape_free(plain.tape);
@@ -148,7 +158,8 @@ static void nothing_masked_costs_nothing(void **state)
         }
 }
 
-/* The gradient of V at a masked token is exactly 0, at a kept one it is not. The separate plan keeps it readable. */
+/* The gradient of V at a masked token is exactly 0, at a kept one it is not. The separate plan
+ * keeps it readable. */
 static void masked_tokens_get_no_gradient(void **state)
 {
     (void)state;
@@ -167,7 +178,8 @@ static void masked_tokens_get_no_gradient(void **state)
             for (int j = 0; j < m.batch * TINY_VISUAL; j++) {
                 double largest = 0.0;
                 for (int i = 0; i < 14; i++)
-                    largest = fmax(largest, fabs(tiny_value(m.e, gq_grad_data(h.tape, h.visual), j * 14 + i)));
+                    largest = fmax(
+                        largest, fabs(tiny_value(m.e, gq_grad_data(h.tape, h.visual), j * 14 + i)));
                 if (m.keep[j])
                     assert_true(largest > 1e-6);
                 else
@@ -178,7 +190,8 @@ static void masked_tokens_get_no_gradient(void **state)
         }
 }
 
-/* A sample alone gives the rows it has in a padded batch, and with the same denominators the gradients add up. */
+/* A sample alone gives the rows it has in a padded batch, and with the same denominators the
+ * gradients add up. */
 static void batch_of_one_is_a_row_of_a_batch(void **state)
 {
     (void)state;
@@ -204,8 +217,10 @@ static void batch_of_one_is_a_row_of_a_batch(void **state)
             gq_error       err = {0};
             int            used = m.s[b].nq + m.s[b].na + 1;
             gq_feed_shape(&m.cfg, &m.s[b], 1, false, true, true, m.keep + b * TINY_VISUAL, &shape);
-            assert_int_equal(shape.text, used);     /* alone there is no padding                          */
-            assert_ok(gq_stllm_record(m.e, m.p, &m.model, &shape, &(gq_plan_opts){0}, true, &one, &err), &err);
+            assert_int_equal(shape.text, used);     /* alone there is no padding */
+            assert_ok(
+                gq_stllm_record(m.e, m.p, &m.model, &shape, &(gq_plan_opts){0}, true, &one, &err),
+                &err);
             gq_feed(&m.cfg, &m.s[b], m.keep + b * TINY_VISUAL, NULL, &o, &one);
             tiny_step(&one, false);
             for (int j = 0; j < used; j++)
@@ -224,8 +239,8 @@ static void batch_of_one_is_a_row_of_a_batch(void **state)
     }
 }
 
-/* The MVM loss alone touches neither the embedding table nor the text: by causality its gradients do not depend on the
- * question. */
+/* The MVM loss alone touches neither the embedding table nor the text: by causality its
+ * gradients do not depend on the question. */
 static void mvm_does_not_see_the_text(void **state)
 {
     tiny          m;
@@ -239,7 +254,7 @@ static void mvm_does_not_see_the_text(void **state)
     tiny_open(&m, &gq_backend_ref64, 1);
     tiny_record(&m, true, (gq_plan_opts){0}, &h);
     o = tiny_feed_opts(&m);
-    o.inv_lm = 0.0;                                 /* the LM loss times nothing                           */
+    o.inv_lm = 0.0;                                 /* the LM loss times nothing */
     gq_feed(&m.cfg, m.s, m.keep, NULL, &o, &h);
     tiny_step(&h, false);
     first = tiny_copy(m.p->grad.base, tiny_gradient_bytes(m.p));

@@ -1,10 +1,11 @@
-/* The whole training step against PyTorch + transformers in float64 (tests/reference/make_fixtures.py): losses, hidden
- * states and every parameter gradient, in each masking mode, on the reference and the CPU backend.
+/* The whole training step against PyTorch + transformers in float64
+ * (tests/reference/make_fixtures.py): losses, hidden states and every parameter gradient, in
+ * each masking mode, on the reference and the CPU backend.
  *
- * Bounds. Errors are relative to the largest magnitude of the tensor (gradients: or 1e-2 of the largest gradient of
- * all, because some gradients are exactly zero in theory). ref64 against values stored in float32: half an ulp,
- * 6e-8, rounded up to 1e-6. float32 backends: PyTorch's own float32 run is 1.5e-6 to 3e-6 away (the fixture says
- * how much); the promise is 1e-5. */
+ * Bounds. Errors are relative to the largest magnitude of the tensor (gradients: or 1e-2 of the
+ * largest gradient of all, because some gradients are exactly zero in theory). ref64 against
+ * values stored in float32: half an ulp, 6e-8, rounded up to 1e-6. float32 backends: PyTorch's
+ * own float32 run is 1.5e-6 to 3e-6 away (the fixture says how much); the promise is 1e-5. */
 #include "parity.h"
 
 #include <jansson.h>
@@ -18,7 +19,7 @@
 typedef struct fixture {
     json_t         *json;
     gq_safetensors *st, *weights, *extra;
-    gq_config       cfg;                /* what feeding needs                                            */
+    gq_config       cfg;                /* what feeding needs */
     gq_stllm_config model;
     int             batch, text;
 } fixture;
@@ -47,23 +48,42 @@ static bool is(const json_t *j, const char *key, const char *value)
 
 static void read_sizes(fixture *f, bool adapter)
 {
-    json_t *c = json_object_get(f->json, "config"), *q = json_object_get(c, "qformer"), *g = json_object_get(c, "gpt2");
+    json_t *c = json_object_get(f->json, "config"), *q = json_object_get(c, "qformer");
+    json_t *g = json_object_get(c, "gpt2");
 
     f->batch = num(c, "batch");
     f->cfg.data.frames = num(c, "frames");
     f->cfg.qformer.queries = num(c, "queries");
     f->cfg.prompt.bucket = 1;
-    assert_int_equal(num(c, "tokens"), 5);          /* 2x2 patches and the class token                    */
-    f->model.clip = (gq_clip_config){.image = 2, .patch = 1, .width = num(c, "clip_width"), .layers = 1, .heads = 1,
-                                     .mlp = 4, .ln_eps = 1e-5};
+    assert_int_equal(num(c, "tokens"), 5);          /* 2x2 patches and the class token */
+    f->model.clip = (gq_clip_config){.image = 2,
+                                     .patch = 1,
+                                     .width = num(c, "clip_width"),
+                                     .layers = 1,
+                                     .heads = 1,
+                                     .mlp = 4,
+                                     .ln_eps = 1e-5};
     f->model.qformer = (gq_qformer_config){
-        .queries = num(c, "queries"), .width = num(q, "width"), .layers = num(q, "layers"), .heads = num(q, "heads"),
-        .mlp = num(q, "ffn"), .cross_every = num(q, "cross_every"), .ln_eps = 1e-12, .vision_width = num(c, "clip_width"),
+        .queries = num(c, "queries"),
+        .width = num(q, "width"),
+        .layers = num(q, "layers"),
+        .heads = num(q, "heads"),
+        .mlp = num(q, "ffn"),
+        .cross_every = num(q, "cross_every"),
+        .ln_eps = 1e-12,
+        .vision_width = num(c, "clip_width"),
         .encoder_width = adapter ? num(c, "bridge_width") : num(c, "clip_width"),
         .bridge = adapter ? GQ_BRIDGE_ADAPTER : GQ_BRIDGE_REINIT_KV};
-    f->model.gpt2 = (gq_gpt2_config){.width = num(g, "width"), .layers = num(g, "layers"), .heads = num(g, "heads"),
-                                     .mlp = 4 * num(g, "width"), .vocab = num(g, "vocab"), .positions = num(g, "positions"),
-                                     .ln_eps = 1e-5, .act = GQ_GELU_TANH, .bias = true, .tied = true};
+    f->model.gpt2 = (gq_gpt2_config){.width = num(g, "width"),
+                                     .layers = num(g, "layers"),
+                                     .heads = num(g, "heads"),
+                                     .mlp = 4 * num(g, "width"),
+                                     .vocab = num(g, "vocab"),
+                                     .positions = num(g, "positions"),
+                                     .ln_eps = 1e-5,
+                                     .act = GQ_GELU_TANH,
+                                     .bias = true,
+                                     .tied = true};
     f->model.proj_scale = 1.0;
     f->model.mvm_declared = true;
 }
@@ -80,7 +100,9 @@ static void read_mvm(fixture *f)
     f->model.mvm.mode = is(m, "mode", "drop") ? GQ_MVM_DROP : GQ_MVM_ZERO;
     f->model.mvm.hidden = is(m, "zero_attn", "hidden");
     f->model.mvm.predictor = is(m, "predictor", "linear_ln");
-    f->model.mvm.loss = is(m, "loss", "cos") ? GQ_MVM_COS : is(m, "loss", "sse") ? GQ_MVM_SSE : GQ_MVM_MSE;
+    f->model.mvm.loss = is(m, "loss", "cos")   ? GQ_MVM_COS
+                        : is(m, "loss", "sse") ? GQ_MVM_SSE
+                                               : GQ_MVM_MSE;
     f->model.mvm.weight = json_number_value(json_object_get(m, "weight"));
 }
 
@@ -95,10 +117,13 @@ static void open_fixture(fixture *f, const char *name)
     f->json = load_json(path);
     snprintf(path, sizeof path, FIXTURE("stllm_tiny_%s.safetensors"), name);
     assert_ok(gq_safetensors_open(path, &f->st, &err), &err);
-    assert_ok(gq_safetensors_open(FIXTURE("stllm_tiny_weights.safetensors"), &f->weights, &err), &err);
+    assert_ok(gq_safetensors_open(FIXTURE("stllm_tiny_weights.safetensors"), &f->weights, &err),
+              &err);
     adapter = is(f->json, "bridge", "adapter");
     if (!adapter)
-        assert_ok(gq_safetensors_open(FIXTURE("stllm_tiny_reinit_kv_weights.safetensors"), &f->extra, &err), &err);
+        assert_ok(gq_safetensors_open(FIXTURE("stllm_tiny_reinit_kv_weights.safetensors"),
+                                      &f->extra, &err),
+                  &err);
     read_sizes(f, adapter);
     read_mvm(f);
     f->text = (int)gq_st_find(f->st, "in.text_ids")->shape[1];
@@ -149,7 +174,8 @@ static void load_replaced(fixture *f, gq_params *p)
 static void expect_loss(fixture *f, gq_stllm_tape *h, double bound)
 {
     json_t *l = json_object_get(f->json, "losses");
-    double  lm = json_number_value(json_object_get(l, "lm")), mvm = json_number_value(json_object_get(l, "mvm"));
+    double  lm = json_number_value(json_object_get(l, "lm"));
+    double  mvm = json_number_value(json_object_get(l, "mvm"));
 
     if (fabs(gq_scalar(h->tape, h->lm_loss) - lm) > bound * lm)
         fail_msg("lm loss: got %.12g, want %.12g", gq_scalar(h->tape, h->lm_loss), lm);
@@ -159,7 +185,8 @@ static void expect_loss(fixture *f, gq_stllm_tape *h, double bound)
 
 static void make_samples(fixture *f, gq_sample *s, int *labels)
 {
-    const int32_t *ids = gq_st_find(f->st, "in.text_ids")->data, *ql = gq_st_find(f->st, "in.question_len")->data;
+    const int32_t *ids = gq_st_find(f->st, "in.text_ids")->data;
+    const int32_t *ql = gq_st_find(f->st, "in.question_len")->data;
     const int32_t *al = gq_st_find(f->st, "in.answer_len")->data;
     const float   *x = gq_st_find(f->st, "in.features")->data;
     int64_t        per = (int64_t)gq_st_find(f->st, "in.features")->count / f->batch;
@@ -186,11 +213,15 @@ static double mvm_denominator(const fixture *f, const uint8_t *keep)
     return kept;
 }
 
-/* Student states of the tokens that take part: kept visual tokens and the text without its padding. */
-static void compare_student(fixture *f, gq_stllm_tape *h, const gq_sample *s, const uint8_t *keep, double bound)
+/* Student states of the tokens that take part: kept visual tokens and the text without its
+ * padding. */
+static void compare_student(fixture *f, gq_stllm_tape *h, const gq_sample *s, const uint8_t *keep,
+                            double bound)
 {
-    int64_t n = f->cfg.data.frames * f->cfg.qformer.queries, d = f->model.gpt2.width, width = gq_dim(h->tape, h->states, 1);
-    double *states = parity_get(h->tape, h->states), *visual = parity_read(f->st, "out.student_visual", f->batch * n * d);
+    int64_t n = f->cfg.data.frames * f->cfg.qformer.queries, d = f->model.gpt2.width;
+    int64_t width = gq_dim(h->tape, h->states, 1);
+    double *states = parity_get(h->tape, h->states);
+    double *visual = parity_read(f->st, "out.student_visual", f->batch * n * d);
     double *text = parity_read(f->st, "out.student_text", f->batch * f->text * d);
     double  scale = bound * parity_largest(text, f->batch * f->text * d);
 
@@ -200,19 +231,21 @@ static void compare_student(fixture *f, gq_stllm_tape *h, const gq_sample *s, co
             int64_t row = f->model.mvm.mode == GQ_MVM_DROP && keep ? used : j;
             if (keep && !keep[b * n + j])
                 continue;
-            parity_close(states + (b * width + row) * d, visual + (b * n + j) * d, d, scale, "out.student_visual");
+            parity_close(states + (b * width + row) * d, visual + (b * n + j) * d, d, scale,
+                         "out.student_visual");
             used++;
         }
         for (int64_t j = 0; j < s[b].nq + s[b].na + 1; j++)
-            parity_close(states + (b * width + width - h->shape.text + j) * d, text + (b * f->text + j) * d, d, scale,
-                         "out.student_text");
+            parity_close(states + (b * width + width - h->shape.text + j) * d,
+                         text + (b * f->text + j) * d, d, scale, "out.student_text");
     }
     free(states);
     free(visual);
     free(text);
 }
 
-static void run_fixture(const char *name, const gq_backend *backend, double bound, gq_plan_opts plan)
+static void run_fixture(const char *name, const gq_backend *backend, double bound,
+                        gq_plan_opts plan)
 {
     fixture        f;
     gq_engine     *e;
@@ -259,7 +292,8 @@ static void run_fixture(const char *name, const gq_backend *backend, double boun
     close_fixture(&f);
 }
 
-static const char *const modes[] = {"none", "zero_mse", "zero_sse_expected", "hidden_cos", "drop_compact_cos", "reinit_kv"};
+static const char *const modes[] = {"none",       "zero_mse",         "zero_sse_expected",
+                                    "hidden_cos", "drop_compact_cos", "reinit_kv"};
 
 static void all_modes(const gq_backend *backend, double bound, gq_plan_opts plan)
 {

@@ -1,5 +1,6 @@
-/* From ragged samples to the inputs of a recorded pass: shapes by bucket, ids, positions, labelled rows, masks. Every
- * expected number is written out or follows from the definition in specification models.md 1.7. */
+/* From ragged samples to the inputs of a recorded pass: shapes by bucket, ids, positions,
+ * labelled rows, masks. Every expected number is written out or follows from the definition in
+ * specification models.md 1.7. */
 #include "tiny.h"
 
 /* tiny.h: 6 visual tokens; samples of 4+3, 2+5 and 6+1 question and answer tokens. */
@@ -25,14 +26,14 @@ static void shapes_by_bucket(void **state)
     tiny_shape(&m, true, &s);
     assert_int_equal(s.batch, 3);
     assert_int_equal(s.frames, 2);
-    assert_int_equal(s.text, 8);                    /* 2 + 5 + end, also 4 + 3 + end                       */
-    assert_int_equal(s.labels, 3 * 6);              /* answers of up to 5 and the end, even                */
+    assert_int_equal(s.text, 8);                    /* 2 + 5 + end, also 4 + 3 + end */
+    assert_int_equal(s.labels, 3 * 6);              /* answers of up to 5 and the end, even */
     assert_true(s.masked && s.train && !s.live);
     m.cfg.prompt.bucket = 16;
     tiny_shape(&m, false, &s);
     assert_int_equal(s.text, 16);
     assert_false(s.masked);
-    for (int text = 1; text < 70; text++)           /* the smallest multiple that holds text tokens and end */
+    for (int text = 1; text < 70; text++) /* the smallest multiple that holds text tokens and end */
         for (int bucket = 1; bucket < 20; bucket++) {
             int got;
             m.cfg.prompt.bucket = bucket;
@@ -60,7 +61,7 @@ static void kept_places(void **state)
         gq_feed_shape(&m.cfg, m.s, 3, false, true, true, keep, &s);
         assert_int_equal(s.kept, (most + 15) / 16 * 16);
     }
-    m.cfg.qformer.queries = 11;                     /* 33 tokens: not a multiple                           */
+    m.cfg.qformer.queries = 11;                     /* 33 tokens: not a multiple */
     memset(keep, 1, sizeof keep);
     gq_feed_shape(&m.cfg, m.s, 3, false, true, true, keep, &s);
     assert_int_equal(s.kept, 33);
@@ -73,15 +74,18 @@ static void expect_text(tiny *m, gq_stllm_tape *h, int seen)
     for (int b = 0; b < m->batch; b++) {
         const gq_sample *s = &m->s[b];
         for (int j = 0; j < t; j++) {
-            int32_t want = j < s->nq ? s->question[j] : j < s->nq + s->na ? s->answer[j - s->nq] : TINY_VOCAB - 1;
+            int32_t want = j < s->nq           ? s->question[j]
+                           : j < s->nq + s->na ? s->answer[j - s->nq]
+                                               : TINY_VOCAB - 1;
             assert_int_equal(ints(h, h->ids)[b * t + j], want);
         }
-        for (int j = 0; j <= s->na; j++, r++) {     /* the row before predicts: last question token first  */
+        /* the row before predicts: last question token first */
+        for (int j = 0; j <= s->na; j++, r++) {
             assert_int_equal(ints(h, h->rows)[r], b * width + seen + s->nq - 1 + j);
             assert_int_equal(ints(h, h->labels)[r], j < s->na ? s->answer[j] : TINY_VOCAB - 1);
         }
     }
-    assert_true(r < h->shape.labels);               /* these samples leave places over                     */
+    assert_true(r < h->shape.labels);               /* these samples leave places over */
     for (; r < h->shape.labels; r++)
         assert_int_equal(ints(h, h->labels)[r], -100);
 }
@@ -119,10 +123,13 @@ static void plain_pass(void **state)
             vision = live ? h.frames : h.features;
             assert_int_equal(live ? h.features.i : h.frames.i, 0);
             assert_int_equal(h.u.i + h.visible.i + h.kept.i + h.teacher_pos.i + h.inv_mvm.i, 0);
-            for (int b = 0; b < 3; b++)             /* sample-major, frames in order                       */
-                for (int64_t i = 0; i < (live ? TINY_FRAMES * TINY_SIDE * TINY_SIDE * 3 : TINY_FRAMES * 10 * 8); i++) {
+            for (int b = 0; b < 3; b++)             /* sample-major, frames in order */
+                for (int64_t i = 0;
+                     i < (live ? TINY_FRAMES * TINY_SIDE * TINY_SIDE * 3 : TINY_FRAMES * 10 * 8);
+                     i++) {
                     if (live)
-                        assert_int_equal(((uint8_t *)gq_data(h.tape, vision))[b * 216 + i], m.frames[b][i]);
+                        assert_int_equal(((uint8_t *)gq_data(h.tape, vision))[b * 216 + i],
+                                         m.frames[b][i]);
                     else
                         assert_true(real(&h, vision, b * 160 + i) == (double)m.features[b][i]);
                 }
@@ -151,7 +158,8 @@ static void zero_mode(void **state)
                 int keep = m.keep[b * TINY_VISUAL + j];
                 assert_true(real(&h, h.u, b * TINY_VISUAL + j) == keep);
                 assert_true(real(&h, h.weight, b * TINY_VISUAL + j) == keep);
-                assert_int_equal(ints(&h, h.student_rows)[b * TINY_VISUAL + j], b * (TINY_VISUAL + t) + j);
+                assert_int_equal(ints(&h, h.student_rows)[b * TINY_VISUAL + j],
+                                 b * (TINY_VISUAL + t) + j);
                 assert_int_equal(ints(&h, h.teacher_pos)[b * TINY_VISUAL + j], j);
             }
             for (int j = 0; hidden && j < TINY_VISUAL + t; j++)
@@ -181,7 +189,8 @@ static void element_mode(void **state)
     gq_stllm_shape shape;
     gq_error       err = {0};
     tiny_shape(&m, true, &shape);
-    assert_ok(gq_stllm_record(m.e, m.p, &m.model, &shape, &(gq_plan_opts){0}, true, &h, &err), &err);
+    assert_ok(gq_stllm_record(m.e, m.p, &m.model, &shape, &(gq_plan_opts){0}, true, &h, &err),
+              &err);
     o = tiny_feed_opts(&m);
     gq_feed(&m.cfg, m.s, m.keep, flags, &o, &h);
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
@@ -194,10 +203,12 @@ static void element_mode(void **state)
     tiny_close(&m);
 }
 
-/* Kept tokens of the three samples: {0,2,4}, {1,3,5}, {0,2,4}; here sample 1 keeps {1,3} and sample 2 only {5}. */
+/* Kept tokens of the three samples: {0,2,4}, {1,3,5}, {0,2,4}; here sample 1 keeps {1,3} and
+ * sample 2 only {5}. */
 static void drop_mode(void **state)
 {
-    static const int kept[3][6] = {{0, 2, 4, -1, -1, -1}, {7, 9, -1, -1, -1, -1}, {17, -1, -1, -1, -1, -1}};
+    static const int kept[3][6] = {
+        {0, 2, 4, -1, -1, -1}, {7, 9, -1, -1, -1, -1}, {17, -1, -1, -1, -1, -1}};
     static const int count[3] = {3, 2, 1};
 
     (void)state;
@@ -227,13 +238,13 @@ static void drop_mode(void **state)
                 assert_true(real(&h, h.visible, b * width + j) == here);
                 want[b][j] = !here ? -1 : compact ? j : kept[b][j] - b * 6;
             }
-            for (int j = 0; j < t; j++) {           /* text follows all tokens, or the kept ones           */
+            for (int j = 0; j < t; j++) {           /* text follows all tokens, or the kept ones */
                 want[b][6 + j] = (compact ? count[b] : 6) + j;
                 assert_true(real(&h, h.visible, b * width + 6 + j) == 1.0);
             }
         }
         expect_positions(&m, &h, want);
-        tiny_step(&h, false);                       /* pads are in range and stay finite                   */
+        tiny_step(&h, false);                       /* pads are in range and stay finite */
         assert_true(isfinite(gq_scalar(h.tape, h.loss)));
         gq_tape_free(h.tape);
         tiny_close(&m);
@@ -260,7 +271,7 @@ static void feeding_again_leaves_nothing_behind(void **state)
     swap = m.s[1];
     m.s[1] = m.s[2];
     m.s[2] = swap;
-    m.s[0].na = 0;                                  /* an empty answer is one label: the end               */
+    m.s[0].na = 0;                                  /* an empty answer is one label: the end */
     gq_feed(&m.cfg, m.s, m.keep, NULL, &o, &h);
     expect_text(&m, &h, TINY_VISUAL);
     tiny_step(&h, false);
@@ -276,7 +287,8 @@ static void feeding_again_leaves_nothing_behind(void **state)
     tiny_close(&m);
 }
 
-/* Padding is nobody's business: a larger bucket changes neither loss nor gradients, bit for bit in double. */
+/* Padding is nobody's business: a larger bucket changes neither loss nor gradients, bit for bit
+ * in double. */
 static void padding_changes_nothing(void **state)
 {
     tiny          m;

@@ -1,7 +1,9 @@
-/* Masks of masked video modelling: rates and flags have the distributions of specification models.md 1.7, counts are
- * exact where they should be, and everything is a pure function of (seed, step, slot).
+/* Masks of masked video modelling: rates and flags have the distributions of specification
+ * models.md 1.7, counts are exact where they should be, and everything is a pure function of
+ * (seed, step, slot).
  *
- * Statistical bounds are five standard errors of the stated sample size; draws are seeded, so a test never flickers. */
+ * Statistical bounds are five standard errors of the stated sample size; draws are seeded, so a
+ * test never flickers. */
 #include "support.h"
 
 #include "core/philox.h"
@@ -9,7 +11,8 @@
 
 enum { N = 96, STEPS = 40000 };
 
-/* The default of the main configuration: bernoulli, normal(0.5, 0.1) clipped to [0.1, 0.7], one rate a batch. */
+/* The default of the main configuration: bernoulli, normal(0.5, 0.1) clipped to [0.1, 0.7], one
+ * rate a batch. */
 static gq_config defaults(void)
 {
     static gq_config c;
@@ -35,7 +38,7 @@ static gq_mask_key key(uint32_t step)
     return (gq_mask_key){.seed = 1234567, .step = step};
 }
 
-/* ---- rates ---------------------------------------------------------------------------------------------- */
+/* ---- rates ----------------------------------------------------------------------------------- */
 
 /* E[clip(N(0.5, 0.1), 0.1, 0.7)] = 0.49915; it reaches the upper bound with P(Z > 2) = 2.28 %. */
 static void clipped_normal(void **state)
@@ -57,8 +60,8 @@ static void clipped_normal(void **state)
     print_message("mean rate %.5f, at the cap %.3f %%\n", sum, 100.0 * top / STEPS);
     assert_true(fabs(sum - 0.49915) < 5 * 0.1 / sqrt(STEPS));
     assert_true(fabs((double)top / STEPS - 0.02275) < 5 * sqrt(0.02275 * 0.97725 / STEPS));
-    assert_true(bottom < 12);                       /* P(Z < -4) is 3 in 100,000                           */
-    /* E[x^2] of the clipped normal in closed form gives a standard deviation of 0.09799                   */
+    assert_true(bottom < 12);                       /* P(Z < -4) is 3 in 100,000 */
+    /* E[x^2] of the clipped normal in closed form gives a standard deviation of 0.09799 */
     assert_true(fabs(sqrt(square / STEPS - sum * sum) - 0.09799) < 5 * 0.1 / sqrt(2.0 * STEPS));
 }
 
@@ -97,7 +100,7 @@ static void one_rate_a_batch_or_a_sample(void **state)
     assert_true(differ > 45);
 }
 
-/* ---- which steps are masked -------------------------------------------------------------------------------- */
+/* ---- which steps are masked ------------------------------------------------------------------ */
 
 static void start_and_probability(void **state)
 {
@@ -105,7 +108,7 @@ static void start_and_probability(void **state)
     int       masked = 0;
 
     (void)state;
-    c.mvm.start = (gq_amount){.value = 0.25, .fraction = true};      /* of 1000 steps                      */
+    c.mvm.start = (gq_amount){.value = 0.25, .fraction = true};      /* of 1000 steps */
     assert_false(gq_mask_step(&c, key(0)));
     assert_false(gq_mask_step(&c, key(249)));
     assert_true(gq_mask_step(&c, key(250)));
@@ -124,7 +127,7 @@ static void start_and_probability(void **state)
     assert_false(gq_mask_step(&c, key(500)));
 }
 
-/* ---- flags ------------------------------------------------------------------------------------------------ */
+/* ---- flags ----------------------------------------------------------------------------------- */
 
 static int flags(const gq_config *c, uint32_t step, uint32_t slot, int n, uint8_t *keep)
 {
@@ -155,10 +158,11 @@ static void bernoulli_counts(void **state)
             pairs += !keep[j] && !keep[j + 1];
     }
     assert_true(fabs((double)masked / draws / N - 0.3) < 5 * sqrt(0.21 / (double)(draws * N)));
-    for (int j = 0; j < N; j++)                     /* every place alike                                  */
+    for (int j = 0; j < N; j++)                     /* every place alike */
         assert_true(fabs((double)place[j] / draws - 0.3) < 5 * sqrt(0.21 / draws));
-    /* neighbours are independent: both masked with 0.09 (overlapping pairs: a wider bound)                */
-    assert_true(fabs((double)pairs / draws / (N - 1) - 0.09) < 8 * sqrt(0.09 * 0.91 / (double)(draws * (N - 1))));
+    /* neighbours are independent: both masked with 0.09 (overlapping pairs: a wider bound) */
+    assert_true(fabs((double)pairs / draws / (N - 1) - 0.09) <
+                8 * sqrt(0.09 * 0.91 / (double)(draws * (N - 1))));
 }
 
 static void exact_counts(void **state)
@@ -186,7 +190,7 @@ static void exact_counts(void **state)
         for (int j = 0; j < N; j++)
             place[j] += !keep[j];
     }
-    for (int j = 0; j < N; j++)                     /* every place alike: a uniform subset                 */
+    for (int j = 0; j < N; j++)                     /* every place alike: a uniform subset */
         assert_true(fabs((double)place[j] / draws - 0.25) < 5 * sqrt(0.25 * 0.75 / draws));
 }
 
@@ -204,7 +208,8 @@ static void exact_masks_the_smallest_words(void **state)
         uint32_t largest = 0, least = UINT32_MAX;
         flags(&c, 2, slot, N, keep);
         for (int j = 0; j < N; j++) {
-            uint32_t w = gq_philox_at(1234567, ((uint64_t)slot << 32) + (uint64_t)j, GQ_RNG_MASK, 2);
+            uint32_t w =
+                gq_philox_at(1234567, ((uint64_t)slot << 32) + (uint64_t)j, GQ_RNG_MASK, 2);
             if (keep[j])
                 least = w < least ? w : least;
             else
@@ -234,7 +239,7 @@ static void at_least_min_keep(void **state)
             assert_true(fewest >= least);
             assert_true(fewest <= (least ? least : 1));
         }
-    c.mvm.min_keep = 100;                           /* more than there are: all are kept                   */
+    c.mvm.min_keep = 100;                           /* more than there are: all are kept */
     assert_int_equal(flags(&c, 0, 0, N, keep), N);
 }
 
@@ -260,7 +265,7 @@ static void elements(void **state)
     assert_memory_not_equal(keep, again, sizeof keep);
 }
 
-/* ---- purity --------------------------------------------------------------------------------------------- */
+/* ---- purity ---------------------------------------------------------------------------------- */
 
 /* Slots asked in any order, alone or together, with anything drawn in between: the same flags. */
 static void any_order_of_slots(void **state)
@@ -276,9 +281,9 @@ static void any_order_of_slots(void **state)
         for (uint32_t slot = 0; slot < 24; slot++)
             flags(&c, 17, slot, N, all[slot]);
         for (uint32_t k = 0; k < 24; k++) {
-            uint32_t slot = k * 7 % 24;             /* a permutation                                       */
+            uint32_t slot = k * 7 % 24;             /* a permutation */
             flags(&c, 16, slot, N, keep);
-            assert_memory_not_equal(keep, all[slot], N);             /* another step, other flags           */
+            assert_memory_not_equal(keep, all[slot], N);             /* another step, other flags */
             flags(&c, 17, slot, N, keep);
             assert_memory_equal(keep, all[slot], N);
             same += slot > 0 && memcmp(all[slot], all[slot - 1], N) == 0;
@@ -286,10 +291,11 @@ static void any_order_of_slots(void **state)
     }
     assert_int_equal(same, 0);
     gq_mask_tokens(&c, (gq_mask_key){.seed = 1234568, .step = 17}, 0, N, keep);
-    assert_memory_not_equal(keep, all[0], N);       /* another seed                                        */
+    assert_memory_not_equal(keep, all[0], N);       /* another seed */
 }
 
-/* 24 samples a step as 1 x 24, 3 x 8, 8 x 3 or 24 x 1 (micro-batches x batch): slot = micro * batch + row. */
+/* 24 samples a step as 1 x 24, 3 x 8, 8 x 3 or 24 x 1 (micro-batches x batch): slot = micro *
+ * batch + row. */
 static void any_split_into_micro_batches(void **state)
 {
     static const uint32_t batches[] = {24, 8, 3, 1};
@@ -307,7 +313,7 @@ static void any_split_into_micro_batches(void **state)
             }
 }
 
-/* ---- denominators ------------------------------------------------------------------------------------------ */
+/* ---- denominators ---------------------------------------------------------------------------- */
 
 static void denominators(void **state)
 {
@@ -317,7 +323,7 @@ static void denominators(void **state)
     (void)state;
     for (int sampler = 0; sampler < 2; sampler++)
         for (int scope = 0; scope < 2; scope++)
-            for (int n = 5; n < 9000; n = n * 4 + 1) {               /* more tokens than any small buffer   */
+            for (int n = 5; n < 9000; n = n * 4 + 1) {       /* more tokens than any small buffer */
                 double actual = 0.0, expected = 0.0;
                 c.mvm.sampler = sampler ? GQ_CFG_SAMPLER_EXACT : GQ_CFG_SAMPLER_BERNOULLI;
                 c.mvm.rate_scope = scope ? GQ_CFG_SCOPE_SAMPLE : GQ_CFG_SCOPE_BATCH;
@@ -329,9 +335,10 @@ static void denominators(void **state)
                 c.mvm.denom = GQ_CFG_DENOM_ACTUAL;
                 assert_true(gq_mask_denominator(&c, key(8), 7, n) == actual);
                 c.mvm.denom = GQ_CFG_DENOM_EXPECTED;
-                assert_true(fabs(gq_mask_denominator(&c, key(8), 7, n) - expected) < 1e-9 * expected);
+                assert_true(fabs(gq_mask_denominator(&c, key(8), 7, n) - expected) <
+                            1e-9 * expected);
             }
-    c.mvm.granularity = GQ_CFG_GRAIN_ELEMENT;       /* every token takes part                              */
+    c.mvm.granularity = GQ_CFG_GRAIN_ELEMENT;       /* every token takes part */
     assert_true(gq_mask_denominator(&c, key(8), 7, N) == 7 * N);
 }
 
