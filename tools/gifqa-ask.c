@@ -32,7 +32,7 @@ static const gq_cli_program program = {
                 "gifqa-ask exports/nano cat.gif \"what is it licking?\" --beams 4 --json",
     .options = options, .n_options = sizeof options / sizeof *options, .least = 3, .most = 3,
     .notes = "\nConfidence is the product of the probabilities of the answer's tokens.\n"
-             "Exit codes: 0 answered, 2 usage, 3 configuration, 4 GIF or question, 5 weights or vocabulary, 6 memory.",
+             "Exit codes: 0 answered, 2 usage, 3 configuration, 4 GIF, 5 weights or vocabulary, 6 memory.",
 };
 
 typedef struct work { gq_session *session; gq_asker *asker; gq_bytes gif; gq_reply reply; double open; } work;
@@ -97,7 +97,7 @@ static void print_text(const work *w)
     const gq_reply       *r = &w->reply;
     const gq_ask_seconds *t = &r->seconds;
 
-    gq_cli_show(stdout, r->answer);
+    gq_cli_show(stdout, *r->answer ? r->answer : "(an empty answer)");
     printf("\n\nconfidence  %.3f%s\nframes     ", r->confidence, r->ended ? "" : "  (cut at decode.max_new_tokens)");
     for (int i = 0; i < r->k; i++)
         printf(" %d", r->frame[i]);

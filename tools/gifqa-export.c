@@ -24,8 +24,9 @@ static const gq_cli_program program = {
     .examples = "gifqa-export runs/nano -o exports/nano\n"
                 "gifqa-export runs/nano -o exports/nano --numbers numbers.json",
     .options = options, .n_options = sizeof options / sizeof *options, .least = 1, .most = 1,
-    .notes = "\nDIR gets clip/, qformer/, gpt2/, stllm.safetensors, tokenizer/, config.yaml, gifqa.json and a model card,\n"
-             "and appears when it is whole. Exit codes: 0 done, 2 usage or DIR is not empty, 5 no healthy checkpoint, 6 disk.",
+    .notes = "\nDIR gets clip/, qformer/, gpt2/, stllm.safetensors, tokenizer/, config.yaml, gifqa.json and a\n"
+             "model card, and appears when it is whole.\n"
+             "Exit codes: 0 done, 2 usage or DIR is not empty, 5 no healthy checkpoint, 6 disk.",
 };
 
 static gq_status print(const gq_session *s, const gq_export_report *r, gq_error *err)

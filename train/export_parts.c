@@ -135,10 +135,11 @@ static gq_status card_use(const gq_session *s, gq_file *f, gq_error *err)
         "## Use\n\n    gifqa-ask DIR cat.gif \"what is it doing?\"\n    gifqa-eval DIR SHARDS\n\n"
         "The towers load into transformers one by one:\n\n"
         "| folder | class |\n|---|---|\n| `clip/` | `%s` |\n| `qformer/` | `Blip2QFormerModel`; `query_tokens` and the prefix "
-        "`qformer.` as in BLIP-2 |\n| `gpt2/` | `GPT2LMHeadModel` |\n| `stllm.safetensors` | bridge and projection |\n\n"
+        "`qformer.` as in BLIP-2 |\n| `gpt2/` | `GPT2LMHeadModel`%s |\n| `stllm.safetensors` | bridge and projection |\n\n"
         "## Limits\n\nIt knows what its training data showed it and nothing else; `config.yaml` says how it was trained. "
         "The licence\nof these weights follows from that data and from the weights the training started from.\n",
-        s->cfg.clip.text ? "CLIPModel" : s->cfg.clip.proj ? "CLIPVisionModelWithProjection" : "CLIPVisionModel");
+        s->cfg.clip.text ? "CLIPModel" : s->cfg.clip.proj ? "CLIPVisionModelWithProjection" : "CLIPVisionModel",
+        s->cfg.gpt2.bias ? "" : "; it was trained without biases, which transformers fills with zeros");
 }
 
 gq_status gq_export_card(const gq_session *s, gq_file *f, gq_error *err)
