@@ -14,27 +14,27 @@
 #include "kernels/kernels.h"
 
 typedef struct gq_arena {
-    void    *base;                      /* 256-byte aligned                                              */
+    void    *base;                      /* 256-byte aligned                                       */
     size_t   bytes;
-    uint32_t generation;                /* changes when base moves: bound tapes must bind again          */
+    uint32_t generation;                /* changes when base moves: bound tapes must bind again   */
 } gq_arena;
 
 typedef struct gq_engine {
     const gq_backend *backend;
     gq_pool          *pool;
     gq_arena          act, temp;
-    gq_work           work;             /* what kernels get: pool and temp                               */
-    gq_step_block     step;             /* what kernels read: seed, step, micro-batch                    */
+    gq_work           work;             /* what kernels get: pool and temp                        */
+    gq_step_block     step;             /* what kernels read: seed, step, micro-batch             */
 } gq_engine;
 
 typedef struct gq_engine_opts {
-    const gq_backend *backend;          /* required                                                      */
-    int               threads;          /* 0: as many as cores                                           */
+    const gq_backend *backend;          /* required                                               */
+    int               threads;          /* 0: as many as cores                                    */
     uint64_t          seed;
 } gq_engine_opts;
 
 gq_status gq_engine_new(const gq_engine_opts *o, gq_engine **out, gq_error *err);
-void      gq_engine_free(gq_engine *e);                      /* after all its tapes and params; NULL allowed */
+void      gq_engine_free(gq_engine *e);           /* after all its tapes and params; NULL allowed */
 
 /* Makes an arena at least `bytes` large; contents are lost when it grows. */
 gq_status gq_arena_reserve(gq_arena *a, size_t bytes, gq_error *err);

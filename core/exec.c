@@ -228,7 +228,7 @@ static void poison(gq_tape *t)
 {
     uint32_t *w = t->engine->act.base;
     for (size_t i = 0; !t->eager && i < t->act_bytes / 4; i++)
-        w[i] = 0x7ff4dead;                          /* a NaN as float and, twice, as double               */
+        w[i] = 0x7ff4dead;                          /* a NaN as float and, twice, as double       */
 }
 #endif
 
@@ -300,7 +300,7 @@ static void clear_unreached(gq_tape *t)
     }
 }
 
-static void seed_loss(gq_tape *t)                   /* d loss / d loss = 1                                */
+static void seed_loss(gq_tape *t)                   /* d loss / d loss = 1                        */
 {
     gq_tensor *d = &t->tensor[t->tensor[t->tensor[t->loss].root].grad];
     if (d->dtype == GQ_F64)

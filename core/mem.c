@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static _Atomic uint64_t calls;          /* allocating calls so far                                       */
-static _Atomic uint64_t fail_at;        /* value of `calls` that fails; 0: none                          */
+static _Atomic uint64_t calls;          /* allocating calls so far                                */
+static _Atomic uint64_t fail_at;        /* value of `calls` that fails; 0: none                   */
 static _Atomic bool     fail_persistent;
 
 static bool refused(void)

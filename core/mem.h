@@ -14,19 +14,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-void *gq_malloc(size_t count, size_t size);                  /* uninitialised                            */
-void *gq_calloc(size_t count, size_t size);                  /* zeroed                                   */
-void *gq_realloc(void *p, size_t count, size_t size);        /* p stays valid when the result is NULL    */
-void *gq_aligned(size_t alignment, size_t bytes);            /* alignment: power of two; for arenas      */
+void *gq_malloc(size_t count, size_t size);                  /* uninitialised                     */
+void *gq_calloc(size_t count, size_t size);                  /* zeroed                            */
+void *gq_realloc(void *p, size_t count, size_t size);    /* p stays valid when the result is NULL */
+void *gq_aligned(size_t alignment, size_t bytes);          /* alignment: power of two; for arenas */
 char *gq_strdup(const char *s);
 char *gq_strndup(const char *s, size_t n);
-void  gq_free(void *p);                                      /* NULL is allowed                          */
+void  gq_free(void *p);                                      /* NULL is allowed                   */
 
 /* a * b into *out; false on overflow. For every size that comes from a file. */
 static inline bool gq_mul_size(size_t a, size_t b, size_t *out) { return !__builtin_mul_overflow(a, b, out); }
 static inline bool gq_add_size(size_t a, size_t b, size_t *out) { return !__builtin_add_overflow(a, b, out); }
 
-uint64_t gq_mem_count(void);                                 /* allocating calls since program start     */
+uint64_t gq_mem_count(void);                              /* allocating calls since program start */
 void     gq_mem_fail_at(uint64_t n, bool persistent);
 
 #endif

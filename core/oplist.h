@@ -10,22 +10,22 @@
 #ifndef GIFQA_CORE_OPLIST_H
 #define GIFQA_CORE_OPLIST_H
 
-/*   id            name            in    out save flags           one line of documentation               */
-#define GQ_OPS(X)                                                                                          \
- X(LINEAR,        "linear",        2, 4, 1,  1,  GQ_OP_GEMM,     "y = act(x W^T + b) + r")                 \
+/*   id            name            in    out save flags           one line of documentation       */
+#define GQ_OPS(X)                                                                                  \
+ X(LINEAR,        "linear",        2, 4, 1,  1,  GQ_OP_GEMM,     "y = act(x W^T + b) + r")         \
  X(PATCH_EMBED,   "patch_embed",   2, 4, 1,  0,  GQ_OP_GEMM,     "normalised patches W^T, class row, positions") \
- X(EMBED,         "embed",         2, 3, 1,  0,  GQ_OP_CHEAP,    "y = table[ids] (+ base)")                \
+ X(EMBED,         "embed",         2, 3, 1,  0,  GQ_OP_CHEAP,    "y = table[ids] (+ base)")        \
  X(LAYERNORM,     "layernorm",     2, 3, 1,  2,  GQ_OP_CHEAP,    "rows; biased variance, eps inside the root") \
- X(ADD_NORM,      "add_norm",      3, 4, 2,  2,  GQ_OP_CHEAP,    "s = a + b; y = layernorm(s)")            \
+ X(ADD_NORM,      "add_norm",      3, 4, 2,  2,  GQ_OP_CHEAP,    "s = a + b; y = layernorm(s)")    \
  X(SDPA,          "sdpa",          1, 4, 1,  1,  GQ_OP_GEMM,     "softmax(scale q k^T + mask) v per head") \
  X(DROPOUT,       "dropout",       1, 1, 1,  0,  GQ_OP_CHEAP,    "inverted dropout by Philox, no stored mask") \
  X(MASK_ROWS,     "mask_rows",     2, 2, 1,  0,  GQ_OP_CHEAP,    "y = x * u, u per row or per element")    \
  X(GATHER_ROWS,   "gather_rows",   2, 2, 1,  0,  GQ_OP_CHEAP,    "y[r] = x[idx[r]], zero where idx < 0")   \
  X(CONCAT_ROWS,   "concat_rows",   2, 2, 1,  0,  GQ_OP_CHEAP,    "[B,N,D] and [B,P,D] to [B,N+P,D]")       \
- X(EXPAND_ROWS,   "expand_rows",   1, 1, 1,  0,  GQ_OP_CHEAP,    "[n,D] repeated to [B,n,D]")              \
+ X(EXPAND_ROWS,   "expand_rows",   1, 1, 1,  0,  GQ_OP_CHEAP,    "[n,D] repeated to [B,n,D]")      \
  X(LM_LOSS,       "lm_loss",       5, 5, 2,  2,  GQ_OP_GEMM | GQ_OP_SAVES, "cross entropy of hidden[rows] wte^T, logits in chunks") \
  X(MVM_LOSS,      "mvm_loss",      4, 4, 1,  0,  GQ_OP_CHEAP,    "masked video modelling: sse, mse or cos on kept rows") \
- X(COMBINE,       "combine",       1, 4, 1,  0,  GQ_OP_CHEAP,    "weighted sum of scalar losses")          \
+ X(COMBINE,       "combine",       1, 4, 1,  0,  GQ_OP_CHEAP,    "weighted sum of scalar losses")  \
  X(KV_APPEND,     "kv_append",     3, 3, 0,  0,  GQ_OP_NOGRAD,   "k and v columns into the cache at a position")
 
 enum { GQ_OP_GEMM = 1, GQ_OP_CHEAP = 2, GQ_OP_NOGRAD = 4, GQ_OP_SAVES = 8 };

@@ -11,11 +11,11 @@
 typedef struct gq_sdpa_opts {
     int     heads;
     gq_mask mask;
-    double  scale;                      /* 0: 1/sqrt(head width)                                         */
-    int     width;                      /* C; 0: a third of the source (packed qkv) or the q source's width */
-    int     qoff, koff, voff;           /* first columns; all 0 means 0, C, 2C (self) or 0, 0, C (cross) */
-    gq_t    lengths;                    /* i32 [B] or none                                               */
-    gq_t    visible;                    /* real [B,Tk] or none                                           */
+    double  scale;                      /* 0: 1/sqrt(head width)                                  */
+    int     width;            /* C; 0: a third of the source (packed qkv) or the q source's width */
+    int     qoff, koff, voff;    /* first columns; all 0 means 0, C, 2C (self) or 0, 0, C (cross) */
+    gq_t    lengths;                    /* i32 [B] or none                                        */
+    gq_t    visible;                    /* real [B,Tk] or none                                    */
     double  dropout;
 } gq_sdpa_opts;
 
@@ -26,8 +26,8 @@ gq_t gq__patch_embed(gq_tape *t, gq_t frames, gq_t w, gq_t cls, gq_t pos, const 
 gq_t gq__embed(gq_tape *t, gq_t ids, gq_t table, gq_t base);
 gq_t gq__layernorm(gq_tape *t, gq_t x, gq_t gain, gq_t bias, double eps);
 gq_t gq__add_norm(gq_tape *t, gq_t a, gq_t b, gq_t gain, gq_t bias, double eps, gq_t *sum);   /* sum may be NULL */
-gq_t gq__sdpa(gq_tape *t, gq_t q, gq_t kv, const gq_sdpa_opts *o);                  /* kv none: self       */
-gq_t gq__dropout(gq_tape *t, gq_t x, double p);                                     /* p == 0: x itself    */
+gq_t gq__sdpa(gq_tape *t, gq_t q, gq_t kv, const gq_sdpa_opts *o);               /* kv none: self */
+gq_t gq__dropout(gq_tape *t, gq_t x, double p);                               /* p == 0: x itself */
 gq_t gq__mask_rows(gq_tape *t, gq_t x, gq_t u);
 gq_t gq__gather_rows(gq_tape *t, gq_t x, gq_t idx);
 gq_t gq__concat_rows(gq_tape *t, gq_t a, gq_t b);

@@ -127,7 +127,7 @@ gq_status gq_params_add(gq_params *p, const char *name, gq_init init, int rank, 
 
 bool gq_glob(const char *pattern, const char *name)
 {
-    const char *star = NULL, *back = name;          /* last '*' seen, and how much it has swallowed */
+    const char *star = NULL, *back = name;        /* last '*' seen, and how much it has swallowed */
     while (*name) {
         if (*pattern == '*') {
             star = pattern++;
@@ -236,7 +236,7 @@ static float sinusoid(const gq_param *q, int64_t e)
 
 typedef struct init_job { gq_params *p; gq_param *q; uint64_t seed; } init_job;
 
-enum { INIT_TILE = 8192 };                          /* even: normals come in pairs                        */
+enum { INIT_TILE = 8192 };                          /* even: normals come in pairs                */
 
 static double init_value(const gq_param *q, int64_t i)
 {
@@ -295,7 +295,7 @@ void gq_params_adamw(gq_params *p, const gq_adamw_opts *o, int64_t t, double nor
     size_t        real = gq_dtype_size(p->engine->backend->real);
     gq_adamw_call c = {
         .beta1 = o->beta1, .beta2 = o->beta2, .eps = o->eps,
-        .gscale = o->clip > 0 ? fmin(1.0, o->clip / (norm + 1e-6)) : 1.0,          /* as PyTorch has it   */
+        .gscale = o->clip > 0 ? fmin(1.0, o->clip / (norm + 1e-6)) : 1.0,    /* as PyTorch has it */
         .c1 = 1.0 - pow(o->beta1, (double)t), .c2 = 1.0 - pow(o->beta2, (double)t),
     };
 

@@ -16,45 +16,45 @@ typedef enum gq_init_dist { GQ_INIT_ZERO, GQ_INIT_CONST, GQ_INIT_NORMAL, GQ_INIT
 
 typedef struct gq_init {
     gq_init_dist dist;
-    double       value;                 /* constant; standard deviation; amplitude of the sinusoid table */
-    double       second;                /* value of the second half of the rows (packed k|v); 0: the same */
-    double       base;                  /* sinusoid: wavelength base (200 in the nano recipe)            */
+    double       value;          /* constant; standard deviation; amplitude of the sinusoid table */
+    double       second;        /* value of the second half of the rows (packed k|v); 0: the same */
+    double       base;                  /* sinusoid: wavelength base (200 in the nano recipe)     */
 } gq_init;
 
 typedef struct gq_param {
-    char    *name;                      /* "gpt2.h.3.mlp.fc1.w"                                          */
+    char    *name;                      /* "gpt2.h.3.mlp.fc1.w"                                   */
     int32_t  rank;
     int64_t  shape[GQ_MAX_RANK];
-    int64_t  n;                         /* elements                                                      */
-    int64_t  offset;                    /* elements from the start of PARAM (and STATE when trainable)   */
+    int64_t  n;                         /* elements                                               */
+    int64_t  offset;               /* elements from the start of PARAM (and STATE when trainable) */
     gq_init  init;
-    bool     trainable;                 /* has STATE                                                     */
-    bool     active;                    /* trained now (stages may freeze a trainable one for a while)   */
-    bool     loaded;                    /* values came from a file                                       */
-    double   lr_mult, decay;            /* times the learning rate; decoupled weight decay               */
+    bool     trainable;                 /* has STATE                                              */
+    bool     active;               /* trained now (stages may freeze a trainable one for a while) */
+    bool     loaded;                    /* values came from a file                                */
+    double   lr_mult, decay;            /* times the learning rate; decoupled weight decay        */
 } gq_param;
 
 typedef struct gq_params {
     gq_engine *engine;
-    gq_param  *param;                   /* [count], order of declaration                                 */
+    gq_param  *param;                   /* [count], order of declaration                          */
     int32_t    count, capacity;
-    int32_t   *index;                   /* open-addressing hash of names: param number + 1, 0 empty      */
-    uint32_t   index_size;              /* power of two                                                  */
-    int64_t    trainable_n;             /* elements of the trainable part, with gaps                     */
-    int64_t    total_n;                 /* elements of PARAM                                             */
-    gq_arena   weights;                 /* PARAM                                                         */
-    gq_arena   grad, m, v;              /* STATE                                                         */
+    int32_t   *index;                 /* open-addressing hash of names: param number + 1, 0 empty */
+    uint32_t   index_size;              /* power of two                                           */
+    int64_t    trainable_n;             /* elements of the trainable part, with gaps              */
+    int64_t    total_n;                 /* elements of PARAM                                      */
+    gq_arena   weights;                 /* PARAM                                                  */
+    gq_arena   grad, m, v;              /* STATE                                                  */
     bool       sealed;
 } gq_params;
 
 gq_status gq_params_new(gq_engine *e, gq_params **out, gq_error *err);
-void      gq_params_free(gq_params *p);                      /* NULL allowed                             */
+void      gq_params_free(gq_params *p);                      /* NULL allowed                      */
 
 /* Declares a parameter; a second declaration of a name must have the same shape and is ignored (ties). */
 gq_status gq_params_add(gq_params *p, const char *name, gq_init init, int rank, const int64_t *shape, gq_error *err);
-gq_param *gq_params_find(const gq_params *p, const char *name);      /* NULL: no such parameter          */
+gq_param *gq_params_find(const gq_params *p, const char *name);      /* NULL: no such parameter   */
 
-bool      gq_glob(const char *pattern, const char *name);    /* '*' any run of characters, '?' one       */
+bool      gq_glob(const char *pattern, const char *name);   /* '*' any run of characters, '?' one */
 
 /* with_state: false for inference; the layout is the same, only STATE is not there. */
 gq_status gq_params_seal(gq_params *p, bool with_state, gq_error *err);
@@ -62,8 +62,8 @@ gq_status gq_params_seal(gq_params *p, bool with_state, gq_error *err);
  * a parameter changes no other. */
 void      gq_params_init(gq_params *p, uint64_t seed);
 
-void     *gq_param_data(const gq_params *p, const gq_param *q);      /* real[n]                          */
-void     *gq_param_grad(const gq_params *p, const gq_param *q);      /* NULL: frozen, or no STATE         */
+void     *gq_param_data(const gq_params *p, const gq_param *q);      /* real[n]                   */
+void     *gq_param_grad(const gq_params *p, const gq_param *q);      /* NULL: frozen, or no STATE */
 void      gq_param_set_f32(gq_params *p, gq_param *q, int64_t first, const float *src, int64_t n);
 void      gq_param_get_f32(const gq_params *p, const gq_param *q, int64_t first, float *dst, int64_t n);
 

@@ -22,7 +22,7 @@ double gq_normal_at(uint64_t seed, uint64_t element, uint32_t purpose, uint32_t 
 
 uint32_t gq_below_at(uint64_t seed, uint64_t element, uint32_t purpose, uint32_t step, uint32_t n)
 {
-    uint32_t threshold = n ? (uint32_t)(-n) % n : 0;         /* 2^32 mod n: values below it are biased   */
+    uint32_t threshold = n ? (uint32_t)(-n) % n : 0;    /* 2^32 mod n: values below it are biased */
     for (uint32_t attempt = 0;; attempt++) {
         gq_philox b = gq_philox_block(seed, element, purpose, step ^ (attempt << 24));
         for (int k = 0; k < 4; k++) {

@@ -46,13 +46,13 @@ GQ_HD float gq_u01(uint32_t bits) { return (float)(bits >> 8) * 0x1p-24f; }
 
 /* Purposes: values of word 2 that are not op ids of a tape (those are small). */
 enum {
-    GQ_RNG_INIT    = 0x10000000,        /* + parameter index: initialisation, normals                    */
-    GQ_RNG_SHUFFLE = 0x20000000,        /* keyed permutation of an epoch                                 */
-    GQ_RNG_MASK    = 0x30000000,        /* MVM mask flags                                                */
-    GQ_RNG_RATE    = 0x31000000,        /* MVM mask rate, mask probability                               */
-    GQ_RNG_WORLD   = 0x40000000,        /* toy world                                                     */
-    GQ_RNG_SAMPLE  = 0x50000000,        /* decoding by sampling                                          */
-    GQ_RNG_BOOT    = 0x60000000,        /* bootstrap intervals                                           */
+    GQ_RNG_INIT    = 0x10000000,        /* + parameter index: initialisation, normals             */
+    GQ_RNG_SHUFFLE = 0x20000000,        /* keyed permutation of an epoch                          */
+    GQ_RNG_MASK    = 0x30000000,        /* MVM mask flags                                         */
+    GQ_RNG_RATE    = 0x31000000,        /* MVM mask rate, mask probability                        */
+    GQ_RNG_WORLD   = 0x40000000,        /* toy world                                              */
+    GQ_RNG_SAMPLE  = 0x50000000,        /* decoding by sampling                                   */
+    GQ_RNG_BOOT    = 0x60000000,        /* bootstrap intervals                                    */
     GQ_RNG_TEST    = 0x70000000,
 };
 

@@ -11,7 +11,7 @@
 #include "core/tape.h"
 
 #ifdef GIFQA_CHECKED
-enum { GUARD = 256 };                               /* bytes after each slot that no kernel may touch     */
+enum { GUARD = 256 };                           /* bytes after each slot that no kernel may touch */
 #else
 enum { GUARD = 0 };
 #endif
@@ -32,7 +32,7 @@ static void mark_input(gq_tape *t, gq_node *n, int k, bool *reached)
     else
         gq__grad_tensor(t, root);
     if (reached[root])
-        n->acc |= 1u << k;                          /* a later node has stored: this one adds             */
+        n->acc |= 1u << k;                          /* a later node has stored: this one adds     */
     reached[root] = true;
 }
 
@@ -127,7 +127,7 @@ static gq_status mark_again(gq_tape *t, gq_error *err)
 
 static gq_status schedule(gq_tape *t, gq_error *err)
 {
-    int32_t e = 0, done = -1;                       /* segment whose nodes have been run again            */
+    int32_t e = 0, done = -1;                       /* segment whose nodes have been run again    */
 
     t->entry = gq_calloc(3 * (size_t)t->nnode + 1, sizeof *t->entry);
     if (!t->entry)
@@ -299,7 +299,7 @@ gq_status gq__plan(gq_tape *t, const gq_plan_opts *o, gq_error *err)
 
     for (int32_t i = 0; i < t->nnode; i++)
         if (!t->node[i].bwd && !(gq_op_table[t->node[i].op].flags & GQ_OP_SAVES))
-            t->node[i].nsave = 0;                   /* nothing will read what it would save               */
+            t->node[i].nsave = 0;                   /* nothing will read what it would save       */
     if (s == GQ_OK && o->policy == GQ_SEGMENT)
         s = mark_again(t, err);
     if (s == GQ_OK)

@@ -219,7 +219,7 @@ static gq_t parameter(gq_tape *t, bool required, const char *name)
             gq__fail(t, NULL, "no parameter '%s' is declared", name);
         return GQ_T_NONE;
     }
-    for (i = 1; i < t->ntensor; i++)                /* one tensor per parameter: gradients of ties add up */
+    for (i = 1; i < t->ntensor; i++)        /* one tensor per parameter: gradients of ties add up */
         if (t->tensor[i].param == (int32_t)(q - t->params->param))
             return (gq_t){i};
     if (!t->inference && q->active && gq_param_grad(t->params, q))

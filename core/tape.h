@@ -19,37 +19,37 @@
 #include "core/engine.h"
 #include "core/params.h"
 
-typedef struct gq_t { int32_t i; } gq_t;           /* handle: index into tape->tensor; 0 = "none"        */
+typedef struct gq_t { int32_t i; } gq_t;           /* handle: index into tape->tensor; 0 = "none" */
 #define GQ_T_NONE ((gq_t){0})
 
-enum {                                              /* gq_tensor.flags                                    */
+enum {                                              /* gq_tensor.flags                            */
     GQ_TF_PARAM = 1, GQ_TF_INPUT = 2, GQ_TF_EXTERN = 4, GQ_TF_NEEDS_GRAD = 8, GQ_TF_GRAD = 16,
     GQ_TF_SAVE = 32, GQ_TF_KEEP = 64,
 };
 
 typedef struct gq_tensor {
-    void    *data;                      /* set when bound                                                */
-    int64_t  shape[GQ_MAX_RANK];        /* elements; unused dimensions are 1                             */
+    void    *data;                      /* set when bound                                         */
+    int64_t  shape[GQ_MAX_RANK];        /* elements; unused dimensions are 1                      */
     int32_t  rank, dtype;
     uint32_t flags;
-    int32_t  root;                      /* tensor that owns storage and gradient; itself for most        */
-    int32_t  grad;                      /* of a root: its gradient tensor, 0 none                        */
-    int32_t  node;                      /* producer, -1 none                                             */
-    int32_t  param;                     /* index in the registry, -1 none                                */
-    int32_t  life[2][2];                /* first and last schedule entry; second pair for recomputation  */
-    size_t   bytes, offset;             /* in ACT (or HOST for inputs)                                   */
-    const char *name;                   /* owned by the tape; "" when unnamed                            */
+    int32_t  root;                      /* tensor that owns storage and gradient; itself for most */
+    int32_t  grad;                      /* of a root: its gradient tensor, 0 none                 */
+    int32_t  node;                      /* producer, -1 none                                      */
+    int32_t  param;                     /* index in the registry, -1 none                         */
+    int32_t  life[2][2];          /* first and last schedule entry; second pair for recomputation */
+    size_t   bytes, offset;             /* in ACT (or HOST for inputs)                            */
+    const char *name;                   /* owned by the tape; "" when unnamed                     */
 } gq_tensor;
 
 typedef struct gq_node {
     uint16_t    op, segment;
     uint8_t     nin, nout, nsave;
-    bool        bwd, again;             /* has a backward entry; is run again before it                  */
-    uint32_t    acc, acc_param;         /* bit k: gradient of input k is added; ... is a parameter's     */
+    bool        bwd, again;             /* has a backward entry; is run again before it           */
+    uint32_t    acc, acc_param;      /* bit k: gradient of input k is added; ... is a parameter's */
     int32_t     in[GQ_MAX_IN], out[GQ_MAX_OUT], save[GQ_MAX_SAVE];
-    uint32_t    rng_op;                 /* Philox purpose word                                           */
+    uint32_t    rng_op;                 /* Philox purpose word                                    */
     int32_t     line;
-    const char *file;                   /* where the model asked for it                                  */
+    const char *file;                   /* where the model asked for it                           */
     gq_attr     attr;
 } gq_node;
 
@@ -59,8 +59,8 @@ typedef struct gq_entry { int32_t node; int32_t phase; } gq_entry;
 typedef enum gq_ckpt_policy { GQ_KEEP, GQ_SEGMENT } gq_ckpt_policy;
 
 typedef struct gq_plan_opts {
-    gq_ckpt_policy policy;              /* keep all activations, or only segment inputs                  */
-    bool           separate;            /* every tensor its own storage: the oracle for the planner      */
+    gq_ckpt_policy policy;              /* keep all activations, or only segment inputs           */
+    bool           separate;          /* every tensor its own storage: the oracle for the planner */
 } gq_plan_opts;
 
 typedef struct gq_cost { double fwd_flops, bwd_flops, fwd_bytes, bwd_bytes; } gq_cost;
@@ -69,30 +69,30 @@ typedef struct gq_tape {
     gq_engine *engine;
     gq_params *params;
     char      *name;
-    gq_error   err;                     /* sticky                                                        */
-    const char *file; int line;         /* of the op being recorded                                      */
+    gq_error   err;                     /* sticky                                                 */
+    const char *file; int line;         /* of the op being recorded                               */
     gq_tensor *tensor; int32_t ntensor, tensor_cap;
     gq_node   *node;   int32_t nnode, node_cap;
     gq_entry  *entry;  int32_t nentry, forward_entries;
-    gq_call   *call;                    /* [nnode], buffers bound                                        */
-    char     **names;  int32_t nnames, names_cap;            /* strings owned by the tape                */
-    char     **segment; int32_t nsegment;                    /* names; segment 0 is "start"              */
-    int32_t    loss;                    /* tensor, 0 for an inference tape                               */
-    int32_t   *unreached; int32_t nunreached;                /* trainable parameters without gradient here */
-    void      *host; size_t host_bytes; /* inputs                                                        */
-    size_t     act_bytes, temp_bytes;   /* what this tape needs of ACT and TEMP                          */
-    uint32_t   bound_act;               /* generation of ACT the calls were bound to                     */
+    gq_call   *call;                    /* [nnode], buffers bound                                 */
+    char     **names;  int32_t nnames, names_cap;            /* strings owned by the tape         */
+    char     **segment; int32_t nsegment;                    /* names; segment 0 is "start"       */
+    int32_t    loss;                    /* tensor, 0 for an inference tape                        */
+    int32_t   *unreached; int32_t nunreached;       /* trainable parameters without gradient here */
+    void      *host; size_t host_bytes; /* inputs                                                 */
+    size_t     act_bytes, temp_bytes;   /* what this tape needs of ACT and TEMP                   */
+    uint32_t   bound_act;               /* generation of ACT the calls were bound to              */
     bool       finished, eager, planned_separate;
-    bool       inference, paused;       /* no gradients on this tape; none through what is recorded now  */
-    void     **eager_mem; int32_t neager, eager_cap;         /* storage of an eager tape                 */
-    double    *seconds;                 /* [nnode*3] per phase, NULL unless profiling                    */
+    bool       inference, paused; /* no gradients on this tape; none through what is recorded now */
+    void     **eager_mem; int32_t neager, eager_cap;         /* storage of an eager tape          */
+    double    *seconds;                 /* [nnode*3] per phase, NULL unless profiling             */
 } gq_tape;
 
 /* ---- life ------------------------------------------------------------------------------------------ */
 
 gq_status gq_tape_new(gq_engine *e, gq_params *p, const char *name, gq_tape **out, gq_error *err);
-void      gq_tape_free(gq_tape *t);                          /* NULL allowed                             */
-void      gq_tape_eager(gq_tape *t);                         /* debug mode: ops also run when recorded   */
+void      gq_tape_free(gq_tape *t);                          /* NULL allowed                      */
+void      gq_tape_eager(gq_tape *t);                    /* debug mode: ops also run when recorded */
 /* Inference tapes save nothing for backward and treat parameters as constants. Default: gradients on. */
 void      gq_tape_no_grad(gq_tape *t);
 /* While paused, recorded ops are constants for backward: the teacher pass is the same model code under a pause. */
@@ -110,20 +110,20 @@ gq_t      gq_p(gq_tape *t, const char *fmt, ...) __attribute__((format(printf, 2
 gq_t      gq_p_opt(gq_tape *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));  /* or none     */
 gq_t      gq_reshape(gq_tape *t, gq_t x, int rank, const int64_t *shape);
 gq_t      gq_stop_grad(gq_tape *t, gq_t x);
-void      gq_segment(gq_tape *t, const char *name);          /* checkpoint boundary                      */
+void      gq_segment(gq_tape *t, const char *name);          /* checkpoint boundary               */
 /* Keeps a tensor alive to the end of the run and names it, so that the host may read it with gq_data(). */
 void      gq_keep(gq_tape *t, gq_t x, const char *name);
-gq_t      gq_find(const gq_tape *t, const char *name);       /* an input or kept tensor by name          */
+gq_t      gq_find(const gq_tape *t, const char *name);       /* an input or kept tensor by name   */
 
-int64_t   gq_dim(const gq_tape *t, gq_t x, int axis);        /* negative axis counts from the end        */
+int64_t   gq_dim(const gq_tape *t, gq_t x, int axis);        /* negative axis counts from the end */
 int       gq_rank(const gq_tape *t, gq_t x);
 
 /* ---- running --------------------------------------------------------------------------------------- */
 
-void     *gq_data(gq_tape *t, gq_t x);                       /* storage of a finished tape's tensor      */
-void      gq_put_real(gq_tape *t, gq_t x, const float *src, int64_t n);      /* converts to real         */
+void     *gq_data(gq_tape *t, gq_t x);                     /* storage of a finished tape's tensor */
+void      gq_put_real(gq_tape *t, gq_t x, const float *src, int64_t n);      /* converts to real  */
 void      gq_get_real(gq_tape *t, gq_t x, int64_t first, float *dst, int64_t n);
-double    gq_scalar(gq_tape *t, gq_t x);                     /* first element of a real tensor           */
+double    gq_scalar(gq_tape *t, gq_t x);                     /* first element of a real tensor    */
 const void *gq_grad_data(gq_tape *t, gq_t x);                /* NULL: has none (valid after backward, separate plan) */
 
 gq_status gq_forward(gq_tape *t, gq_error *err);
@@ -142,16 +142,16 @@ int       gq_tape_line(const gq_tape *t, int32_t node, char *text, size_t size);
 
 /* ---- for core/ops ---------------------------------------------------------------------------------- */
 
-enum { GQ_IGNORE = -100 };           /* a label that is not counted                                   */
+enum { GQ_IGNORE = -100 };           /* a label that is not counted                               */
 
 typedef struct gq_op_rule {
-    bool   (*infer)(gq_tape *t, gq_node *n);                 /* checks shapes, creates outputs and saves  */
+    bool   (*infer)(gq_tape *t, gq_node *n);          /* checks shapes, creates outputs and saves */
     void   (*cost)(const gq_tape *t, const gq_node *n, gq_cost *c);
-    uint32_t bwd_in, bwd_out;                                /* bit k: backward reads input k / output k  */
-    uint32_t no_grad;                                        /* bit k: input k never gets a gradient      */
+    uint32_t bwd_in, bwd_out;                         /* bit k: backward reads input k / output k */
+    uint32_t no_grad;                                     /* bit k: input k never gets a gradient */
     /* Input k holds indices in [*lo, *hi): checked before every run, because they come from data. NULL: none. */
     bool   (*range)(const gq_tape *t, const gq_node *n, int k, int64_t *lo, int64_t *hi);
-    uint32_t ignore;                                         /* bit k: input k may also hold GQ_IGNORE    */
+    uint32_t ignore;                                    /* bit k: input k may also hold GQ_IGNORE */
 } gq_op_rule;
 
 typedef struct gq_op_info {
@@ -165,15 +165,15 @@ extern const gq_op_info gq_op_table[GQ_OP_COUNT];
 gq_tape  *gq__at(gq_tape *t, const char *file, int line);
 /* Appends a node with these inputs (trailing ones may be none); NULL after an error. */
 gq_node  *gq__record(gq_tape *t, gq_op op, int nin, const gq_t *in, const gq_attr *attr);
-int32_t   gq__out(gq_tape *t, gq_node *n, int rank, const int64_t *shape);               /* real output  */
+int32_t   gq__out(gq_tape *t, gq_node *n, int rank, const int64_t *shape);         /* real output */
 int32_t   gq__save(gq_tape *t, gq_node *n, int rank, const int64_t *shape);
 bool      gq__fail(gq_tape *t, const gq_node *n, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 static inline gq_tensor *gq__in(const gq_tape *t, const gq_node *n, int k) { return &t->tensor[n->in[k]]; }
-const char *gq__shape(const gq_tensor *x, char buf[64]);     /* "[4,32,768]"                              */
+const char *gq__shape(const gq_tensor *x, char buf[64]);     /* "[4,32,768]"                      */
 
-int32_t   gq__grad_tensor(gq_tape *t, int32_t root);                         /* tape.c                    */
-gq_status gq__plan(gq_tape *t, const gq_plan_opts *o, gq_error *err);        /* plan.c                    */
-gq_status gq__bind(gq_tape *t, gq_error *err);                               /* exec.c                    */
-void      gq__eager_run(gq_tape *t, int32_t node);                           /* exec.c                    */
+int32_t   gq__grad_tensor(gq_tape *t, int32_t root);                         /* tape.c            */
+gq_status gq__plan(gq_tape *t, const gq_plan_opts *o, gq_error *err);        /* plan.c            */
+gq_status gq__bind(gq_tape *t, gq_error *err);                               /* exec.c            */
+void      gq__eager_run(gq_tape *t, int32_t node);                           /* exec.c            */
 
 #endif

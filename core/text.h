@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { GQ_WORD_MAX = 64 };              /* longer words are far from everything                          */
+enum { GQ_WORD_MAX = 64 };              /* longer words are far from everything                   */
 
 /* Insertions, deletions, replacements and swaps of neighbours between two words; SIZE_MAX beyond GQ_WORD_MAX bytes. */
 size_t gq_edit_distance(const char *a, const char *b);

@@ -22,34 +22,34 @@
 #include "core/mem.h"
 
 enum {
-    SPIN_NS = 50000,                    /* how long a worker stays hot after its last tile               */
-    LATE_NS = 15000,                    /* a gap this long between two looks: another thread had the core */
-    LOOKS = 32,                         /* pauses between two looks at the clock                         */
+    SPIN_NS = 50000,                    /* how long a worker stays hot after its last tile        */
+    LATE_NS = 15000,            /* a gap this long between two looks: another thread had the core */
+    LOOKS = 32,                         /* pauses between two looks at the clock                  */
     MAX_THREADS = 256,
 };
-#define PIECE  0x7fffffffu              /* tiles per published job: the ticket has 32 bits for them      */
-#define CLOSED 0xffffffffu              /* as next tile: none to take                                    */
+#define PIECE  0x7fffffffu            /* tiles per published job: the ticket has 32 bits for them */
+#define CLOSED 0xffffffffu              /* as next tile: none to take                             */
 
 typedef struct worker {
     gq_pool  *pool;
     pthread_t thread;
-    int       id;                       /* 1..size-1                                                     */
+    int       id;                       /* 1..size-1                                              */
 } worker;
 
 struct gq_pool {
-    _Alignas(64) _Atomic uint64_t ticket;      /* generation << 32 | next tile                           */
-    _Alignas(64) _Atomic uint32_t generation;  /* futex word of the workers                              */
-    _Atomic uint32_t sleepers;                 /* workers that are in, or about to enter, the futex      */
-    _Alignas(64) _Atomic uint32_t done;        /* tiles finished of this job; futex word of the caller   */
-    _Atomic uint32_t caller_sleeps;            /* 1: whoever finishes the last tile must wake the caller */
-    _Alignas(64) _Atomic uint32_t tiles;       /* of this job                                            */
-    _Atomic int64_t   first;                   /* number of its tile 0                                   */
+    _Alignas(64) _Atomic uint64_t ticket;      /* generation << 32 | next tile                    */
+    _Alignas(64) _Atomic uint32_t generation;  /* futex word of the workers                       */
+    _Atomic uint32_t sleepers;               /* workers that are in, or about to enter, the futex */
+    _Alignas(64) _Atomic uint32_t done;   /* tiles finished of this job; futex word of the caller */
+    _Atomic uint32_t caller_sleeps;     /* 1: whoever finishes the last tile must wake the caller */
+    _Alignas(64) _Atomic uint32_t tiles;       /* of this job                                     */
+    _Atomic int64_t   first;                   /* number of its tile 0                            */
     _Atomic(gq_tile_fn) fn;
     _Atomic(void *)   ctx;
     _Atomic bool      stop;
-    int               size;                    /* threads, the caller included                           */
-    int64_t           spin_ns;                 /* 0 when there are more threads than cores               */
-    worker            workers[];               /* [size-1]                                               */
+    int               size;                    /* threads, the caller included                    */
+    int64_t           spin_ns;                 /* 0 when there are more threads than cores        */
+    worker            workers[];               /* [size-1]                                        */
 };
 
 static inline void cpu_pause(void)

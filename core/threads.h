@@ -20,10 +20,10 @@ typedef struct gq_pool gq_pool;
 typedef void (*gq_tile_fn)(void *ctx, int64_t tile, int thread);
 
 gq_status gq_pool_new(int threads, gq_pool **out, gq_error *err);   /* threads: 1..256, the caller is one of them */
-void      gq_pool_free(gq_pool *p);                                 /* NULL allowed                       */
-int       gq_pool_size(const gq_pool *p);                           /* NULL: 1                            */
+void      gq_pool_free(gq_pool *p);                                 /* NULL allowed               */
+int       gq_pool_size(const gq_pool *p);                           /* NULL: 1                    */
 void      gq_parallel(gq_pool *p, int64_t tiles, gq_tile_fn fn, void *ctx);   /* NULL pool: in the caller */
 
-int       gq_cpu_count(void);                                       /* cores this process may use         */
+int       gq_cpu_count(void);                                       /* cores this process may use */
 
 #endif

@@ -20,11 +20,11 @@
 #include "data/shard.h"
 #include "data/tokenizer.h"
 
-typedef struct gq_gif_file {            /* what a chooser gets                                           */
-    const char    *name;                /* path, for messages                                            */
-    const uint8_t *data;                /* the file                                                      */
+typedef struct gq_gif_file {            /* what a chooser gets                                    */
+    const char    *name;                /* path, for messages                                     */
+    const uint8_t *data;                /* the file                                               */
     size_t         size;
-    uint32_t       frames;              /* frames in it                                                  */
+    uint32_t       frames;              /* frames in it                                           */
 } gq_gif_file;
 
 /* Writes k frame numbers, ascending (repeats allowed), for one question. GQ_EINPUT: the GIF is bad, skip it. */
@@ -34,38 +34,38 @@ typedef gq_status (*gq_choose_fn)(void *ctx, const gq_gif_file *gif, const char 
 typedef gq_status (*gq_features_fn)(void *ctx, const uint8_t *frames, float *tokens, gq_error *err);
 
 typedef struct gq_build_opts {
-    const char         *table, *gifs, *out;      /* a file, a directory, a directory                     */
-    int32_t             keyframes;      /* T                                                             */
-    int32_t             size;           /* S, pixels                                                     */
-    gq_filter           filter;         /* of the resize                                                 */
-    uint8_t             matte[3];       /* RGB under transparent pixels                                  */
-    gq_gif_limits       limits;         /* zero: the defaults                                            */
-    bool                store_frames;   /* keep the pixels in the shard                                  */
+    const char         *table, *gifs, *out;      /* a file, a directory, a directory              */
+    int32_t             keyframes;      /* T                                                      */
+    int32_t             size;           /* S, pixels                                              */
+    gq_filter           filter;         /* of the resize                                          */
+    uint8_t             matte[3];       /* RGB under transparent pixels                           */
+    gq_gif_limits       limits;         /* zero: the defaults                                     */
+    bool                store_frames;   /* keep the pixels in the shard                           */
     gq_shard_codec      codec;
-    uint64_t            shard_bytes;    /* of pixels and features in a shard; 0: 1 GiB                   */
+    uint64_t            shard_bytes;    /* of pixels and features in a shard; 0: 1 GiB            */
     const gq_tokenizer *tokenizer;
-    const char         *template;       /* text after the visual tokens; {q} is the question             */
-    const char         *answer_prefix;  /* before the answer                                             */
+    const char         *template;       /* text after the visual tokens; {q} is the question      */
+    const char         *answer_prefix;  /* before the answer                                      */
     int32_t             max_question, max_answer;    /* tokens; longer questions lose their start, answers their end */
     uint32_t            max_bad;
-    const char         *source;         /* corpus and licence, "" unknown                                */
-    gq_pool            *pool;           /* decodes GIFs in parallel when nothing chooses; NULL: here     */
-    gq_choose_fn        choose;         /* NULL: T frames spread evenly                                  */
-    const char         *chooser;        /* its name and settings, stored as `sampler`                    */
-    gq_features_fn      features;       /* NULL: none                                                    */
-    const char         *tower;          /* what computes them, stored as `features`                      */
-    int32_t             tokens, width;  /* N, D                                                          */
-    bool                bf16;           /* how they are stored                                           */
-    void               *ctx;            /* of choose and features                                        */
-    gq_progress_fn      progress;       /* items: GIFs                                                   */
+    const char         *source;         /* corpus and licence, "" unknown                         */
+    gq_pool            *pool;        /* decodes GIFs in parallel when nothing chooses; NULL: here */
+    gq_choose_fn        choose;         /* NULL: T frames spread evenly                           */
+    const char         *chooser;        /* its name and settings, stored as `sampler`             */
+    gq_features_fn      features;       /* NULL: none                                             */
+    const char         *tower;          /* what computes them, stored as `features`               */
+    int32_t             tokens, width;  /* N, D                                                   */
+    bool                bf16;           /* how they are stored                                    */
+    void               *ctx;            /* of choose and features                                 */
+    gq_progress_fn      progress;       /* items: GIFs                                            */
     void               *progress_ctx;
 } gq_build_opts;
 
 typedef struct gq_build_report {
-    uint32_t shards, gifs, questions;   /* in the dataset                                                */
-    uint32_t bad_rows, bad_gifs;        /* listed in rejects.tsv                                         */
-    uint32_t continued;                 /* shards that were there already                                */
-    uint64_t bytes;                     /* of all shards                                                 */
+    uint32_t shards, gifs, questions;   /* in the dataset                                         */
+    uint32_t bad_rows, bad_gifs;        /* listed in rejects.tsv                                  */
+    uint32_t continued;                 /* shards that were there already                         */
+    uint64_t bytes;                     /* of all shards                                          */
     double   seconds;
 } gq_build_report;
 

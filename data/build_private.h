@@ -7,11 +7,11 @@
 
 /* ---- build_list.c: the table, grouped by GIF --------------------------------------------------------------- */
 
-typedef struct gq_item_row {            /* offsets into gq_items.text                                    */
+typedef struct gq_item_row {            /* offsets into gq_items.text                             */
     uint64_t line;
     size_t   question, answer;
     int32_t  type;
-    uint32_t next;                      /* row of the same GIF, UINT32_MAX: none                         */
+    uint32_t next;                      /* row of the same GIF, UINT32_MAX: none                  */
 } gq_item_row;
 
 typedef struct gq_item { size_t name; uint32_t first, last, rows; } gq_item;
@@ -19,11 +19,11 @@ typedef struct gq_item { size_t name; uint32_t first, last, rows; } gq_item;
 typedef struct gq_items {
     char        *text;
     size_t       text_size, text_room;
-    gq_item_row *row;                   /* [rows]                                                        */
+    gq_item_row *row;                   /* [rows]                                                 */
     uint32_t     rows, row_room;
-    gq_item     *item;                  /* [items], one per GIF name, in order of first appearance       */
+    gq_item     *item;                 /* [items], one per GIF name, in order of first appearance */
     uint32_t     items, item_room;
-    uint32_t    *slot;                  /* [slots] hash table of item numbers + 1, open addressing       */
+    uint32_t    *slot;                 /* [slots] hash table of item numbers + 1, open addressing */
     uint32_t     slots;
     uint8_t      table_sha256[32];
     uint32_t     bad_rows;
@@ -38,19 +38,19 @@ gq_status gq_reject(gq_append *rejects, const char *file, uint64_t line, const c
 
 /* ---- build_gif.c: one GIF ----------------------------------------------------------------------------------- */
 
-typedef struct gq_choice {              /* one set of frames                                             */
-    int32_t  *frame;                    /* [T]                                                           */
-    uint16_t *delay_cs;                 /* [T]                                                           */
-    uint8_t  *pixels;                   /* [T,S,S,3]                                                     */
+typedef struct gq_choice {              /* one set of frames                                      */
+    int32_t  *frame;                    /* [T]                                                    */
+    uint16_t *delay_cs;                 /* [T]                                                    */
+    uint8_t  *pixels;                   /* [T,S,S,3]                                              */
 } gq_choice;
 
-typedef struct gq_worked {              /* a GIF as read; buffers are kept for the next one              */
+typedef struct gq_worked {              /* a GIF as read; buffers are kept for the next one       */
     gq_resizer *resizer;
     gq_bytes    bytes;
     uint8_t     sha256[32];
     uint32_t    frames, width, height, flags;
     gq_choice   choice;
-    gq_error    err;                    /* why it is bad                                                 */
+    gq_error    err;                    /* why it is bad                                          */
 } gq_worked;
 
 gq_status gq_worked_init(gq_worked *w, const gq_build_opts *o, gq_error *err);

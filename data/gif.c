@@ -62,7 +62,7 @@ static int64_t cpu_nanoseconds(void)
 
 static gq_status check_screen(gq_gif *g, gq_error *err)
 {
-    static const char *const raise = "raise gif.max_side to read it";
+    static const char *const raise = "raise data.limits.side to read it";
     if (!g->width || !g->height)
         return gq_fail(err, GQ_EINPUT, "%s: the screen has %ux%u pixels, nothing can be shown", g->name, g->width,
                        g->height);
@@ -75,7 +75,7 @@ static gq_status check_screen(gq_gif *g, gq_error *err)
 static gq_status open_records(gq_gif *g, gq_error *err)
 {
     if (g->size > g->limits.max_bytes)
-        return gq_fail(err, GQ_EINPUT, "%s: %zu bytes, the limit is %llu; raise gif.max_bytes to read it", g->name,
+        return gq_fail(err, GQ_EINPUT, "%s: %zu bytes, the limit is %llu; raise data.limits.bytes to read it", g->name,
                        g->size, (unsigned long long)g->limits.max_bytes);
     if (g->size < 6 || memcmp(g->data, "GIF8", 4) != 0)
         return gq_fail(err, GQ_EINPUT, "%s: not a GIF: it does not begin with GIF87a or GIF89a", g->name);
@@ -227,7 +227,7 @@ static gq_status pixels_needed(gq_gif *g, const gq_gif_frame *info, size_t *want
     uint64_t rows = info->interlaced && shown.h ? info->h : shown.h, area = rows * info->w;
     uint64_t limit = (uint64_t)g->limits.max_side * g->limits.max_side;
     if (area > limit || area >= UINT32_MAX)
-        return gq_fail(err, GQ_EINPUT, "%s: frame %u has %ux%u pixels, the limit is %llu pixels; raise gif.max_side"
+        return gq_fail(err, GQ_EINPUT, "%s: frame %u has %ux%u pixels, the limit is %llu pixels; raise data.limits.side"
                        " to read it", g->name, info->index, info->w, info->h, (unsigned long long)limit);
     *want = (size_t)area;
     return GQ_OK;
@@ -263,7 +263,7 @@ static step show_image(gq_gif *g, gq_gif_frame *info, gq_error *err)
     gq_lzw_end end = want ? gq_lzw_decode(&g->lzw, g->lib, g->index, want, &got) : GQ_LZW_FULL;
     g->pixels += got;
     if (g->pixels > g->limits.max_pixels_total) {
-        gq_fail(err, GQ_EINPUT, "%s: more than %llu pixels up to frame %u; raise gif.max_pixels_total to read it",
+        gq_fail(err, GQ_EINPUT, "%s: more than %llu pixels up to frame %u; raise data.limits.pixels to read it",
                 g->name, (unsigned long long)g->limits.max_pixels_total, info->index);
         return STEP_FAILED;
     }
@@ -356,7 +356,7 @@ static step read_frame(gq_gif *g, bool draw, gq_gif_frame *info, gq_error *err)
     g->nanoseconds += cpu_nanoseconds() - start;
     double limit = g->limits.max_seconds;
     if (result == STEP_FRAME && limit > 0 && (double)g->nanoseconds * 1e-9 > limit) {
-        gq_fail(err, GQ_EINPUT, "%s: frame %u is reached after more than %g s of CPU time; raise gif.max_seconds to"
+        gq_fail(err, GQ_EINPUT, "%s: frame %u is reached after more than %g s of CPU time; raise data.limits.seconds to"
                 " read it", g->name, info->index, limit);
         return STEP_FAILED;
     }

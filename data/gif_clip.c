@@ -26,7 +26,7 @@ static gq_status fill_clip(gq_gif *g, const char *name, const uint32_t *wanted, 
     size_t         pixels = (size_t)clip->width * clip->height;
     const uint8_t *rgba = NULL;
     gq_gif_frame   info = { 0 };
-    uint32_t       given = 0;           /* frames decoded so far                                          */
+    uint32_t       given = 0;           /* frames decoded so far                                  */
     for (uint32_t k = 0; k < clip->nframes; k++) {
         uint32_t index = wanted ? wanted[k] : k;
         if (k && wanted && index < wanted[k - 1])

@@ -10,9 +10,9 @@
 
 typedef struct bit_reader {
     GifFileType   *gif;
-    const uint8_t *at, *end;            /* rest of the current data block                                 */
-    uint64_t       acc;                 /* bits not yet used, lowest first                                */
-    unsigned       bits;                /* how many of them                                               */
+    const uint8_t *at, *end;            /* rest of the current data block                         */
+    uint64_t       acc;                 /* bits not yet used, lowest first                        */
+    unsigned       bits;                /* how many of them                                       */
 } bit_reader;
 
 /* Makes `need` bits available. False: the data end before, *why says how. */
@@ -67,7 +67,7 @@ gq_lzw_end gq_lzw_decode(gq_lzw *z, GifFileType *gif, uint8_t *out, size_t want,
         return GQ_LZW_CUT;
     bit_reader     r = { .gif = gif, .at = block ? block + 1 : NULL, .end = block ? block + 1 + block[0] : NULL };
     const uint32_t clear = 1u << min_bits, stop = clear + 1;
-    uint32_t       next = stop + 1;     /* the code that the next new string gets                         */
+    uint32_t       next = stop + 1;     /* the code that the next new string gets                 */
     unsigned       width = (unsigned)min_bits + 1;
     size_t         pos = 0, last_at = 0, last_len = 0;       /* last_len 0: nothing since the clear code  */
     gq_lzw_end     why = GQ_LZW_FULL;
@@ -107,7 +107,7 @@ gq_lzw_end gq_lzw_decode(gq_lzw *z, GifFileType *gif, uint8_t *out, size_t want,
             len = z->string[code].len;
             if (len > want - pos)
                 len = want - pos;
-            if (from + len > pos) {     /* the string just made: it ends with the pixel written now       */
+            if (from + len > pos) {   /* the string just made: it ends with the pixel written now */
                 copy_string(out + pos, out + from, len - 1);
                 out[pos + len - 1] = out[from + len - 1];
             } else {

@@ -7,9 +7,9 @@
 #include "core/mem.h"
 
 typedef struct sink {
-    uint8_t *data;                      /* owned                                                          */
-    size_t   size, room;                /* bytes used, bytes allocated                                    */
-    bool     failed;                    /* out of memory: giflib only says "write failed"                 */
+    uint8_t *data;                      /* owned                                                  */
+    size_t   size, room;                /* bytes used, bytes allocated                            */
+    bool     failed;                    /* out of memory: giflib only says "write failed"         */
 } sink;
 
 static int sink_write(GifFileType *gif, const GifByteType *bytes, int count)
@@ -99,7 +99,7 @@ static gq_status encode(const gq_gif_anim *a, sink *s, gq_error *err)
     for (uint32_t i = 0; good && i < a->nframes; i++)
         good = put_frame(gif, a, i, row);
     gq_free(row);
-    int closed = EGifCloseFile(gif, &code);                  /* frees it, also when it fails               */
+    int closed = EGifCloseFile(gif, &code);                  /* frees it, also when it fails      */
     if (!good || closed != GIF_OK || s->failed)
         return gq_fail(err, GQ_ENOMEM, "no memory to write a GIF of %u frames of %ux%u pixels", a->nframes,
                        a->width, a->height);

@@ -13,12 +13,12 @@
 #include "core/status.h"
 
 typedef struct gq_gif_anim {
-    uint32_t       width, height;       /* pixels, 1..65535 each                                          */
-    uint32_t       nframes;             /* >= 1                                                           */
-    const uint8_t *frames;              /* palette indices [nframes, height, width]                       */
-    uint32_t       ncolors;             /* 1..256                                                         */
-    const uint8_t (*palette)[3];        /* RGB [ncolors, 3]                                               */
-    uint32_t       delay_cs;            /* 1/100 s per frame, <= 65535                                    */
+    uint32_t       width, height;       /* pixels, 1..65535 each                                  */
+    uint32_t       nframes;             /* >= 1                                                   */
+    const uint8_t *frames;              /* palette indices [nframes, height, width]               */
+    uint32_t       ncolors;             /* 1..256                                                 */
+    const uint8_t (*palette)[3];        /* RGB [ncolors, 3]                                       */
+    uint32_t       delay_cs;            /* 1/100 s per frame, <= 65535                            */
 } gq_gif_anim;
 
 gq_status gq_gif_encode(const gq_gif_anim *anim, gq_bytes *out, gq_error *err);

@@ -11,25 +11,25 @@
 
 #include "core/mem.h"
 
-#define FRACTION_BITS 22                /* 32 - 8 for the pixel - 2 against overflow                      */
+#define FRACTION_BITS 22                /* 32 - 8 for the pixel - 2 against overflow              */
 
 const float gq_clip_mean[3] = { 0.48145466f, 0.4578275f, 0.40821073f };
 const float gq_clip_std[3] = { 0.26862954f, 0.26130258f, 0.27577711f };
 
-typedef struct axis {                   /* one direction of one resize                                    */
-    uint32_t  in, out;                  /* lengths, pixels; in 0: nothing cached                          */
-    uint32_t  first, count;             /* the part of the output that is wanted                          */
+typedef struct axis {                   /* one direction of one resize                            */
+    uint32_t  in, out;                  /* lengths, pixels; in 0: nothing cached                  */
+    uint32_t  first, count;             /* the part of the output that is wanted                  */
     gq_filter filter;
-    uint32_t  taps;                     /* room per output pixel                                          */
-    uint32_t *start, *used;             /* [count] first input pixel, number of inputs; owned             */
-    int32_t  *weight;                   /* [count, taps] fixed point, owned; unused for NEAREST           */
+    uint32_t  taps;                     /* room per output pixel                                  */
+    uint32_t *start, *used;             /* [count] first input pixel, number of inputs; owned     */
+    int32_t  *weight;                   /* [count, taps] fixed point, owned; unused for NEAREST   */
 } axis;
 
 struct gq_resizer {
     axis     x, y;
-    uint8_t *rows;                      /* [room] result of the horizontal pass, owned                    */
-    size_t   room;                      /* bytes                                                          */
-    int32_t *sum;                       /* [sum_room] one row of accumulators, owned                      */
+    uint8_t *rows;                      /* [room] result of the horizontal pass, owned            */
+    size_t   room;                      /* bytes                                                  */
+    int32_t *sum;                       /* [sum_room] one row of accumulators, owned              */
     size_t   sum_room;
 };
 
@@ -223,7 +223,7 @@ static void run_nearest(const gq_resizer *r, const uint8_t *rgb, uint8_t *out)
 
 /* ---- entries --------------------------------------------------------------------------------------- */
 
-typedef struct window {                 /* wanted part of the resized image, pixels                       */
+typedef struct window {                 /* wanted part of the resized image, pixels               */
     uint32_t left, top, w, h;
 } window;
 

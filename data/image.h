@@ -18,14 +18,14 @@
 #define GQ_IMAGE_MAX_SIDE 65535u
 
 typedef enum gq_filter {
-    GQ_BICUBIC,                         /* a = -0.5, widened when shrinking: CLIP's                       */
-    GQ_NEAREST,                         /* undoes an integer enlargement exactly                          */
+    GQ_BICUBIC,                         /* a = -0.5, widened when shrinking: CLIP's               */
+    GQ_NEAREST,                         /* undoes an integer enlargement exactly                  */
 } gq_filter;
 
 typedef struct gq_resizer gq_resizer;
 
 gq_status gq_resizer_new(gq_resizer **out, gq_error *err);
-void      gq_resizer_free(gq_resizer *r);                    /* NULL allowed                              */
+void      gq_resizer_free(gq_resizer *r);                    /* NULL allowed                      */
 
 /* Short side to `size`, then the centre: out [size, size, 3]. */
 gq_status gq_resizer_preprocess(gq_resizer *r, const uint8_t *rgb, uint32_t w, uint32_t h, uint32_t size,
@@ -44,7 +44,7 @@ void gq_image_short_side(uint32_t w, uint32_t h, uint32_t size, uint32_t *out_w,
 /* (x / 255 - mean) / std into planes: out [3, size, size]; float32 in Hugging Face's order of operations. */
 void gq_image_normalize(const uint8_t *rgb, uint32_t size, const float mean[3], const float std[3], float *out);
 
-extern const float gq_clip_mean[3];     /* 0.48145466 0.4578275  0.40821073                               */
-extern const float gq_clip_std[3];      /* 0.26862954 0.26130258 0.27577711                               */
+extern const float gq_clip_mean[3];     /* 0.48145466 0.4578275  0.40821073                       */
+extern const float gq_clip_std[3];      /* 0.26862954 0.26130258 0.27577711                       */
 
 #endif

@@ -6,7 +6,8 @@
 #include "core/mem.h"
 
 /* All ids of the text in out->buffer. */
-static gq_status encode(const gq_tokenizer *t, const char *text, gq_prompt_ids *out, size_t *count, gq_error *err)
+static gq_status encode(const gq_tokenizer *t, const char *text, gq_prompt_ids *out, size_t *count,
+                        gq_error *err)
 {
     size_t    bytes = strlen(text);
     gq_status s = gq_tokenizer_encode(t, text, bytes, 0, out->buffer, out->room, count, err);
@@ -23,16 +24,19 @@ static gq_status encode(const gq_tokenizer *t, const char *text, gq_prompt_ids *
 }
 
 /* before, inner, after: one text, its ids. */
-static gq_status encode_joined(const gq_tokenizer *t, const char *before, size_t n_before, const char *inner,
-                               const char *after, gq_prompt_ids *out, size_t *count, gq_error *err)
+static gq_status encode_joined(const gq_tokenizer *t, const char *before, size_t n_before,
+                               const char *inner, const char *after, gq_prompt_ids *out,
+                               size_t *count, gq_error *err)
 {
     size_t    bytes = n_before + strlen(inner) + strlen(after) + 1;
     char     *text;
     gq_status s;
 
     if (bytes > GQ_PROMPT_BYTES)
-        return gq_fail(err, GQ_EINPUT, "a text of %zu bytes is too long for a question or an answer: the limit is %d",
-                       bytes, GQ_PROMPT_BYTES);
+        return gq_fail(
+            err, GQ_EINPUT,
+            "a text of %zu bytes is too long for a question or an answer: the limit is %d", bytes,
+            GQ_PROMPT_BYTES);
     text = gq_malloc(bytes, 1);
     if (!text)
         return gq_fail(err, GQ_ENOMEM, "no memory for a text of %zu bytes", bytes);
@@ -42,12 +46,13 @@ static gq_status encode_joined(const gq_tokenizer *t, const char *before, size_t
     return s;
 }
 
-gq_status gq_prompt_question(const gq_prompt_form *f, const gq_tokenizer *t, const char *question, gq_prompt_ids *out,
-                             gq_error *err)
+gq_status gq_prompt_question(const gq_prompt_form *f, const gq_tokenizer *t, const char *question,
+                             gq_prompt_ids *out, gq_error *err)
 {
     const char *hole = strstr(f->template, "{q}");
     size_t      before = hole ? (size_t)(hole - f->template) : strlen(f->template), count = 0;
-    gq_status   s = encode_joined(t, f->template, before, question, hole ? hole + 3 : "", out, &count, err);
+    gq_status   s =
+        encode_joined(t, f->template, before, question, hole ? hole + 3 : "", out, &count, err);
 
     if (s != GQ_OK)
         return s;
@@ -59,11 +64,12 @@ gq_status gq_prompt_question(const gq_prompt_form *f, const gq_tokenizer *t, con
     return GQ_OK;
 }
 
-gq_status gq_prompt_answer(const gq_prompt_form *f, const gq_tokenizer *t, const char *answer, gq_prompt_ids *out,
-                           gq_error *err)
+gq_status gq_prompt_answer(const gq_prompt_form *f, const gq_tokenizer *t, const char *answer,
+                           gq_prompt_ids *out, gq_error *err)
 {
     size_t    count = 0;
-    gq_status s = encode_joined(t, f->answer_prefix, strlen(f->answer_prefix), answer, "", out, &count, err);
+    gq_status s =
+        encode_joined(t, f->answer_prefix, strlen(f->answer_prefix), answer, "", out, &count, err);
 
     if (s != GQ_OK)
         return s;

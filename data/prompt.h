@@ -10,19 +10,19 @@
 
 #include "data/tokenizer.h"
 
-enum { GQ_PROMPT_BYTES = 1 << 16 };     /* a filled template is shorter than this                        */
+enum { GQ_PROMPT_BYTES = 1 << 16 };     /* a filled template is shorter than this                 */
 
 typedef struct gq_prompt_form {
-    const char *template;               /* text after the visual tokens; {q} is the question             */
-    const char *answer_prefix;          /* before each answer                                            */
-    int32_t     max_question, max_answer;        /* ids                                                  */
+    const char *template;               /* text after the visual tokens; {q} is the question      */
+    const char *answer_prefix;          /* before each answer                                     */
+    int32_t     max_question, max_answer;        /* ids                                           */
 } gq_prompt_form;
 
 typedef struct gq_prompt_ids {
-    int32_t *ids;                       /* [n], inside buffer                                            */
+    int32_t *ids;                       /* [n], inside buffer                                     */
     int32_t  n;
-    bool     cut;                       /* there were more                                               */
-    int32_t *buffer;                    /* [room]                                                        */
+    bool     cut;                       /* there were more                                        */
+    int32_t *buffer;                    /* [room]                                                 */
     size_t   room;
 } gq_prompt_ids;
 

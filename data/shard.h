@@ -38,63 +38,63 @@ enum { GQ_SHARD_TYPES = 64, GQ_SHARD_TYPE_NAME = 32, GQ_SHARD_EXTENTS = 64 };
 typedef enum gq_shard_codec { GQ_CODEC_NONE, GQ_CODEC_GZIP } gq_shard_codec;
 
 typedef struct gq_shard_meta {
-    int32_t        keyframes;           /* T, frames kept of each GIF, >= 1                              */
-    int32_t        size;                /* S, pixels a side; 0: frames are not stored                    */
-    int32_t        tokens, width;       /* N, D of the cached features; 0, 0: none                       */
-    bool           bf16;                /* features are stored as bfloat16, not float32                  */
-    gq_shard_codec codec;               /* of frames and tokens                                          */
-    uint64_t       seed;                /* of whatever chance took part                                  */
-    int32_t        ntypes;              /* question types                                                */
+    int32_t        keyframes;           /* T, frames kept of each GIF, >= 1                       */
+    int32_t        size;                /* S, pixels a side; 0: frames are not stored             */
+    int32_t        tokens, width;       /* N, D of the cached features; 0, 0: none                */
+    bool           bf16;                /* features are stored as bfloat16, not float32           */
+    gq_shard_codec codec;               /* of frames and tokens                                   */
+    uint64_t       seed;                /* of whatever chance took part                           */
+    int32_t        ntypes;              /* question types                                         */
     char           types[GQ_SHARD_TYPES][GQ_SHARD_TYPE_NAME];
-    char           source[128];         /* corpus and licence                                            */
-    char           sampler[64];         /* how the T frames were chosen                                  */
-    char           preprocess[64];      /* how a frame became S x S                                      */
-    char           matte[32];           /* what transparent pixels became                                */
-    char           features[128];       /* which tower made the tokens                                   */
-    char           prompt[256];         /* template around the question, {q}                             */
-    char           answer_prefix[256];  /* put before each answer                                        */
-    char           tokenizer[16];       /* kind: gpt2, clip, words                                       */
+    char           source[128];         /* corpus and licence                                     */
+    char           sampler[64];         /* how the T frames were chosen                           */
+    char           preprocess[64];      /* how a frame became S x S                               */
+    char           matte[32];           /* what transparent pixels became                         */
+    char           features[128];       /* which tower made the tokens                            */
+    char           prompt[256];         /* template around the question, {q}                      */
+    char           answer_prefix[256];  /* put before each answer                                 */
+    char           tokenizer[16];       /* kind: gpt2, clip, words                                */
     char           tokenizer_sha256[65];
-    char           created[32];         /* label only                                                    */
+    char           created[32];         /* label only                                             */
 } gq_shard_meta;
 
-size_t gq_shard_frame_bytes(const gq_shard_meta *m);         /* of one GIF's frames: T * S * S * 3         */
-size_t gq_shard_token_count(const gq_shard_meta *m);         /* of one GIF's tokens: T * N * D             */
+size_t gq_shard_frame_bytes(const gq_shard_meta *m);        /* of one GIF's frames: T * S * S * 3 */
+size_t gq_shard_token_count(const gq_shard_meta *m);         /* of one GIF's tokens: T * N * D    */
 /* Index of a type's name; -1: none. Adding: the index, or -1 when the list is full or the name too long. */
 int    gq_shard_type(const gq_shard_meta *m, const char *name);
 int    gq_shard_type_add(gq_shard_meta *m, const char *name);
 
-typedef struct gq_shard_gif {           /* one GIF beside its pixels                                     */
-    const char     *name;               /* as the table calls it                                         */
-    uint8_t         sha256[32];         /* of the file                                                   */
-    int32_t         n_frames;           /* in the file                                                   */
-    uint16_t        width, height;      /* of the screen, pixels                                         */
-    uint32_t        flags;              /* gq_gif_flags() and GQ_SHARD_REPEATED                          */
-    const int32_t  *frame_idx;          /* [T], 0-based, ascending                                       */
-    const uint16_t *delay_cs;           /* [T], 1/100 s                                                  */
+typedef struct gq_shard_gif {           /* one GIF beside its pixels                              */
+    const char     *name;               /* as the table calls it                                  */
+    uint8_t         sha256[32];         /* of the file                                            */
+    int32_t         n_frames;           /* in the file                                            */
+    uint16_t        width, height;      /* of the screen, pixels                                  */
+    uint32_t        flags;              /* gq_gif_flags() and GQ_SHARD_REPEATED                   */
+    const int32_t  *frame_idx;          /* [T], 0-based, ascending                                */
+    const uint16_t *delay_cs;           /* [T], 1/100 s                                           */
 } gq_shard_gif;
 
-enum { GQ_SHARD_REPEATED = 1 << 16 };   /* flag: fewer frames than T, so some were taken twice           */
+enum { GQ_SHARD_REPEATED = 1 << 16 };   /* flag: fewer frames than T, so some were taken twice    */
 
-typedef struct gq_qa {                  /* one question                                                  */
-    int32_t        gif, type;           /* gif: of the dataset (writer: of the shard)                    */
-    const char    *question, *answer;   /* UTF-8                                                         */
-    const int32_t *q_ids, *a_ids;       /* [nq], [na]                                                    */
+typedef struct gq_qa {                  /* one question                                           */
+    int32_t        gif, type;           /* gif: of the dataset (writer: of the shard)             */
+    const char    *question, *answer;   /* UTF-8                                                  */
+    const int32_t *q_ids, *a_ids;       /* [nq], [na]                                             */
     int32_t        nq, na;
 } gq_qa;
 
 /* ---- writing one shard --------------------------------------------------------------------------------- */
 
-typedef struct gq_shard_entry {         /* a finished shard, as MANIFEST.json lists it                   */
-    char     file[32];                  /* "shard-00017.h5"                                              */
+typedef struct gq_shard_entry {         /* a finished shard, as MANIFEST.json lists it            */
+    char     file[32];                  /* "shard-00017.h5"                                       */
     char     sha256[65];
     uint64_t bytes;
     uint32_t gifs, questions;
-    uint32_t next;                      /* GIF of the table with which the next shard begins             */
-    uint32_t rejects;                   /* rows and GIFs refused while it was built                      */
-    uint64_t rejects_bytes;             /* size of rejects.tsv when it was finished                      */
-    uint64_t structure;                 /* hash of the bytes of the extents                              */
-    int32_t  extents;                   /* parts of the file that hold more than chunks                  */
+    uint32_t next;                      /* GIF of the table with which the next shard begins      */
+    uint32_t rejects;                   /* rows and GIFs refused while it was built               */
+    uint64_t rejects_bytes;             /* size of rejects.tsv when it was finished               */
+    uint64_t structure;                 /* hash of the bytes of the extents                       */
+    int32_t  extents;                   /* parts of the file that hold more than chunks           */
     struct { uint64_t at, bytes; } extent[GQ_SHARD_EXTENTS];
 } gq_shard_entry;
 
@@ -109,15 +109,15 @@ gq_status gq_shard_add_gif(gq_shard_writer *w, const gq_shard_gif *gif, const ui
 gq_status gq_shard_add_qa(gq_shard_writer *w, const gq_qa *qa, gq_error *err);
 /* Finishes, reads everything back and compares, renames. Frees w in any case; after a failure no shard is there. */
 gq_status gq_shard_writer_close(gq_shard_writer *w, gq_shard_entry *entry, gq_error *err);
-void      gq_shard_writer_abort(gq_shard_writer *w);         /* removes the .part file; NULL allowed       */
+void      gq_shard_writer_abort(gq_shard_writer *w);      /* removes the .part file; NULL allowed */
 
 /* ---- MANIFEST.json -------------------------------------------------------------------------------------- */
 
 typedef struct gq_manifest {
-    char            build[65];          /* hex hash of what the dataset is made from, "" unknown         */
-    bool            complete;           /* all shards are there                                          */
+    char            build[65];          /* hex hash of what the dataset is made from, "" unknown  */
+    bool            complete;           /* all shards are there                                   */
     int             count;
-    gq_shard_entry *shard;              /* [count], owned: gq_manifest_free()                            */
+    gq_shard_entry *shard;              /* [count], owned: gq_manifest_free()                     */
 } gq_manifest;
 
 gq_status gq_manifest_load(const char *dir, gq_manifest *out, gq_error *err);
@@ -128,17 +128,17 @@ void      gq_manifest_free(gq_manifest *m);
 /* ---- reading --------------------------------------------------------------------------------------------- */
 
 typedef struct gq_dataset gq_dataset;
-typedef struct gq_shard_cursor gq_shard_cursor;              /* scratch memory of one reading thread       */
+typedef struct gq_shard_cursor gq_shard_cursor;           /* scratch memory of one reading thread */
 
 /* Opens all shards of complete datasets as one; every array and attribute is checked now. A path is a directory with
  * a manifest, or one shard file that the manifest beside it names. */
 gq_status gq_dataset_open_list(const char *const *paths, int n, gq_dataset **out, gq_error *err);
 gq_status gq_dataset_open(const char *path, gq_dataset **out, gq_error *err);
-void      gq_dataset_close(gq_dataset *d);                   /* NULL allowed                               */
+void      gq_dataset_close(gq_dataset *d);                   /* NULL allowed                      */
 
-const gq_shard_meta *gq_dataset_meta(const gq_dataset *d);   /* shared by all shards                       */
-const char *gq_dataset_dir(const gq_dataset *d);             /* the first path, for messages               */
-int64_t     gq_dataset_count(const gq_dataset *d);           /* questions                                  */
+const gq_shard_meta *gq_dataset_meta(const gq_dataset *d);   /* shared by all shards              */
+const char *gq_dataset_dir(const gq_dataset *d);             /* the first path, for messages      */
+int64_t     gq_dataset_count(const gq_dataset *d);           /* questions                         */
 int64_t     gq_dataset_gifs(const gq_dataset *d);
 const char *gq_dataset_type_name(const gq_dataset *d, int type);
 /* i: 0..count-1. The pointers in *qa live as long as the dataset; texts end with NUL. */
@@ -146,7 +146,7 @@ void        gq_dataset_qa(const gq_dataset *d, int64_t i, gq_qa *qa);
 void        gq_dataset_gif(const gq_dataset *d, int64_t gif, gq_shard_gif *out);
 
 gq_status   gq_shard_cursor_new(const gq_dataset *d, gq_shard_cursor **out, gq_error *err);
-void        gq_shard_cursor_free(gq_shard_cursor *c);        /* NULL allowed                               */
+void        gq_shard_cursor_free(gq_shard_cursor *c);        /* NULL allowed                      */
 /* u8 [T,S,S,3] of one GIF, checksum checked. GQ_EINPUT when damaged. Allocates nothing. */
 gq_status   gq_dataset_frames(const gq_dataset *d, gq_shard_cursor *c, int64_t gif, uint8_t *dst, gq_error *err);
 /* f32 [T,N,D]; bfloat16 is widened. */

@@ -20,7 +20,7 @@
 
 #include "core/status.h"
 
-enum { GQ_H5_RANK = 6 };                /* dimensions of a dataset, at most                              */
+enum { GQ_H5_RANK = 6 };                /* dimensions of a dataset, at most                       */
 
 typedef enum gq_h5_type {
     GQ_H5_U8, GQ_H5_U16, GQ_H5_I32, GQ_H5_U32, GQ_H5_I64, GQ_H5_U64, GQ_H5_F32, GQ_H5_BF16,
@@ -32,12 +32,12 @@ typedef struct gq_h5_shape {
     uint64_t dim[GQ_H5_RANK];
 } gq_h5_shape;
 
-typedef struct gq_h5_chunk { uint64_t at, bytes; } gq_h5_chunk;              /* a row in the file        */
+typedef struct gq_h5_chunk { uint64_t at, bytes; } gq_h5_chunk;              /* a row in the file */
 
-typedef struct gq_h5 gq_h5;             /* one open file                                                 */
-typedef struct gq_h5_rows gq_h5_rows;   /* rows being written                                            */
+typedef struct gq_h5 gq_h5;             /* one open file                                          */
+typedef struct gq_h5_rows gq_h5_rows;   /* rows being written                                     */
 
-size_t gq_h5_size(gq_h5_type type);     /* bytes of one element                                          */
+size_t gq_h5_size(gq_h5_type type);     /* bytes of one element                                   */
 
 /* ---- writing: create, put, rows, then finish or abandon ---------------------------------------------- */
 
@@ -51,7 +51,7 @@ gq_status gq_h5_put_array(gq_h5 *f, const char *name, gq_h5_type type, const gq_
 gq_status gq_h5_rows_begin(gq_h5 *f, const char *name, gq_h5_type type, const gq_h5_shape *row, bool zlib,
                            gq_h5_rows **out, gq_error *err);
 gq_status gq_h5_rows_add(gq_h5_rows *r, const void *stored, size_t bytes, gq_error *err);    /* row as stored  */
-gq_status gq_h5_rows_end(gq_h5_rows *r, gq_error *err);      /* frees r, also on failure; NULL allowed     */
+gq_status gq_h5_rows_end(gq_h5_rows *r, gq_error *err); /* frees r, also on failure; NULL allowed */
 /* Flushes, closes, syncs the file to disk. Frees f in any case. A full disk may go unnoticed by libhdf5: the caller
  * reads everything back before it trusts the file. */
 gq_status gq_h5_finish(gq_h5 *f, gq_error *err);
@@ -59,10 +59,10 @@ gq_status gq_h5_finish(gq_h5 *f, gq_error *err);
 /* ---- reading ------------------------------------------------------------------------------------------ */
 
 gq_status gq_h5_open(const char *path, gq_h5 **out, gq_error *err);
-void      gq_h5_close(gq_h5 *f);                             /* NULL allowed; for files being read        */
+void      gq_h5_close(gq_h5 *f);                            /* NULL allowed; for files being read */
 gq_status gq_h5_get_text(gq_h5 *f, const char *name, char *text, size_t size, gq_error *err);
 gq_status gq_h5_get_u64(gq_h5 *f, const char *name, uint64_t *value, gq_error *err);
-bool      gq_h5_has(gq_h5 *f, const char *name);             /* a link of that name, of any kind          */
+bool      gq_h5_has(gq_h5 *f, const char *name);             /* a link of that name, of any kind  */
 /* Whole array, hash checked. want: rank and dimensions, 0 = any; the real ones are written back. *data: gq_free(). */
 gq_status gq_h5_get_array(gq_h5 *f, const char *name, gq_h5_type type, gq_h5_shape *want, void **data, gq_error *err);
 /* Where each of n rows lies. *zlib: how they are stored. *chunk: [n], gq_free(). */

@@ -5,38 +5,38 @@
 #include "data/shard.h"
 #include "data/shard_h5.h"
 
-typedef struct gq_strings {             /* texts one after the other                                     */
-    char    *text;                      /* each ends with NUL (in memory, not in the file)               */
-    int64_t *off;                       /* [n + 1], with those NULs counted                              */
+typedef struct gq_strings {             /* texts one after the other                              */
+    char    *text;                      /* each ends with NUL (in memory, not in the file)        */
+    int64_t *off;                       /* [n + 1], with those NULs counted                       */
 } gq_strings;
 
 typedef struct gq_ragged {
-    int32_t *value;                     /* flat                                                          */
-    int64_t *off;                       /* [n + 1]                                                       */
+    int32_t *value;                     /* flat                                                   */
+    int64_t *off;                       /* [n + 1]                                                */
 } gq_ragged;
 
-typedef struct gq_rowset {              /* frames or tokens: where each GIF's chunk lies                  */
-    gq_h5_chunk *chunk;                 /* [gifs]                                                        */
-    uint64_t    *hash;                  /* [gifs], of the bytes as stored                                */
+typedef struct gq_rowset {              /* frames or tokens: where each GIF's chunk lies          */
+    gq_h5_chunk *chunk;                 /* [gifs]                                                 */
+    uint64_t    *hash;                  /* [gifs], of the bytes as stored                         */
     bool         zlib;
-    size_t       bytes;                 /* of one row, unpacked                                          */
-    const char  *name;                  /* for messages: "gif/frames"                                    */
+    size_t       bytes;                 /* of one row, unpacked                                   */
+    const char  *name;                  /* for messages: "gif/frames"                             */
 } gq_rowset;
 
-typedef struct gq_shard {               /* one open file                                                 */
+typedef struct gq_shard {               /* one open file                                          */
     char         *path;
     int           fd;
-    uint64_t      bytes;                /* of the file                                                   */
+    uint64_t      bytes;                /* of the file                                            */
     gq_shard_meta meta;
     int64_t       gifs, questions;
     gq_rowset     frames, tokens;
-    int32_t      *frame_idx;            /* [gifs, T]                                                     */
-    uint16_t     *delay_cs;             /* [gifs, T]                                                     */
-    int32_t      *n_frames;             /* [gifs]                                                        */
-    uint16_t     *wh;                   /* [gifs, 2]                                                     */
-    uint32_t     *flags;                /* [gifs]                                                        */
-    uint8_t      *sha256;               /* [gifs, 32]                                                    */
-    int32_t      *qa_gif, *qa_type;     /* [questions]                                                   */
+    int32_t      *frame_idx;            /* [gifs, T]                                              */
+    uint16_t     *delay_cs;             /* [gifs, T]                                              */
+    int32_t      *n_frames;             /* [gifs]                                                 */
+    uint16_t     *wh;                   /* [gifs, 2]                                              */
+    uint32_t     *flags;                /* [gifs]                                                 */
+    uint8_t      *sha256;               /* [gifs, 32]                                             */
+    int32_t      *qa_gif, *qa_type;     /* [questions]                                            */
     gq_strings    name, q_text, a_text;
     gq_ragged     q_tok, a_tok;
 } gq_shard;
@@ -45,7 +45,7 @@ typedef struct gq_shard {               /* one open file                        
 gq_status gq_shard_open(const char *path, const gq_shard_entry *entry, gq_shard **out, gq_error *err);
 /* Fills extents and structure of an entry from an open shard. */
 gq_status gq_shard_map(const gq_shard *s, gq_shard_entry *e, gq_error *err);
-void      gq_shard_free(gq_shard *s);                        /* NULL allowed                               */
+void      gq_shard_free(gq_shard *s);                        /* NULL allowed                      */
 /* One row as stored into `scratch` (at least as large as the chunk), unpacked into dst; checked. */
 gq_status gq_shard_row(const gq_shard *s, const gq_rowset *set, int64_t row, struct gq_shard_cursor *c, void *dst,
                        gq_error *err);

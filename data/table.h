@@ -19,17 +19,17 @@
 #include "core/status.h"
 
 enum {
-    GQ_TABLE_LINE     = 1 << 20,        /* bytes of one row                                              */
-    GQ_TABLE_QUESTION = 4096,           /* bytes                                                         */
+    GQ_TABLE_LINE     = 1 << 20,        /* bytes of one row                                       */
+    GQ_TABLE_QUESTION = 4096,           /* bytes                                                  */
     GQ_TABLE_ANSWER   = 1024,
     GQ_TABLE_GIF      = 1024,
     GQ_TABLE_TYPE     = 31,
 };
 
 typedef struct gq_row {
-    uint64_t    line;                   /* 1-based                                                       */
-    const char *gif, *question, *answer;        /* valid until the next call; gif NULL: no more rows     */
-    const char *type;                   /* "" when the table has none                                    */
+    uint64_t    line;                   /* 1-based                                                */
+    const char *gif, *question, *answer;     /* valid until the next call; gif NULL: no more rows */
+    const char *type;                   /* "" when the table has none                             */
 } gq_row;
 
 /* Something other than GQ_OK stops reading with that status (the callback fills err). */
@@ -38,7 +38,7 @@ typedef gq_status (*gq_bad_row_fn)(void *ctx, uint64_t line, const char *reason,
 typedef struct gq_table gq_table;
 
 gq_status gq_table_open(const char *path, gq_bad_row_fn bad, void *ctx, gq_table **out, gq_error *err);
-void      gq_table_close(gq_table *t);                       /* NULL allowed                               */
+void      gq_table_close(gq_table *t);                       /* NULL allowed                      */
 gq_status gq_table_next(gq_table *t, gq_row *row, gq_error *err);
 /* SHA-256 of the table as read (unpacked): what a build is made from. */
 void      gq_table_hash(const gq_table *t, uint8_t out[32]);

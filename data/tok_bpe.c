@@ -7,7 +7,7 @@
 #include "core/mem.h"
 #include "data/tok_private.h"
 
-#define SHORT   48                      /* symbols: up to here searching beats a heap                    */
+#define SHORT   48                      /* symbols: up to here searching beats a heap             */
 #define NOBODY  UINT32_MAX
 
 static const tok_rule *find_rule(const gq_tokenizer *t, int32_t left, int32_t right)
@@ -35,7 +35,7 @@ static inline int32_t first_id(const gq_tokenizer *t, const char *piece, size_t 
 static void merge_short(const gq_tokenizer *t, const char *piece, size_t len, tok_sink *sink)
 {
     int32_t  id[SHORT];
-    uint32_t rank[SHORT];               /* of the pair (i, i + 1)                                        */
+    uint32_t rank[SHORT];               /* of the pair (i, i + 1)                                 */
     size_t   n = len, i, best;
 
     for (i = 0; i < n; i++)
@@ -62,12 +62,12 @@ static void merge_short(const gq_tokenizer *t, const char *piece, size_t len, to
         tok_emit(sink, id[i]);
 }
 
-typedef struct row {                    /* the symbols of a long piece, linked                           */
-    uint64_t *heap;                     /* [2 n] rank << 32 | place, a minimum heap; may hold stale ones */
+typedef struct row {                    /* the symbols of a long piece, linked                    */
+    uint64_t *heap;              /* [2 n] rank << 32 | place, a minimum heap; may hold stale ones */
     size_t    heap_n;
-    int32_t  *id;                       /* [n]                                                           */
-    uint32_t *rank;                     /* [n] of the pair that begins here; TOK_NO_RANK: none, or merged away */
-    uint32_t *prev, *next;              /* [n] places, NOBODY at the ends                                */
+    int32_t  *id;                       /* [n]                                                    */
+    uint32_t *rank;        /* [n] of the pair that begins here; TOK_NO_RANK: none, or merged away */
+    uint32_t *prev, *next;              /* [n] places, NOBODY at the ends                         */
 } row;
 
 static void heap_push(row *r, uint64_t value)
@@ -144,7 +144,7 @@ static gq_status merge_long(const gq_tokenizer *t, const char *piece, size_t len
         uint64_t top = heap_pop(&r);
         at = (uint32_t)top;
         if (r.rank[at] != top >> 32)
-            continue;                               /* stale: one of the two was merged since            */
+            continue;                               /* stale: one of the two was merged since     */
         gone = r.next[at];
         r.id[at] = find_rule(t, r.id[at], r.id[gone])->id;
         r.rank[gone] = TOK_NO_RANK;

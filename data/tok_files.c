@@ -5,7 +5,7 @@
 #include "data/tok_private.h"
 
 #define CLIP_GZ     "bpe_simple_vocab_16e6.txt.gz"
-#define CLIP_MERGES 48894               /* of the 262,144 in CLIP's file                                 */
+#define CLIP_MERGES 48894               /* of the 262,144 in CLIP's file                          */
 
 gq_status gq_tok_read(const char *path, bool gz, size_t limit, gq_bytes *out, gq_error *err)
 {
@@ -20,9 +20,9 @@ gq_status gq_tok_read(const char *path, bool gz, size_t limit, gq_bytes *out, gq
 
 /* ---- lines ------------------------------------------------------------------------------------------ */
 
-typedef struct lines {                  /* walks the lines of a file                                     */
+typedef struct lines {                  /* walks the lines of a file                              */
     const char *at, *end;
-    size_t      number;                 /* of the line read last, from 1                                 */
+    size_t      number;                 /* of the line read last, from 1                          */
 } lines;
 
 static lines lines_of(const gq_bytes *file)
@@ -116,7 +116,7 @@ static gq_status add_added_file(gq_tokenizer *t, const char *path, gq_error *err
 
 typedef struct pair_paths {
     const char *vocab, *merges;
-    const char *added;                  /* NULL: there is no such file                                   */
+    const char *added;                  /* NULL: there is no such file                            */
 } pair_paths;
 
 static gq_status from_pair(const pair_paths *p, json_t *vocab, const gq_bytes *merges, gq_tokenizer **out,
@@ -186,7 +186,7 @@ static gq_status add_clip_merges(gq_tokenizer *t, const gq_bytes *file, gq_error
     size_t      len, left = 0, rest = 0;
     gq_status   status = GQ_OK;
 
-    next_line(&l, &len);                            /* the version                                       */
+    next_line(&l, &len);                            /* the version                                */
     while (status == GQ_OK && t->merge_count < CLIP_MERGES) {
         line = next_line(&l, &len);
         if (!line || len >= sizeof both)

@@ -87,7 +87,7 @@ static bool is(const json_t *v, const char *type)
     return strcmp(type_of(v), type) == 0;
 }
 
-static bool off(const json_t *v)                    /* absent, null, false, 0 or ""                      */
+static bool off(const json_t *v)                    /* absent, null, false, 0 or ""               */
 {
     return !v || json_is_null(v) || json_is_false(v) || (json_is_number(v) && !(json_number_value(v) > 0)) ||
            (json_is_string(v) && json_string_length(v) == 0);

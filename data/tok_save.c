@@ -4,9 +4,9 @@
 #include "core/mem.h"
 #include "data/tok_private.h"
 
-typedef struct text {                   /* grows; the first failure stays in `failed`                    */
+typedef struct text {                   /* grows; the first failure stays in `failed`             */
     char  *data;
-    size_t used, cap;                   /* bytes                                                         */
+    size_t used, cap;                   /* bytes                                                  */
     bool   failed;
 } text;
 

@@ -9,7 +9,7 @@
 
 typedef enum char_class { OTHER, LETTER, NUMBER, SPACE, NONE } char_class;
 
-static const uint8_t ascii_class[128] = {           /* the rest is OTHER                                 */
+static const uint8_t ascii_class[128] = {           /* the rest is OTHER                          */
     ['A' ... 'Z'] = LETTER, ['a' ... 'z'] = LETTER, ['0' ... '9'] = NUMBER, [9 ... 13] = SPACE, [' '] = SPACE,
 };
 
@@ -67,7 +67,7 @@ size_t gq_tok_piece_gpt2(const char *s, size_t n)
         return lead + run_of(c, s + lead, n - lead);
     for (i = 0; class_at(s + i, n - i, &len) == SPACE; i += len)
         last = len;
-    return i == n || i == last ? i : i - last;      /* a last space belongs to what follows              */
+    return i == n || i == last ? i : i - last;      /* a last space belongs to what follows       */
 }
 
 /* <\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+
@@ -145,7 +145,7 @@ gq_status gq_tok_clean(const char *s, size_t n, char **out, size_t *out_len, gq_
         gq_free(text);
         return GQ_ENOMEM;
     }
-    more = gq_realloc(text, count + 1, 4);          /* no lower case is longer than 4 bytes              */
+    more = gq_realloc(text, count + 1, 4);          /* no lower case is longer than 4 bytes       */
     if (!more) {
         gq_free(text);
         gq_free(cps);

@@ -4,7 +4,7 @@
 #include "core/mem.h"
 #include "data/tok_private.h"
 
-#define MAX_PROBES 4096                 /* a file whose entries collide so often was made to do it       */
+#define MAX_PROBES 4096                /* a file whose entries collide so often was made to do it */
 
 /* ---- maps ------------------------------------------------------------------------------------------- */
 

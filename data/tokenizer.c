@@ -28,7 +28,7 @@ static gq_status encode_clip(const gq_tokenizer *t, const char *s, size_t n, tok
     size_t    i = 0, len, skip;
     while (status == GQ_OK && sink->n < sink->limit && (len = gq_tok_piece_clip(s + i, n - i, &skip))) {
         i += skip;
-        if (len > 2 && s[i] == '<' && s[i + 2] >= 'a')      /* a special token as text: "<|" name "|>"   */
+        if (len > 2 && s[i] == '<' && s[i + 2] >= 'a') /* a special token as text: "<|" name "|>" */
             status = encode_gpt2(t, s + i, len, scratch, sink, err);
         else
             status = gq_tok_bpe(t, s + i, len, scratch, sink, err);

@@ -28,11 +28,11 @@ typedef enum gq_tok_kind {
 } gq_tok_kind;
 
 enum {
-    GQ_TOK_SPECIAL  = 1,                /* encode: "<|endoftext|>" and the like in the text are tokens   */
-    GQ_TOK_FRAME    = 2,                /* encode: CLIP 49406 ... 49407; the others: ... end id          */
-    GQ_TOK_TRUNCATE = 4,                /* encode: at most `cap` ids; the frame's end stays the last one */
-    GQ_TOK_SKIP     = 8,                /* decode: leave special tokens out                              */
-    GQ_TOK_REPAIR   = 16,               /* decode: ill-formed UTF-8 becomes U+FFFD (for showing)         */
+    GQ_TOK_SPECIAL  = 1,           /* encode: "<|endoftext|>" and the like in the text are tokens */
+    GQ_TOK_FRAME    = 2,                /* encode: CLIP 49406 ... 49407; the others: ... end id   */
+    GQ_TOK_TRUNCATE = 4,         /* encode: at most `cap` ids; the frame's end stays the last one */
+    GQ_TOK_SKIP     = 8,                /* decode: leave special tokens out                       */
+    GQ_TOK_REPAIR   = 16,               /* decode: ill-formed UTF-8 becomes U+FFFD (for showing)  */
 };
 
 /* Opens `path`: a directory with tokenizer.json, or vocab.json + merges.txt (+ added_tokens.json), or
@@ -40,7 +40,7 @@ enum {
  * vocab.json its merges are looked for (also under OpenAI's names encoder.json and vocab.bpe). GQ_EWEIGHTS with
  * the file and the place when anything is missing or broken. */
 gq_status gq_tokenizer_open(const char *path, gq_tokenizer **out, gq_error *err);
-void      gq_tokenizer_close(gq_tokenizer *t);               /* NULL allowed                             */
+void      gq_tokenizer_close(gq_tokenizer *t);               /* NULL allowed                      */
 
 /* Writes the ids of text[0..len) to ids (at most `cap` of them) and how many there are to *n, which may be more than
  * cap: call with cap 0 to size. With GQ_TOK_TRUNCATE the sequence itself ends at cap (so CLIP's 77 is
@@ -54,11 +54,11 @@ gq_status gq_tokenizer_decode(const gq_tokenizer *t, const int32_t *ids, size_t 
                               char **text, size_t *len, gq_error *err);
 
 gq_tok_kind gq_tokenizer_kind(const gq_tokenizer *t);
-const char *gq_tokenizer_kind_name(gq_tok_kind kind);        /* "gpt2", "clip", "words"                  */
+const char *gq_tokenizer_kind_name(gq_tok_kind kind);        /* "gpt2", "clip", "words"           */
 int32_t     gq_tokenizer_vocab_size(const gq_tokenizer *t);
-int32_t     gq_tokenizer_begin_id(const gq_tokenizer *t);    /* CLIP 49406; -1 for the others            */
-int32_t     gq_tokenizer_end_id(const gq_tokenizer *t);      /* 50256, 49407, id of "<end>"              */
-int32_t     gq_tokenizer_pad_id(const gq_tokenizer *t);      /* 50256, 49407, id of "<pad>"              */
+int32_t     gq_tokenizer_begin_id(const gq_tokenizer *t);    /* CLIP 49406; -1 for the others     */
+int32_t     gq_tokenizer_end_id(const gq_tokenizer *t);      /* 50256, 49407, id of "<end>"       */
+int32_t     gq_tokenizer_pad_id(const gq_tokenizer *t);      /* 50256, 49407, id of "<pad>"       */
 bool        gq_tokenizer_is_special(const gq_tokenizer *t, int32_t id);
 
 /* The bytes one token stands for (not NUL-terminated, owned by the tokenizer; CLIP's without the space that ends a

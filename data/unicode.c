@@ -9,7 +9,7 @@
 /* Bytes of the longest beginning of a character that these bytes are, at least 1: what one U+FFFD stands for. */
 static size_t broken_part(const unsigned char *p, size_t n)
 {
-    unsigned char lo = 0x80, hi = 0xBF;             /* range of the second byte: no overlong, no surrogate */
+    unsigned char lo = 0x80, hi = 0xBF;    /* range of the second byte: no overlong, no surrogate */
     size_t        need, i;
 
     if (p[0] < 0xC2 || p[0] > 0xF4)
@@ -79,7 +79,7 @@ gq_status gq_utf8_repair(const char *s, size_t n, char **out, size_t *out_len, g
 
     for (i = 0; i < n; i += step) {
         step = gq_utf8_read(s + i, n - i, &cp);
-        len += cp == GQ_UTF8_BAD ? 3 : step;        /* at most 3 n: no overflow for n in memory          */
+        len += cp == GQ_UTF8_BAD ? 3 : step;        /* at most 3 n: no overflow for n in memory   */
     }
     text = gq_malloc(len + 1, 1);
     if (!text)
@@ -155,7 +155,7 @@ static void order_marks(utf8proc_int32_t *run, size_t n, utf8proc_int32_t *spare
 
 static void order_all(utf8proc_int32_t *text, size_t n, utf8proc_int32_t *spare)
 {
-    size_t i, run = 0;                              /* length of the run of marks that ends before i     */
+    size_t i, run = 0;                           /* length of the run of marks that ends before i */
     for (i = 0; i < n; i++) {
         if (utf8proc_get_property(text[i])->combining_class) {
             run++;
@@ -176,7 +176,7 @@ gq_status gq_text_nfc(const char *s, size_t n, uint32_t **out, size_t *out_n, gq
     utf8proc_ssize_t        got;
     uint32_t                cp;
     size_t                  i, step, count, total = 0;
-    bool                    plain = true;           /* nothing at or above U+0300: is its own NFC        */
+    bool                    plain = true;           /* nothing at or above U+0300: is its own NFC */
 
     for (i = 0; i < n; i += step) {
         step = gq_utf8_read(s + i, n - i, &cp);

@@ -14,7 +14,7 @@
 
 #include "core/status.h"
 
-#define GQ_UTF8_BAD         UINT32_MAX  /* gq_utf8_read(): these bytes are no character                  */
+#define GQ_UTF8_BAD         UINT32_MAX  /* gq_utf8_read(): these bytes are no character           */
 #define GQ_UTF8_REPLACEMENT 0xFFFDu
 
 /* Reads one character at s (n > 0 bytes are there): its code point or GQ_UTF8_BAD in *cp; returns the bytes taken,
@@ -26,9 +26,9 @@ bool   gq_utf8_valid(const char *s, size_t n);
 /* A copy with every ill-formed part as one U+FFFD, NUL at the end. *out_len without that NUL; may be NULL. */
 gq_status gq_utf8_repair(const char *s, size_t n, char **out, size_t *out_len, gq_error *err);
 
-bool gq_is_letter(uint32_t cp);         /* general category L*                                           */
-bool gq_is_number(uint32_t cp);         /* general category N* (Nd, Nl, No)                              */
-bool gq_is_space(uint32_t cp);          /* property White_Space                                          */
+bool gq_is_letter(uint32_t cp);         /* general category L*                                    */
+bool gq_is_number(uint32_t cp);         /* general category N* (Nd, Nl, No)                       */
+bool gq_is_space(uint32_t cp);          /* property White_Space                                   */
 
 /* Lower case without context (no final sigma): 1 or 2 code points. U+0130 is the one character that gives two. */
 unsigned gq_lower(uint32_t cp, uint32_t out[2]);

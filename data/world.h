@@ -20,24 +20,24 @@
 #include "core/status.h"
 #include "data/progress.h"
 
-#define GQ_WORLD_VERSION "micro-1"      /* changes whenever a clip changes                               */
+#define GQ_WORLD_VERSION "micro-1"      /* changes whenever a clip changes                        */
 
 enum {
     GQ_WORLD_FRAMES = 8,
-    GQ_WORLD_SIZE   = 12,               /* pixels, both sides                                            */
-    GQ_WORLD_COLORS = 7,                /* palette: background, then red green blue yellow purple white  */
+    GQ_WORLD_SIZE   = 12,               /* pixels, both sides                                     */
+    GQ_WORLD_COLORS = 7,          /* palette: background, then red green blue yellow purple white */
     GQ_WORLD_PIXELS = GQ_WORLD_FRAMES * GQ_WORLD_SIZE * GQ_WORLD_SIZE,
 };
 
-/*   id          name           answers: how many                                                        */
-#define GQ_WORLD_KIND_LIST(X)                                                                              \
- X(COLOUR,      "colour",      6)                                                                        \
- X(OBJECT,      "object",      4)                                                                        \
- X(WHERE,       "where",       4)                                                                        \
- X(ACTION,      "action",      3)                                                                        \
- X(DIRECTION,   "direction",   4)                                                                        \
- X(COUNT,       "count",       3)                                                                        \
- X(TRANSITION,  "transition",  3)                                                                        \
+/*   id          name           answers: how many                                                 */
+#define GQ_WORLD_KIND_LIST(X)                                                                      \
+ X(COLOUR,      "colour",      6)                                                                  \
+ X(OBJECT,      "object",      4)                                                                  \
+ X(WHERE,       "where",       4)                                                                  \
+ X(ACTION,      "action",      3)                                                                  \
+ X(DIRECTION,   "direction",   4)                                                                  \
+ X(COUNT,       "count",       3)                                                                  \
+ X(TRANSITION,  "transition",  3)                                                                  \
  X(ORDER,       "order",       6)
 
 typedef enum gq_world_kind {
@@ -51,24 +51,24 @@ typedef enum gq_world_split { GQ_WORLD_TRAIN, GQ_WORLD_VAL, GQ_WORLD_TEST, GQ_WO
 
 typedef struct gq_world_spec {
     uint64_t seed;
-    uint32_t weight[GQ_WORLD_KINDS];    /* how often a kind is drawn, 0..1000; all 0: equally often      */
+    uint32_t weight[GQ_WORLD_KINDS];  /* how often a kind is drawn, 0..1000; all 0: equally often */
 } gq_world_spec;
 
 typedef struct gq_world_clip {
-    uint8_t       index[GQ_WORLD_PIXELS];        /* palette indices [8,12,12]                            */
-    uint8_t       palette[GQ_WORLD_COLORS][3];   /* RGB                                                  */
+    uint8_t       index[GQ_WORLD_PIXELS];        /* palette indices [8,12,12]                     */
+    uint8_t       palette[GQ_WORLD_COLORS][3];   /* RGB                                           */
     char          question[64];
     char          answer[16];
     gq_world_kind kind;
-    uint64_t      identity;                      /* hash of index and question, not of the grey          */
+    uint64_t      identity;                      /* hash of index and question, not of the grey   */
 } gq_world_clip;
 
 gq_status gq_world_sample(const gq_world_spec *spec, gq_world_split split, uint64_t i, gq_world_clip *out,
                           gq_error *err);
-void      gq_world_rgb(const gq_world_clip *clip, uint8_t *rgb);     /* u8 [8,12,12,3]                   */
+void      gq_world_rgb(const gq_world_clip *clip, uint8_t *rgb);     /* u8 [8,12,12,3]            */
 
 const char *gq_world_kind_name(gq_world_kind kind);
-int         gq_world_kind_answers(gq_world_kind kind);               /* how many answers it has          */
+int         gq_world_kind_answers(gq_world_kind kind);               /* how many answers it has   */
 const char *gq_world_split_name(gq_world_split split);
 /* Word `i` of the closed vocabulary, all questions' and answers' words and "?"; NULL after the last. */
 const char *gq_world_word(int i);
@@ -79,14 +79,14 @@ bool        gq_world_held_out(int shape, int color);
 
 typedef struct gq_world_files {
     gq_world_spec spec;
-    uint32_t      count[GQ_WORLD_SPLITS];        /* samples of each split                                */
-    uint32_t      scale;                         /* a pixel becomes scale x scale, 1..64; 0: 8           */
+    uint32_t      count[GQ_WORLD_SPLITS];        /* samples of each split                         */
+    uint32_t      scale;                         /* a pixel becomes scale x scale, 1..64; 0: 8    */
 } gq_world_files;
 
-typedef struct gq_world_report {                 /* per split and kind                                   */
+typedef struct gq_world_report {                 /* per split and kind                            */
     uint32_t samples[GQ_WORLD_SPLITS][GQ_WORLD_KINDS];
-    uint32_t distinct[GQ_WORLD_SPLITS][GQ_WORLD_KINDS];    /* identities                                 */
-    uint32_t shared[GQ_WORLD_SPLITS][GQ_WORLD_KINDS];      /* samples whose identity is in train         */
+    uint32_t distinct[GQ_WORLD_SPLITS][GQ_WORLD_KINDS];    /* identities                          */
+    uint32_t shared[GQ_WORLD_SPLITS][GQ_WORLD_KINDS];      /* samples whose identity is in train  */
     uint64_t gif_bytes;
     double   seconds;
 } gq_world_report;

@@ -75,39 +75,39 @@ typedef enum gq_mvm_kind { GQ_MVM_COS, GQ_MVM_SSE, GQ_MVM_MSE } gq_mvm_kind;
 enum { GQ_MAX_IN = 6, GQ_MAX_OUT = 2, GQ_MAX_SAVE = 2, GQ_MAX_RANK = 4, GQ_LM_CHUNK = 128 };
 
 typedef struct gq_buf {
-    void   *p;                          /* NULL: absent                                                  */
-    int64_t shape[GQ_MAX_RANK];         /* elements; unused dimensions are 1                             */
-    int32_t rank;                       /* 1..4                                                          */
-    int32_t dtype;                      /* gq_dtype                                                      */
+    void   *p;                          /* NULL: absent                                           */
+    int64_t shape[GQ_MAX_RANK];         /* elements; unused dimensions are 1                      */
+    int32_t rank;                       /* 1..4                                                   */
+    int32_t dtype;                      /* gq_dtype                                               */
 } gq_buf;
 
 typedef struct gq_attr {
-    int32_t act, mask, kind;            /* gq_act, gq_mask, gq_mvm_kind                                  */
-    int32_t heads, width;               /* sdpa: H, C                                                    */
-    int32_t qoff, koff, voff;           /* sdpa, kv_append: first column                                 */
-    int32_t patch;                      /* patch_embed: side in pixels                                   */
-    float   eps, scale, p;              /* norms; sdpa; dropout probability in [0,1)                     */
-    float   w[4];                       /* combine: weights                                              */
-    float   mean[3], std[3];            /* patch_embed: per channel, in units of 0..1                    */
+    int32_t act, mask, kind;            /* gq_act, gq_mask, gq_mvm_kind                           */
+    int32_t heads, width;               /* sdpa: H, C                                             */
+    int32_t qoff, koff, voff;           /* sdpa, kv_append: first column                          */
+    int32_t patch;                      /* patch_embed: side in pixels                            */
+    float   eps, scale, p;              /* norms; sdpa; dropout probability in [0,1)              */
+    float   w[4];                       /* combine: weights                                       */
+    float   mean[3], std[3];            /* patch_embed: per channel, in units of 0..1             */
 } gq_attr;
 
-typedef struct gq_step_block {          /* scalars that change from step to step                         */
-    uint64_t seed;                      /* of the run                                                    */
-    uint32_t step;                      /* optimiser step, counts from 0; micro-batches differ by `micro` */
-    uint32_t micro;                     /* micro-batch within the step: Philox step word = step*64+micro */
+typedef struct gq_step_block {          /* scalars that change from step to step                  */
+    uint64_t seed;                      /* of the run                                             */
+    uint32_t step;              /* optimiser step, counts from 0; micro-batches differ by `micro` */
+    uint32_t micro;              /* micro-batch within the step: Philox step word = step*64+micro */
 } gq_step_block;
 
 typedef struct gq_work {
-    gq_pool *pool;                      /* NULL: single thread                                           */
-    void    *temp;                      /* workspace, 64-byte aligned                                    */
+    gq_pool *pool;                      /* NULL: single thread                                    */
+    void    *temp;                      /* workspace, 64-byte aligned                             */
     size_t   temp_bytes;
 } gq_work;
 
 typedef struct gq_call {
     gq_buf   in[GQ_MAX_IN], out[GQ_MAX_OUT], save[GQ_MAX_SAVE];
-    gq_buf   din[GQ_MAX_IN], dout[GQ_MAX_OUT];       /* backward only                                    */
-    uint32_t acc;                       /* bit k: din[k] is added to                                     */
-    uint32_t rng_op;                    /* Philox purpose word of this node                              */
+    gq_buf   din[GQ_MAX_IN], dout[GQ_MAX_OUT];       /* backward only                             */
+    uint32_t acc;                       /* bit k: din[k] is added to                              */
+    uint32_t rng_op;                    /* Philox purpose word of this node                       */
     gq_attr  attr;
     const gq_step_block *step;
     gq_work *work;
@@ -116,21 +116,21 @@ typedef struct gq_call {
 typedef void (*gq_kernel)(const gq_call *);
 
 typedef struct gq_op_kernels {
-    gq_kernel fwd, bwd;                 /* bwd NULL: none in this backend                                */
-    size_t  (*temp)(const gq_call *, int backward, int threads);     /* workspace bytes; NULL: none      */
+    gq_kernel fwd, bwd;                 /* bwd NULL: none in this backend                         */
+    size_t  (*temp)(const gq_call *, int backward, int threads);   /* workspace bytes; NULL: none */
 } gq_op_kernels;
 
 /* One AdamW step (decoupled weight decay, bias-corrected) on elements [0,n) of flat arrays:
  * g' = g * gscale; m = b1 m + (1-b1) g'; v = b2 v + (1-b2) g'^2; w -= lr * (m/c1 / (sqrt(v/c2) + eps) + decay * w) */
 typedef struct gq_adamw_call {
-    void   *w, *g, *m, *v;              /* real [n]                                                      */
+    void   *w, *g, *m, *v;              /* real [n]                                               */
     int64_t n;
-    double  lr, beta1, beta2, eps, decay, gscale, c1, c2;            /* c1 = 1-beta1^t, c2 = 1-beta2^t   */
+    double  lr, beta1, beta2, eps, decay, gscale, c1, c2;       /* c1 = 1-beta1^t, c2 = 1-beta2^t */
 } gq_adamw_call;
 
 typedef struct gq_backend {
-    const char    *name;                /* "ref32", "ref64", "cpu-avx2", ...                             */
-    gq_dtype       real;                /* GQ_F32 or GQ_F64                                              */
+    const char    *name;                /* "ref32", "ref64", "cpu-avx2", ...                      */
+    gq_dtype       real;                /* GQ_F32 or GQ_F64                                       */
     gq_op_kernels  ops[GQ_OP_COUNT];
     void         (*adamw)(const gq_adamw_call *, gq_work *);
     double       (*sumsq)(const void *x, int64_t n, gq_work *);      /* sum of squares in double, fixed order:
@@ -145,7 +145,7 @@ extern const gq_backend gq_backend_ref32, gq_backend_ref64;
 const gq_backend *gq_backend_cpu(const char *rung);
 
 /* bf16 GEMM operands with fp32 accumulation for `linear` of the rung avx512bf16 (off by default: fp32 promised). */
-const gq_backend *gq_backend_cpu_bf16(void);       /* NULL when not supported                            */
+const gq_backend *gq_backend_cpu_bf16(void);       /* NULL when not supported                     */
 
 /* ---- small helpers shared by all backends ---------------------------------------------------------- */
 

@@ -6,22 +6,22 @@
 #include "core/mem.h"
 
 typedef struct hypothesis {
-    int32_t *ids;                                   /* [max_new]                                          */
-    int      n;                                     /* tokens, the end token included when ended          */
+    int32_t *ids;                                   /* [max_new]                                  */
+    int      n;                                     /* tokens, the end token included when ended  */
     bool     ended;
-    double   sum, score;                            /* log probability; divided by length^penalty         */
+    double   sum, score;                            /* log probability; divided by length^penalty */
 } hypothesis;
 
 typedef struct candidate { double sum; int beam; int32_t token; } candidate;
 
 struct gq_beam {
     gq_beam_opts o;
-    int          prompt, steps, done;               /* done: hypotheses finished                          */
+    int          prompt, steps, done;               /* done: hypotheses finished                  */
     bool         over;
-    hypothesis  *all;                               /* [3*beams]                                          */
-    hypothesis  *open, *next, *finished;            /* [beams] each, in all                               */
-    candidate   *best;                              /* [2*beams], best first                              */
-    int32_t     *store;                             /* ids of all hypotheses                              */
+    hypothesis  *all;                               /* [3*beams]                                  */
+    hypothesis  *open, *next, *finished;            /* [beams] each, in all                       */
+    candidate   *best;                              /* [2*beams], best first                      */
+    int32_t     *store;                             /* ids of all hypotheses                      */
 };
 
 gq_beam *gq_beam_new(const gq_beam_opts *o, int prompt_length)
@@ -45,7 +45,7 @@ gq_beam *gq_beam_new(const gq_beam_opts *o, int prompt_length)
     for (size_t i = 0; i < 3 * k; i++)
         b->all[i].ids = b->store + i * each;
     for (size_t i = 1; i < k; i++)
-        b->open[i].sum = -1e9;                      /* at first only beam 0 is alive                      */
+        b->open[i].sum = -1e9;                      /* at first only beam 0 is alive              */
     return b;
 }
 
@@ -126,7 +126,7 @@ static void finish(gq_beam *b, candidate c, bool ended)
     b->finished[at].score = score;
 }
 
-static bool hopeless(const gq_beam *b)               /* no open beam can still beat the worst finished one */
+static bool hopeless(const gq_beam *b)      /* no open beam can still beat the worst finished one */
 {
     double best = b->open[0].sum, worst = INFINITY;
     int    length = b->o.early == 2 && b->o.length_penalty > 0 ? b->o.max_new : b->steps;

@@ -39,7 +39,7 @@ static gq_status declare_block(gq_params *p, const gq_blocks *b, const gq_block_
     gq_status s = GQ_OK;
 
     for (int i = 0; s == GQ_OK && i < 4; i++) {
-        if (i % 2 == 0) {                           /* declared in order of use: norm, then its two linears */
+        if (i % 2 == 0) {                 /* declared in order of use: norm, then its two linears */
             snprintf(name, sizeof name, "%s.h.%d.ln_%d", b->scope, l, i / 2 + 1);
             s = gq_declare_norm(p, err, b->width, b->bias, name);
         }
@@ -77,7 +77,7 @@ static gq_t attention(gq_tape *t, const gq_blocks *b, int l, gq_t qkv)
         gq_kv_append(t, qkv, b->cache[l], b->pos, b->width, 2 * b->width, b->width);
     if (!b->lengths.i)
         return gq_sdpa(t, qkv, GQ_T_NONE, &o);
-    o.mask = GQ_MASK_NONE;                          /* one new row sees the whole cache                   */
+    o.mask = GQ_MASK_NONE;                          /* one new row sees the whole cache           */
     o.lengths = b->lengths;
     o.voff = b->width;
     return gq_sdpa(t, qkv, b->cache[l], &o);

@@ -15,17 +15,17 @@ typedef struct gq_blocks {
     const char *scope;
     int         layers, width, heads, mlp;
     gq_act      act;
-    double      ln_eps, dropout;        /* dropout: attention probabilities and both residual branches   */
-    bool        bias;                   /* biases in linears and norms                                   */
+    double      ln_eps, dropout;   /* dropout: attention probabilities and both residual branches */
+    bool        bias;                   /* biases in linears and norms                            */
     gq_mask     mask;
-    gq_t        visible;                /* real [B,T] or none: hidden keys (kernels.h, sdpa)             */
+    gq_t        visible;                /* real [B,T] or none: hidden keys (kernels.h, sdpa)      */
     /* decoding: caches [B,cap,2C] per layer, or NULL */
     const gq_t *cache;
-    gq_t        pos;                    /* i32 [B]: where the new rows go                                */
-    gq_t        lengths;                /* i32 [B]: keys to see; none: prefill, attend within the rows   */
+    gq_t        pos;                    /* i32 [B]: where the new rows go                         */
+    gq_t        lengths;           /* i32 [B]: keys to see; none: prefill, attend within the rows */
 } gq_blocks;
 
-typedef struct gq_block_init { double qkv, out, fc1, fc2; } gq_block_init;         /* standard deviations */
+typedef struct gq_block_init { double qkv, out, fc1, fc2; } gq_block_init; /* standard deviations */
 
 gq_status gq_blocks_declare(gq_params *p, const gq_blocks *b, const gq_block_init *init, gq_error *err);
 

@@ -11,24 +11,24 @@
 #include "models/blocks.h"
 
 typedef enum gq_clip_feature {
-    GQ_CLIP_HIDDEN_2,                   /* output of the last block but one (hidden_states[-2])          */
-    GQ_CLIP_HIDDEN_1,                   /* output of the last block, before post-LN (hidden_states[-1])  */
-    GQ_CLIP_FINAL,                      /* all tokens after post-LN                                      */
+    GQ_CLIP_HIDDEN_2,                   /* output of the last block but one (hidden_states[-2])   */
+    GQ_CLIP_HIDDEN_1,             /* output of the last block, before post-LN (hidden_states[-1]) */
+    GQ_CLIP_FINAL,                      /* all tokens after post-LN                               */
 } gq_clip_feature;
 
 typedef struct gq_clip_config {
-    int    image, patch;                /* pixels                                                        */
-    int    width, layers, heads, mlp;   /* vision                                                        */
+    int    image, patch;                /* pixels                                                 */
+    int    width, layers, heads, mlp;   /* vision                                                 */
     int    text_width, text_layers, text_heads, text_mlp;
-    int    vocab, context;              /* text                                                          */
-    int    proj;                        /* joint space; 0: no projections                                */
+    int    vocab, context;              /* text                                                   */
+    int    proj;                        /* joint space; 0: no projections                         */
     gq_act act;
     double ln_eps;
-    bool   text;                        /* there is a text tower                                         */
-    float  mean[3], std[3];             /* pixel normalisation, per channel in 0..1                      */
+    bool   text;                        /* there is a text tower                                  */
+    float  mean[3], std[3];             /* pixel normalisation, per channel in 0..1               */
 } gq_clip_config;
 
-static inline int gq_clip_tokens(const gq_clip_config *c)    /* patches and the class token              */
+static inline int gq_clip_tokens(const gq_clip_config *c)    /* patches and the class token       */
 {
     return (c->image / c->patch) * (c->image / c->patch) + 1;
 }

@@ -7,11 +7,11 @@
 #include "core/mem.h"
 #include "models/beam.h"
 
-typedef struct prefill {                            /* one recorded prompt pass                           */
+typedef struct prefill {                            /* one recorded prompt pass                   */
     gq_stllm_tape h;
-    gq_t          last;                             /* i32 [B]: row of each prompt's last token           */
-    gq_t          cache_pos;                        /* i32 [B]: zeros                                     */
-    gq_t          logits;                           /* [B,V]                                              */
+    gq_t          last;                             /* i32 [B]: row of each prompt's last token   */
+    gq_t          cache_pos;                        /* i32 [B]: zeros                             */
+    gq_t          logits;                           /* [B,V]                                      */
 } prefill;
 
 struct gq_generator {
@@ -19,19 +19,19 @@ struct gq_generator {
     gq_params      *params;
     gq_stllm_config cfg;
     gq_decode_opts  o;
-    int             batch, rows, frames, visual;    /* rows = batch * beams; visual tokens a prompt       */
+    int             batch, rows, frames, visual;  /* rows = batch * beams; visual tokens a prompt */
     bool            live;
-    int             cap;                            /* positions in the caches                            */
-    size_t          row_bytes;                      /* of one row of one layer's cache                    */
-    char           *prompt_cache, *beam_cache;      /* [layers][B][cap][2C], [layers][rows][cap][2C]      */
-    char           *spare;                          /* [rows][cap][2C], while beams change places         */
-    prefill        *pre;                            /* by prompt length                                   */
+    int             cap;                            /* positions in the caches                    */
+    size_t          row_bytes;                      /* of one row of one layer's cache            */
+    char           *prompt_cache, *beam_cache;   /* [layers][B][cap][2C], [layers][rows][cap][2C] */
+    char           *spare;                          /* [rows][cap][2C], while beams change places */
+    prefill        *pre;                            /* by prompt length                           */
     int             npre;
     gq_tape        *step;
-    gq_t            ids, pos, cache_pos, lengths, logits;    /* of the step tape, one row a beam           */
-    float          *row;                            /* [rows*V] logits as float                           */
-    int32_t        *token;                          /* [rows] fed next                                    */
-    int            *used;                           /* [B] prompt lengths                                 */
+    gq_t            ids, pos, cache_pos, lengths, logits;    /* of the step tape, one row a beam  */
+    float          *row;                            /* [rows*V] logits as float                   */
+    int32_t        *token;                          /* [rows] fed next                            */
+    int            *used;                           /* [B] prompt lengths                         */
 };
 
 /* ---- recording ---------------------------------------------------------------------------------------------- */
@@ -210,7 +210,7 @@ static void feed_vision(gq_generator *g, prefill *p, const gq_prompt *prompt, in
     int64_t per = gq_dim(p->h.tape, x, 1) * gq_dim(p->h.tape, x, 2) * (g->live ? 3 : 1) * g->frames;
 
     for (int b = 0; b < g->batch; b++) {
-        const void *v = prompt[b < count ? b : 0].vision;        /* idle rows repeat the first prompt         */
+        const void *v = prompt[b < count ? b : 0].vision;    /* idle rows repeat the first prompt */
         if (g->live)
             memcpy((uint8_t *)gq_data(p->h.tape, x) + b * per, v, (size_t)per);
         else if (g->engine->backend->real == GQ_F32)

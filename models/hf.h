@@ -17,17 +17,17 @@
 typedef enum gq_hf_family { GQ_HF_CLIP, GQ_HF_QFORMER, GQ_HF_GPT2, GQ_HF_STLLM, GQ_HF_FAMILIES } gq_hf_family;
 
 typedef struct gq_hf_part {
-    char    name[160];                  /* in the checkpoint                                             */
-    int64_t first, n;                   /* elements of our parameter that it holds                       */
-    int     rank;                       /* of the checkpoint's tensor                                    */
+    char    name[160];                  /* in the checkpoint                                      */
+    int64_t first, n;                   /* elements of our parameter that it holds                */
+    int     rank;                       /* of the checkpoint's tensor                             */
     int64_t shape[GQ_MAX_RANK];
-    bool    transposed;                 /* stored [in,out]                                               */
+    bool    transposed;                 /* stored [in,out]                                        */
 } gq_hf_part;
 
 /* Which checkpoint tensors hold parameter q in this family: 0 (not of this family) to 3 parts. */
 int gq_hf_parts(gq_hf_family f, const gq_param *q, gq_hf_part part[3]);
 
-typedef struct gq_load_report {         /* what a load did, for the log                                  */
+typedef struct gq_load_report {         /* what a load did, for the log                           */
     int  matched, missing, unexpected;  /* parameters with, parameters without, tensors without a use    */
     char first_missing[160], first_unexpected[160];
 } gq_load_report;

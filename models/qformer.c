@@ -2,7 +2,7 @@
 
 #include <stdio.h>
 
-static const double BRIDGE_EPS = 1e-6;              /* of the adapter's norm, as EVA's post_layernorm     */
+static const double BRIDGE_EPS = 1e-6;          /* of the adapter's norm, as EVA's post_layernorm */
 
 static gq_status declare_part(gq_params *p, const gq_qformer_config *c, int l, const char *part, int64_t out, int64_t in,
                               gq_error *err)

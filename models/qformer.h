@@ -17,9 +17,9 @@ typedef enum gq_bridge { GQ_BRIDGE_NONE, GQ_BRIDGE_ADAPTER, GQ_BRIDGE_REINIT_KV 
 
 typedef struct gq_qformer_config {
     int       queries, width, layers, heads, mlp;
-    int       cross_every;              /* cross-attention in layers 0, cross_every, 2 cross_every ...   */
-    int       encoder_width;            /* E: what keys and values read                                  */
-    int       vision_width;             /* V: what the bridge reads                                      */
+    int       cross_every;         /* cross-attention in layers 0, cross_every, 2 cross_every ... */
+    int       encoder_width;            /* E: what keys and values read                           */
+    int       vision_width;             /* V: what the bridge reads                               */
     gq_bridge bridge;
     double    ln_eps, dropout;
 } gq_qformer_config;

@@ -20,9 +20,9 @@ typedef enum gq_mvm_mode { GQ_MVM_ZERO, GQ_MVM_DROP } gq_mvm_mode;
 typedef struct gq_mvm_config {
     gq_mvm_mode mode;
     gq_mvm_kind loss;
-    bool        hidden;                 /* zero-mode: masked tokens are not attended to                  */
-    bool        element;                /* zero-mode: one flag per element instead of per token          */
-    bool        predictor;              /* Linear D->D and LayerNorm on the student                      */
+    bool        hidden;                 /* zero-mode: masked tokens are not attended to           */
+    bool        element;                /* zero-mode: one flag per element instead of per token   */
+    bool        predictor;              /* Linear D->D and LayerNorm on the student               */
     bool        teacher_dropout;
     double      weight;
 } gq_mvm_config;
@@ -33,42 +33,42 @@ typedef struct gq_stllm_config {
     gq_qformer_config qformer;
     gq_gpt2_config    gpt2;
     gq_mvm_config     mvm;
-    double            proj_scale;       /* times the standard deviation of proj.w                        */
-    bool              mvm_declared;     /* there is a predictor to declare                               */
+    double            proj_scale;       /* times the standard deviation of proj.w                 */
+    bool              mvm_declared;     /* there is a predictor to declare                        */
 } gq_stllm_config;
 
 gq_status gq_stllm_declare(gq_params *p, const gq_stllm_config *c, gq_error *err);
 
 typedef struct gq_stllm_shape {
-    int  batch, frames;                 /* B, k                                                          */
-    int  text;                          /* T: question, answer and end tokens, padded                    */
-    int  labels;                        /* R: labelled rows, padded                                      */
-    int  kept;                          /* drop-mode: places for kept tokens (n), padded; else ignored   */
-    bool live;                          /* pixels go through CLIP; else cached features are the input    */
-    bool masked;                        /* a masked step with teacher and MVM loss                       */
-    bool train;                         /* dropout, gradients                                            */
+    int  batch, frames;                 /* B, k                                                   */
+    int  text;                          /* T: question, answer and end tokens, padded             */
+    int  labels;                        /* R: labelled rows, padded                               */
+    int  kept;                     /* drop-mode: places for kept tokens (n), padded; else ignored */
+    bool live;                      /* pixels go through CLIP; else cached features are the input */
+    bool masked;                        /* a masked step with teacher and MVM loss                */
+    bool train;                         /* dropout, gradients                                     */
 } gq_stllm_shape;
 
 typedef struct gq_stllm_tape {          /* handles of one recorded pass; inputs are to be filled, 0 = not there */
     gq_tape *tape;
     gq_stllm_shape shape;
-    gq_t frames;                        /* u8 [B*k,S,S,3]                 in, when live                  */
-    gq_t features;                      /* real [B*k,E,V]                 in, when cached                */
-    gq_t ids;                           /* i32 [B,T]                      in                             */
-    gq_t pos;                           /* i32 [B,S], S = N+T or n+T      in: position of every token    */
-    gq_t rows, labels;                  /* i32 [R] rows of the student's states (b*S + s); -100 pads     */
-    gq_t inv_lm;                        /* real [1]: 1 / counted labels of the whole step                */
-    gq_t u;                             /* real [B,N] or [B,N,D]: 1 kept  in, masked zero-mode           */
-    gq_t visible;                       /* real [B,S]: 0 hides a key      in, hidden or drop-mode (pads)  */
-    gq_t kept;                          /* i32 [B*n]: rows of V (b*N + j), -1 pads        in, drop-mode  */
-    gq_t student_rows;                  /* i32: rows of the student's states compared: B*N or B*n        */
-    gq_t weight;                        /* real: which compared rows count, as many                      */
-    gq_t teacher_pos;                   /* i32 [B,N]                      in                             */
-    gq_t inv_mvm;                       /* real [1]                       in                             */
-    gq_t encoded, queries, visual;      /* after bridge, Q-Former, projection [B,N,D]: kept for tests    */
-    gq_t states, teacher;               /* student and teacher after ln_f                                */
-    gq_t lm_loss, mvm_loss, loss;       /* scalars                                                       */
-    gq_t stats;                         /* [R,2]: nll and hit of each labelled row                       */
+    gq_t frames;                        /* u8 [B*k,S,S,3]                 in, when live           */
+    gq_t features;                      /* real [B*k,E,V]                 in, when cached         */
+    gq_t ids;                           /* i32 [B,T]                      in                      */
+    gq_t pos;                       /* i32 [B,S], S = N+T or n+T      in: position of every token */
+    gq_t rows, labels;               /* i32 [R] rows of the student's states (b*S + s); -100 pads */
+    gq_t inv_lm;                        /* real [1]: 1 / counted labels of the whole step         */
+    gq_t u;                             /* real [B,N] or [B,N,D]: 1 kept  in, masked zero-mode    */
+    gq_t visible;                /* real [B,S]: 0 hides a key      in, hidden or drop-mode (pads) */
+    gq_t kept;                    /* i32 [B*n]: rows of V (b*N + j), -1 pads        in, drop-mode */
+    gq_t student_rows;                  /* i32: rows of the student's states compared: B*N or B*n */
+    gq_t weight;                        /* real: which compared rows count, as many               */
+    gq_t teacher_pos;                   /* i32 [B,N]                      in                      */
+    gq_t inv_mvm;                       /* real [1]                       in                      */
+    gq_t encoded, queries, visual;  /* after bridge, Q-Former, projection [B,N,D]: kept for tests */
+    gq_t states, teacher;               /* student and teacher after ln_f                         */
+    gq_t lm_loss, mvm_loss, loss;       /* scalars                                                */
+    gq_t stats;                         /* [R,2]: nll and hit of each labelled row                */
 } gq_stllm_tape;
 
 /* Records one pass and finishes the tape. On success the caller frees out->tape. keep: also keep the named

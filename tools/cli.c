@@ -23,7 +23,7 @@ void gq_cli_begin(void)
         if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", fd ? O_WRONLY : O_RDONLY) != fd)
             _exit(DISK);
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN);                       /* a file size limit is an error of write(2), not a death */
+    signal(SIGXFSZ, SIG_IGN);           /* a file size limit is an error of write(2), not a death */
 }
 
 int gq_cli_end(const char *program, int code)

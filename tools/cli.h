@@ -26,37 +26,37 @@
 enum { GQ_CLI_GO = -1, GQ_CLI_LIST_MAX = 128 };
 
 typedef enum gq_cli_type {
-    GQ_CLI_FLAG,                        /* bool *                                                        */
-    GQ_CLI_TEXT,                        /* const char **                                                 */
-    GQ_CLI_INT,                         /* int64_t *, lo..hi unless both are 0                           */
-    GQ_CLI_REAL,                        /* double *, lo..hi unless both are 0                            */
-    GQ_CLI_LIST,                        /* gq_cli_list *, may be repeated                                */
+    GQ_CLI_FLAG,                        /* bool *                                                 */
+    GQ_CLI_TEXT,                        /* const char **                                          */
+    GQ_CLI_INT,                         /* int64_t *, lo..hi unless both are 0                    */
+    GQ_CLI_REAL,                        /* double *, lo..hi unless both are 0                     */
+    GQ_CLI_LIST,                        /* gq_cli_list *, may be repeated                         */
 } gq_cli_type;
 
 typedef struct gq_cli_list {
-    size_t      n;                      /* values                                                        */
+    size_t      n;                      /* values                                                 */
     const char *item[GQ_CLI_LIST_MAX];
 } gq_cli_list;
 
 typedef struct gq_cli_option {
-    const char *name;                   /* without dashes                                                */
-    char        alias;                  /* 'k' for -k; 0: none                                           */
+    const char *name;                   /* without dashes                                         */
+    char        alias;                  /* 'k' for -k; 0: none                                    */
     gq_cli_type type;
-    void       *to;                     /* by type; keeps its value when the option is absent            */
-    const char *arg;                    /* "N", "DIR"; NULL for a flag                                   */
-    const char *help;                   /* one short line; NULL: works but is not shown                  */
-    double      lo, hi;                 /* inclusive                                                     */
+    void       *to;                     /* by type; keeps its value when the option is absent     */
+    const char *arg;                    /* "N", "DIR"; NULL for a flag                            */
+    const char *help;                   /* one short line; NULL: works but is not shown           */
+    double      lo, hi;                 /* inclusive                                              */
 } gq_cli_option;
 
 typedef struct gq_cli_program {
-    const char          *name;          /* "gifqa-ask" or "gifqa-prep build"                             */
-    const char          *summary;       /* one line, no full stop                                        */
-    const char          *usage;         /* "[options] RUN GIF QUESTION"                                  */
-    const char          *examples;      /* lines without indent, '\n' between them                       */
+    const char          *name;          /* "gifqa-ask" or "gifqa-prep build"                      */
+    const char          *summary;       /* one line, no full stop                                 */
+    const char          *usage;         /* "[options] RUN GIF QUESTION"                           */
+    const char          *examples;      /* lines without indent, '\n' between them                */
     const gq_cli_option *options;
     size_t               n_options;
-    size_t               least, most;   /* positional arguments                                          */
-    const char          *notes;         /* last lines of the help; NULL: none                            */
+    size_t               least, most;   /* positional arguments                                   */
+    const char          *notes;         /* last lines of the help; NULL: none                     */
 } gq_cli_program;
 
 /* First call of main: closed standard descriptors become /dev/null, a closed pipe an error and not a signal. */
@@ -67,9 +67,9 @@ int  gq_cli_parse(const gq_cli_program *p, int argc, char **argv, gq_cli_list *p
 int  gq_cli_end(const char *program, int code);
 
 typedef struct gq_cli_command {
-    const char *name;                   /* "build"                                                       */
-    const char *summary;                /* one short line                                                */
-    int       (*run)(int argc, char **argv);     /* argv[0] is the command's name                        */
+    const char *name;                   /* "build"                                                */
+    const char *summary;                /* one short line                                         */
+    int       (*run)(int argc, char **argv);     /* argv[0] is the command's name                 */
 } gq_cli_command;
 /* Runs the command that argv[1] names; --help lists them. Returns its code, or 2. Call between begin and end. */
 int gq_cli_dispatch(const gq_cli_program *p, const gq_cli_command *commands, size_t n, int argc, char **argv);
@@ -86,7 +86,7 @@ json_t *gq_cli_string(const char *text);
 /* Text from a stranger: escaped when f is a terminal, as it is otherwise. */
 void gq_cli_show(FILE *f, const char *text);
 
-bool gq_cli_tty(FILE *f);               /* a terminal that understands carriage return                   */
-bool gq_cli_color(FILE *f);             /* a terminal, and NO_COLOR is not set                           */
+bool gq_cli_tty(FILE *f);               /* a terminal that understands carriage return            */
+bool gq_cli_color(FILE *f);             /* a terminal, and NO_COLOR is not set                    */
 
 #endif

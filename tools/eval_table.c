@@ -7,7 +7,8 @@
 #include "tools/eval.h"
 #include "train/bleu.h"
 
-static const char *const titles[EVAL_SHEETS] = {"model", "other GIF", "shuffled", "one frame", "majority"};
+static const char *const titles[EVAL_SHEETS] = {"model", "other GIF", "shuffled", "one frame",
+                                                "majority"};
 
 const char *eval_sheet_name(eval_sheet s)
 {
@@ -23,8 +24,8 @@ void eval_report_free(eval_report *r)
     memset(r, 0, sizeof *r);
 }
 
-gq_status eval_add_majority(const eval_report *r, gq_scorer *scorer, const char *type, const char *reference,
-                            gq_error *err)
+gq_status eval_add_majority(const eval_report *r, gq_scorer *scorer, const char *type,
+                            const char *reference, gq_error *err)
 {
     const char *guess = json_string_value(json_object_get(r->majority, type));
     return gq_scorer_add(scorer, type, guess ? guess : "", &reference, 1, err);
@@ -39,7 +40,8 @@ static double chance_of(const eval_report *r, const gq_score_row *row)
     if (*row->type)
         return json_number_value(json_object_get(r->chance, row->type));
     for (size_t i = 1; i < t->n_rows; i++) {
-        sum += (double)t->rows[i].n * json_number_value(json_object_get(r->chance, t->rows[i].type));
+        sum +=
+            (double)t->rows[i].n * json_number_value(json_object_get(r->chance, t->rows[i].type));
         n += (double)t->rows[i].n;
     }
     return n > 0.0 ? sum / n : 0.0;
@@ -53,7 +55,7 @@ static const gq_score_row *row_of(const gq_score_table *t, const char *type)
     return NULL;
 }
 
-/* ---- text ------------------------------------------------------------------------------------------------- */
+/* ---- text ------------------------------------------------------------------------------------ */
 
 static int type_width(const gq_score_table *t)
 {
@@ -63,13 +65,16 @@ static int type_width(const gq_score_table *t)
     return (int)w;
 }
 
-static const char *shown(const gq_score_row *row) { return *row->type ? row->type : "all"; }
+static const char *shown(const gq_score_row *row)
+{
+    return *row->type ? row->type : "all";
+}
 
 static void print_scores(const gq_score_table *t, bool intervals)
 {
-    static const char *const heads[GQ_METRICS] = {"exact", "normalised", "token F1", "BLEU-1", "BLEU-2", "sentence",
-                                                  "sacreBLEU"};
-    int w = type_width(t);
+    static const char *const heads[GQ_METRICS] = {"exact",  "normalised", "token F1", "BLEU-1",
+                                                  "BLEU-2", "sentence",   "sacreBLEU"};
+    int                      w = type_width(t);
 
     printf("%-*s %7s", w, "type", "n");
     for (int m = 0; m < GQ_METRICS; m++)
@@ -109,7 +114,8 @@ static void print_baselines(const eval_report *r)
         const gq_score_row *row = &t->rows[i];
         printf("%-*s %7zu%12.4f", w, shown(row), row->n, row->value[GQ_METRIC_EXACT]);
         for (size_t k = 0; k < sizeof order / sizeof *order; k++) {
-            const gq_score_row *b = r->have[order[k]] ? row_of(&r->table[order[k]], row->type) : NULL;
+            const gq_score_row *b =
+                r->have[order[k]] ? row_of(&r->table[order[k]], row->type) : NULL;
             if (b)
                 printf("%12.4f", b->value[GQ_METRIC_EXACT]);
         }
@@ -137,7 +143,7 @@ void eval_print(const eval_report *r)
     printf("sacreBLEU: %s\n", gq_bleu_signature(false));
 }
 
-/* ---- JSON --------------------------------------------------------------------------------------------------- */
+/* ---- JSON ------------------------------------------------------------------------------------ */
 
 static json_t *rows_json(const gq_score_table *t)
 {
@@ -145,7 +151,8 @@ static json_t *rows_json(const gq_score_table *t)
 
     for (size_t i = 0; i < t->n_rows; i++) {
         const gq_score_row *row = &t->rows[i];
-        json_t             *o = json_pack("{s:o, s:I}", "type", gq_cli_string(row->type), "n", (json_int_t)row->n);
+        json_t             *o =
+            json_pack("{s:o, s:I}", "type", gq_cli_string(row->type), "n", (json_int_t)row->n);
         for (int m = 0; o && m < GQ_METRICS; m++)
             json_object_set_new(o, gq_metric_name((gq_metric)m),
                                 json_pack("[f, f, f]", row->value[m], row->low[m], row->high[m]));
@@ -161,8 +168,9 @@ json_t *eval_summary(const eval_report *r)
     for (int i = 0; i < EVAL_SHEETS; i++)
         if (r->have[i])
             json_object_set_new(tables, eval_sheet_name((eval_sheet)i), rows_json(&r->table[i]));
-    return json_pack("{s:I, s:I, s:f, s:s, s:o, s:O?, s:O?, s:f}", "seed", (json_int_t)r->seed, "resamples",
-                     (json_int_t)r->resamples, "confidence", 0.95, "signature", gq_bleu_signature(false), "tables",
-                     tables, "chance", r->chance, "majority", r->majority, "chance_all",
+    return json_pack("{s:I, s:I, s:f, s:s, s:o, s:O?, s:O?, s:f}", "seed", (json_int_t)r->seed,
+                     "resamples", (json_int_t)r->resamples, "confidence", 0.95, "signature",
+                     gq_bleu_signature(false), "tables", tables, "chance", r->chance, "majority",
+                     r->majority, "chance_all",
                      r->chance ? chance_of(r, &r->table[EVAL_TRUE].rows[0]) : 0.0);
 }

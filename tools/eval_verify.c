@@ -7,10 +7,11 @@
 static const size_t max_file = (size_t)4 << 30;
 
 typedef struct reading {
-    const char  *path;
-    size_t       line;                  /* from 1                                                        */
-    gq_scorer   *scorer[EVAL_SHEETS];   /* NULL: not seen yet                                            */
-    json_t      *summary;               /* NULL: not seen yet                                            */
+    const char *path;
+    size_t      line; /* from 1 */
+    gq_scorer
+           *scorer[EVAL_SHEETS]; /* NULL: not seen yet */
+    json_t *summary;             /* NULL: not seen yet */
     eval_report *report;
 } reading;
 
@@ -62,8 +63,8 @@ static gq_status take_line(reading *r, const char *text, size_t bytes, gq_error 
 }
 
 /* Calls take for every line; the majority answers, known from the summary, in a second walk. */
-static gq_status walk(reading *r, const gq_bytes *b, gq_status (*take)(reading *, const char *, size_t, gq_error *),
-                      gq_error *err)
+static gq_status walk(reading *r, const gq_bytes                                               *b,
+                      gq_status (*take)(reading *, const char *, size_t, gq_error *), gq_error *err)
 {
     const char *p = (const char *)b->data, *end = p + b->size;
     gq_status   s = GQ_OK;
@@ -87,7 +88,8 @@ static gq_status take_majority(reading *r, const char *text, size_t bytes, gq_er
     gq_status   s = GQ_OK;
 
     if (view && strcmp(view, eval_sheet_name(EVAL_TRUE)) == 0)
-        s = eval_add_majority(r->report, r->scorer[EVAL_MAJORITY], json_string_value(json_object_get(o, "type")),
+        s = eval_add_majority(r->report, r->scorer[EVAL_MAJORITY],
+                              json_string_value(json_object_get(o, "type")),
                               json_string_value(json_object_get(o, "answer")), err);
     json_decref(o);
     return s;
@@ -98,7 +100,8 @@ static gq_status take_summary(reading *r, const gq_bytes *b, gq_error *err)
     eval_report *e = r->report;
 
     e->seed = r->summary ? (uint64_t)json_integer_value(json_object_get(r->summary, "seed")) : 1;
-    e->resamples = r->summary ? (uint32_t)json_integer_value(json_object_get(r->summary, "resamples")) : 1000;
+    e->resamples =
+        r->summary ? (uint32_t)json_integer_value(json_object_get(r->summary, "resamples")) : 1000;
     if (e->resamples > 1000000)
         return gq_fail(err, GQ_EINPUT, "%s: the summary wants %u resamples", r->path, e->resamples);
     if (json_is_object(json_object_get(r->summary, "chance")))
@@ -118,16 +121,22 @@ static gq_status compare(reading *r, gq_error *err)
     const char *key, *sheet;
     gq_status   s = fresh ? GQ_OK : gq_fail(err, GQ_ENOMEM, "%s: out of memory", r->path);
 
-    json_object_foreach(json_object_get(fresh, "tables"), sheet, now) {
+    json_object_foreach(json_object_get(fresh, "tables"), sheet, now)
+    {
         was = json_object_get(json_object_get(r->summary, "tables"), sheet);
         if (s == GQ_OK && !json_equal(now, was))
-            s = gq_fail(err, GQ_EINPUT, "%s: the table '%s' of the summary is not what the answers give: the file was "
-                        "changed", r->path, sheet);
+            s = gq_fail(
+                err, GQ_EINPUT,
+                "%s: the table '%s' of the summary is not what the answers give: the file was "
+                "changed",
+                r->path, sheet);
     }
-    json_object_foreach(r->summary, key, was)
-        if (s == GQ_OK && !json_equal(was, json_object_get(fresh, key)) && json_object_get(fresh, key))
-            s = gq_fail(err, GQ_EINPUT, "%s: '%s' of the summary is not what the answers give: the file was changed",
-                        r->path, key);
+    json_object_foreach(r->summary, key, was) if (s == GQ_OK &&
+                                                  !json_equal(was, json_object_get(fresh, key)) &&
+                                                  json_object_get(fresh, key)) s =
+        gq_fail(err, GQ_EINPUT,
+                "%s: '%s' of the summary is not what the answers give: the file was changed",
+                r->path, key);
     json_decref(fresh);
     r->report->compared = s == GQ_OK;
     return s;
@@ -139,7 +148,8 @@ static gq_status tables(reading *r, gq_error *err)
 
     for (int i = 0; s == GQ_OK && i < EVAL_SHEETS; i++)
         if (r->scorer[i]) {
-            s = gq_scorer_table(r->scorer[i], r->report->seed, r->report->resamples, 0.95, &r->report->table[i], err);
+            s = gq_scorer_table(r->scorer[i], r->report->seed, r->report->resamples, 0.95,
+                                &r->report->table[i], err);
             r->report->have[i] = s == GQ_OK;
         }
     return s;

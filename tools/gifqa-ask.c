@@ -13,41 +13,63 @@ static int64_t         beams, threads;
 static bool            json, last;
 
 static const gq_cli_option options[] = {
-    {.name = "beams", .alias = 'b', .type = GQ_CLI_INT, .to = &beams, .arg = "N", .lo = 1, .hi = 64,
-     .help = "beam search; 1 is greedy (default: decode.beams of the run)"},
-    {.name = "evenly", .type = GQ_CLI_FLAG, .to = &ask.evenly, .help = "take frames evenly, without CLIP-Cut"},
-    {.name = "weights", .type = GQ_CLI_TEXT, .to = &ask.clip, .arg = "DIR",
-     .help = "a CLIP for CLIP-Cut when the model has no text tower; or random:SEED"},
-    {.name = "vocabulary", .type = GQ_CLI_TEXT, .to = &ask.vocabulary, .arg = "DIR",
-     .help = "CLIP's vocabulary, when it is not beside the weights"},
-    {.name = "last", .type = GQ_CLI_FLAG, .to = &last, .help = "the newest checkpoint of a run, not the best"},
-    {.name = "set", .alias = 's', .type = GQ_CLI_LIST, .to = &set, .arg = "KEY=V", .help = "overrides a key of its config.yaml"},
-    {.name = "threads", .type = GQ_CLI_INT, .to = &threads, .arg = "N", .lo = 1, .hi = 256, .help = "threads (default: all cores)"},
-    {.name = "json", .type = GQ_CLI_FLAG, .to = &json, .help = "answer, confidence, frames, seconds as one object"},
+    {"beams", 'b', GQ_CLI_INT, &beams, "N",
+     "beam search; 1 is greedy (default: decode.beams of the run)", 1, 64},
+    {"evenly", 0, GQ_CLI_FLAG, &ask.evenly, NULL, "take frames evenly, without CLIP-Cut", 0, 0},
+    {"weights", 0, GQ_CLI_TEXT, &ask.clip, "DIR",
+     "a CLIP for CLIP-Cut when the model has no text tower; or random:SEED", 0, 0},
+    {"vocabulary", 0, GQ_CLI_TEXT, &ask.vocabulary, "DIR",
+     "CLIP's vocabulary, when it is not beside the weights", 0, 0},
+    {"last", 0, GQ_CLI_FLAG, &last, NULL, "the newest checkpoint of a run, not the best", 0, 0},
+    {"set", 's', GQ_CLI_LIST, &set, "KEY=V", "overrides a key of its config.yaml", 0, 0},
+    {"threads", 0, GQ_CLI_INT, &threads, "N", "threads (default: all cores)", 1, 256},
+    {"json", 0, GQ_CLI_FLAG, &json, NULL, "answer, confidence, frames, seconds as one object", 0,
+     0},
 };
 
 static const gq_cli_program program = {
-    .name = "gifqa-ask", .summary = "answers a question about a GIF", .usage = "[options] RUN|EXPORT GIF QUESTION",
+    .name = "gifqa-ask",
+    .summary = "answers a question about a GIF",
+    .usage = "[options] RUN|EXPORT GIF QUESTION",
     .examples = "gifqa-ask runs/nano cat.gif \"what is it licking?\"\n"
                 "gifqa-ask exports/nano cat.gif \"what is it licking?\" --beams 4 --json",
-    .options = options, .n_options = sizeof options / sizeof *options, .least = 3, .most = 3,
+    .options = options,
+    .n_options = sizeof options / sizeof *options,
+    .least = 3,
+    .most = 3,
     .notes = "\nConfidence is the product of the probabilities of the answer's tokens.\n"
-             "Exit codes: 0 answered, 2 usage, 3 configuration, 4 GIF, 5 weights or vocabulary, 6 memory.",
+             "Exit codes: 0 answered, 2 usage, 3 configuration, 4 GIF, 5 weights or vocabulary, 6 "
+             "memory.",
 };
 
-typedef struct work { gq_session *session; gq_asker *asker; gq_bytes gif; gq_reply reply; double open; } work;
+typedef struct work {
+    gq_session *session;
+    gq_asker   *asker;
+    gq_bytes    gif;
+    gq_reply    reply;
+    double      open;
+} work;
 
-/* The GIF is looked at first, because weights take long. */
+/* A missing GIF is found first, because weights take long to read. */
 static gq_status prepare(work *w, const char *model, const char *gif, gq_error *err)
 {
     double    start = gq_now();
-    gq_status s = gq_session_open(model, &session, &w->session, err);
+    gq_status s = GQ_OK;
 
+    if (gq_is_dir(model) && !gq_is_file(gif))
+        return gq_fail(err, GQ_EINPUT, "%s: there is no such GIF", gif);
+    s = gq_session_open(model, &session, &w->session, err);
     if (s == GQ_OK)
         s = gq_read_file(gif, w->session->cfg.data.limits.bytes, &w->gif, err);
-    if (s == GQ_OK)
-        s = gq_asker_open(w->session, &ask, &w->asker, err);
+    if (s != GQ_OK)
+        return s;
+    s = gq_asker_open(w->session, &ask, &w->asker, err);
     w->open = gq_now() - start;
+    if (s == GQ_EWEIGHTS && !ask.evenly)
+        gq_context(
+            err,
+            "CLIP-Cut chooses the frames (--vocabulary DIR names CLIP's vocabulary, --evenly does "
+            "without)");
     return s;
 }
 
@@ -56,12 +78,15 @@ static void warn(const work *w, const char *gif)
     if (*w->session->note)
         gq_cli_warn(program.name, "%s", w->session->note);
     if (w->reply.cut)
-        gq_cli_warn(program.name, "the question is longer than prompt.max_question_tokens; its start was left out");
+        gq_cli_warn(
+            program.name,
+            "the question is longer than prompt.max_question_tokens; its start was left out");
     if (w->reply.flags & (GQ_GIF_TRUNCATED | GQ_GIF_DAMAGED))
         gq_cli_warn(program.name, "%s: the file is %s; only what is there was read", gif,
                     w->reply.flags & GQ_GIF_DAMAGED ? "damaged" : "cut short");
     if (w->reply.flags & GQ_GIF_FRAME_LIMIT)
-        gq_cli_warn(program.name, "%s: only the first %u frames were read (data.limits.frames)", gif, w->reply.frames);
+        gq_cli_warn(program.name, "%s: only the first %u frames were read (data.limits.frames)",
+                    gif, w->reply.frames);
     if (ask.clip && strncmp(ask.clip, "random", 6) == 0 && w->reply.retrieved)
         gq_cli_warn(program.name, "random CLIP weights: the choice of frames means nothing");
 }
@@ -69,26 +94,28 @@ static void warn(const work *w, const char *gif)
 static json_t *seconds_object(const work *w)
 {
     const gq_ask_seconds *t = &w->reply.seconds;
-    return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f}", "open", w->open, "decode", t->decode, "preprocess", t->preprocess,
-                     "retrieve", t->retrieve, "vision", t->vision, "answer", t->answer);
+    return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f}", "open", w->open, "decode", t->decode,
+                     "preprocess", t->preprocess, "retrieve", t->retrieve, "vision", t->vision,
+                     "answer", t->answer);
 }
 
 static gq_status print_json(const work *w, const char *const *arg, gq_error *err)
 {
     const gq_reply *r = &w->reply;
-    json_t         *frames = json_array(), *distances = r->retrieved ? json_array() : json_null(), *o;
+    json_t *frames = json_array(), *distances = r->retrieved ? json_array() : json_null(), *o;
 
     for (int i = 0; i < r->k; i++) {
         json_array_append_new(frames, json_integer(r->frame[i]));
         if (r->retrieved)
             json_array_append_new(distances, json_real(r->distance[i]));
     }
-    o = json_pack("{s:b, s:o, s:f, s:b, s:i, s:o, s:o, s:s, s:o, s:o, s:{s:I, s:I, s:I}, s:I, s:o}", "ok", 1, "answer",
-                  gq_cli_string(r->answer), "confidence", r->confidence, "ended", r->ended, "tokens", r->tokens, "gif",
-                  gq_cli_string(arg[1]), "question", gq_cli_string(arg[2]), "chosen_by", r->retrieved ? "clipcut" : "evenly",
-                  "frames", frames, "distances", distances, "of", "frames", (json_int_t)r->frames, "width",
-                  (json_int_t)r->width, "height", (json_int_t)r->height, "step", (json_int_t)w->session->step, "seconds",
-                  seconds_object(w));
+    o = json_pack("{s:b, s:o, s:f, s:b, s:i, s:o, s:o, s:s, s:o, s:o, s:{s:I, s:I, s:I}, s:I, s:o}",
+                  "ok", 1, "answer", gq_cli_string(r->answer), "confidence", r->confidence, "ended",
+                  r->ended, "tokens", r->tokens, "gif", gq_cli_string(arg[1]), "question",
+                  gq_cli_string(arg[2]), "chosen_by", r->retrieved ? "clipcut" : "evenly", "frames",
+                  frames, "distances", distances, "of", "frames", (json_int_t)r->frames, "width",
+                  (json_int_t)r->width, "height", (json_int_t)r->height, "step",
+                  (json_int_t)w->session->step, "seconds", seconds_object(w));
     return gq_cli_json(o, err);
 }
 
@@ -98,14 +125,17 @@ static void print_text(const work *w)
     const gq_ask_seconds *t = &r->seconds;
 
     gq_cli_show(stdout, *r->answer ? r->answer : "(an empty answer)");
-    printf("\n\nconfidence  %.3f%s\nframes     ", r->confidence, r->ended ? "" : "  (cut at decode.max_new_tokens)");
+    printf("\n\nconfidence  %.3f%s\nframes     ", r->confidence,
+           r->ended ? "" : "  (cut at decode.max_new_tokens)");
     for (int i = 0; i < r->k; i++)
         printf(" %d", r->frame[i]);
     printf("  of %u, %s\nseconds     decode %.3f, preprocess %.3f, ", r->frames,
-           r->retrieved ? "nearest to the question (CLIP-Cut)" : "evenly spread", t->decode, t->preprocess);
+           r->retrieved ? "nearest to the question (CLIP-Cut)" : "evenly spread", t->decode,
+           t->preprocess);
     if (r->retrieved)
         printf("choose %.3f, ", t->retrieve);
-    printf("vision and prefill %.3f, answer %.3f; opening the model %.3f\n", t->vision, t->answer, w->open);
+    printf("vision and prefill %.3f, answer %.3f; opening the model %.3f\n", t->vision, t->answer,
+           w->open);
 }
 
 static int run(const char *const *arg)
@@ -143,8 +173,10 @@ int main(int argc, char **argv)
         code = gq_cli_usage(program.name, "the question is empty");
     if (code == GQ_CLI_GO) {
         ask.beams = (int)beams;
-        session = (gq_session_opts){.threads = (int)threads, .which = last ? GQ_SESSION_LAST : GQ_SESSION_BEST,
-                                    .set = set.item, .n_set = set.n};
+        session = (gq_session_opts){.threads = (int)threads,
+                                    .which = last ? GQ_SESSION_LAST : GQ_SESSION_BEST,
+                                    .set = set.item,
+                                    .n_set = set.n};
         code = run(rest.item);
     }
     return gq_cli_end(program.name, code);

@@ -15,49 +15,58 @@ static int64_t     beams, samples, threads, batch;
 static gq_cli_list set;
 
 static const gq_cli_option options[] = {
-    {.name = "beams", .alias = 'b', .type = GQ_CLI_INT, .to = &beams, .arg = "N", .lo = 1, .hi = 64,
-     .help = "beam search; 1 is greedy (default: decode.beams of the run)"},
-    {.name = "samples", .alias = 'n', .type = GQ_CLI_INT, .to = &samples, .arg = "N", .lo = 1, .hi = 1e9,
-     .help = "the first N questions only"},
-    {.name = "baselines", .type = GQ_CLI_FLAG, .to = &more, .help = "also with shuffled frames and with one frame repeated"},
-    {.name = "no-baselines", .type = GQ_CLI_FLAG, .to = &none, .help = "the model alone: no other GIF, majority, chance"},
-    {.name = "train", .type = GQ_CLI_TEXT, .to = &train_data, .arg = "DATA",
-     .help = "where majority and chance come from (default: data.train of the run)"},
-    {.name = "output", .alias = 'o', .type = GQ_CLI_TEXT, .to = &output, .arg = "FILE.jsonl",
-     .help = "every answer, and a summary to verify"},
-    {.name = "verify", .type = GQ_CLI_TEXT, .to = &verify, .arg = "FILE.jsonl", .help = "computes the tables again from such a file alone"},
-    {.name = "last", .type = GQ_CLI_FLAG, .to = &last, .help = "the newest checkpoint of a run, not the best"},
-    {.name = "batch", .type = GQ_CLI_INT, .to = &batch, .arg = "N", .lo = 1, .hi = 256, .help = "questions at once (default: train.batch)"},
-    {.name = "set", .alias = 's', .type = GQ_CLI_LIST, .to = &set, .arg = "KEY=V", .help = "overrides a key of its config.yaml"},
-    {.name = "threads", .type = GQ_CLI_INT, .to = &threads, .arg = "N", .lo = 1, .hi = 256, .help = "threads (default: all cores)"},
-    {.name = "json", .type = GQ_CLI_FLAG, .to = &json, .help = "tables and baselines as one object"},
+    {"beams", 'b', GQ_CLI_INT, &beams, "N",
+     "beam search; 1 is greedy (default: decode.beams of the run)", 1, 64},
+    {"samples", 'n', GQ_CLI_INT, &samples, "N", "the first N questions only", 1, 1e9},
+    {"baselines", 0, GQ_CLI_FLAG, &more, NULL,
+     "also with shuffled frames and with one frame repeated", 0, 0},
+    {"no-baselines", 0, GQ_CLI_FLAG, &none, NULL, "the model alone: no other GIF, majority, chance",
+     0, 0},
+    {"train", 0, GQ_CLI_TEXT, &train_data, "DATA",
+     "where majority and chance come from (default: data.train of the run)", 0, 0},
+    {"output", 'o', GQ_CLI_TEXT, &output, "FILE.jsonl", "every answer, and a summary to verify", 0,
+     0},
+    {"verify", 0, GQ_CLI_TEXT, &verify, "FILE.jsonl",
+     "computes the tables again from such a file alone", 0, 0},
+    {"last", 0, GQ_CLI_FLAG, &last, NULL, "the newest checkpoint of a run, not the best", 0, 0},
+    {"batch", 0, GQ_CLI_INT, &batch, "N", "questions at once (default: train.batch)", 1, 256},
+    {"set", 's', GQ_CLI_LIST, &set, "KEY=V", "overrides a key of its config.yaml", 0, 0},
+    {"threads", 0, GQ_CLI_INT, &threads, "N", "threads (default: all cores)", 1, 256},
+    {"json", 0, GQ_CLI_FLAG, &json, NULL, "tables and baselines as one object", 0, 0},
 };
 
 static const gq_cli_program program = {
-    .name = "gifqa-eval", .summary = "scores the answers of a model, beside the baselines",
+    .name = "gifqa-eval",
+    .summary = "scores the answers of a model, beside the baselines",
     .usage = "[options] RUN|EXPORT [DATA]   or   --verify FILE",
     .examples = "gifqa-eval runs/nano shards/test --baselines -o predictions.jsonl\n"
                 "gifqa-eval --verify predictions.jsonl",
-    .options = options, .n_options = sizeof options / sizeof *options, .least = 0, .most = 2,
-    .notes = "Exit codes: 0 done, 2 usage, 3 configuration, 4 data or predictions, 5 checkpoint or tokenizer.",
+    .options = options,
+    .n_options = sizeof options / sizeof *options,
+    .least = 0,
+    .most = 2,
+    .notes = "Exit codes: 0 done, 2 usage, 3 configuration, 4 data, 5 checkpoint or "
+             "tokenizer.",
 };
 
 typedef struct work {
     gq_session   *session;
     gq_dataset   *data;
-    gq_append    *file;                 /* NULL: no predictions wanted                                   */
-    char         *part;                 /* its name until it is whole                                    */
+    gq_append    *file; /* NULL: no predictions wanted */
+    char         *part; /* its name until it is whole */
     eval_report   report;
-    gq_evaluation first;                /* of the true view; its table is the report's                   */
-    double        seconds;              /* all views                                                     */
+    gq_evaluation first;   /* of the true view; its table is the report's */
+    double        seconds; /* all views */
 } work;
 
-/* ---- opening ------------------------------------------------------------------------------------------------ */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static gq_status open_session(work *w, const char *path, gq_error *err)
 {
     char            text[2][48];
-    gq_session_opts o = {.threads = (int)threads, .which = last ? GQ_SESSION_LAST : GQ_SESSION_BEST, .set = set.item};
+    gq_session_opts o = {.threads = (int)threads,
+                         .which = last ? GQ_SESSION_LAST : GQ_SESSION_BEST,
+                         .set = set.item};
 
     snprintf(text[0], sizeof text[0], "decode.beams=%lld", (long long)beams);
     snprintf(text[1], sizeof text[1], "train.batch=%lld", (long long)batch);
@@ -92,7 +101,7 @@ static gq_status open_data(work *w, const char *path, gq_error *err)
         s = gq_fail(err, GQ_EUSAGE, "no data: name shards, or set data.test");
     if (s == GQ_OK && gq_dataset_count(w->data) == 0)
         s = gq_fail(err, GQ_EINPUT, "%s: there is no question in it", gq_dataset_dir(w->data));
-    if (s == GQ_OK)                                 /* ids mean nothing to a model with another tokenizer */
+    if (s == GQ_OK) /* ids mean nothing to a model with another tokenizer */
         s = gq_run_tokenizer(c, w->session->path, gq_dataset_meta(w->data), &same, err);
     gq_tokenizer_close(same);
     return s;
@@ -110,7 +119,7 @@ static gq_status open_output(work *w, gq_error *err)
     return s == GQ_OK ? gq_append_truncate(w->file, 0, err) : s;
 }
 
-/* ---- baselines from training data ---------------------------------------------------------------------------- */
+/* ---- baselines from training data ------------------------------------------------------------ */
 
 static gq_status put_type(eval_report *r, const gq_tally *t, const char *type, gq_error *err)
 {
@@ -162,7 +171,8 @@ static gq_status score_majority(work *w, gq_error *err)
         s = eval_add_majority(&w->report, scorer, type ? type : "", qa.answer, err);
     }
     if (s == GQ_OK)
-        s = gq_scorer_table(scorer, w->report.seed, w->report.resamples, 0.95, &w->report.table[EVAL_MAJORITY], err);
+        s = gq_scorer_table(scorer, w->report.seed, w->report.resamples, 0.95,
+                            &w->report.table[EVAL_MAJORITY], err);
     w->report.have[EVAL_MAJORITY] = s == GQ_OK;
     gq_scorer_free(scorer);
     return s;
@@ -177,8 +187,11 @@ static gq_status train_baselines(work *w, gq_error *err)
 
     if (s == GQ_OK && train_data)
         s = gq_dataset_open(train_data, &d, err);
-    else if (s == GQ_OK && (!w->session->cfg.data.train.n || open_list(&w->session->cfg.data.train, &d, &why) != GQ_OK))
-        gq_cli_warn(program.name, "without the training data there is no majority and no chance: name it with --train%s%s",
+    else if (s == GQ_OK && (!w->session->cfg.data.train.n ||
+                            open_list(&w->session->cfg.data.train, &d, &why) != GQ_OK))
+        gq_cli_warn(program.name,
+                    "without the training data there is no majority and no chance: name it with "
+                    "--train%s%s",
                     *why.text ? "; " : "", why.text);
     if (s == GQ_OK && d) {
         s = tally_answers(d, t, err);
@@ -192,7 +205,7 @@ static gq_status train_baselines(work *w, gq_error *err)
     return s;
 }
 
-/* ---- work ------------------------------------------------------------------------------------------------------ */
+/* ---- work ------------------------------------------------------------------------------------ */
 
 static gq_status answered(void *ctx, const gq_answered *a, gq_error *err)
 {
@@ -201,8 +214,12 @@ static gq_status answered(void *ctx, const gq_answered *a, gq_error *err)
 
 static gq_status run_view(work *w, gq_view view, gq_error *err)
 {
-    gq_evaluate_opts o = {.samples = samples, .view = view, .loss = view == GQ_VIEW_TRUE, .resamples = RESAMPLES,
-                          .answered = w->file ? answered : NULL, .ctx = w->file};
+    gq_evaluate_opts o = {.samples = samples,
+                          .view = view,
+                          .loss = view == GQ_VIEW_TRUE,
+                          .resamples = RESAMPLES,
+                          .answered = w->file ? answered : NULL,
+                          .ctx = w->file};
     gq_evaluation    e;
     gq_status        s;
 
@@ -223,12 +240,13 @@ static gq_status run_view(work *w, gq_view view, gq_error *err)
 
 static gq_status finish_output(work *w, gq_error *err)
 {
-    json_t   *line = json_pack("{s:o}", "summary", eval_summary(&w->report));
-    char     *text = line ? json_dumps(line, JSON_COMPACT) : NULL;
-    gq_status s = text ? gq_append_line(w->file, text, err) : gq_fail(err, GQ_ENOMEM, "%s: out of memory", output);
+    json_t    *line = json_pack("{s:o}", "summary", eval_summary(&w->report));
+    char      *text = line ? json_dumps(line, JSON_COMPACT) : NULL;
+    gq_status  s = text ? gq_append_line(w->file, text, err)
+                        : gq_fail(err, GQ_ENOMEM, "%s: out of memory", output);
     gq_append *file = w->file;
 
-    free(text);                                     /* jansson's memory                                   */
+    free(text); /* jansson's memory */
     json_decref(line);
     w->file = NULL;
     if (s == GQ_OK)
@@ -254,7 +272,7 @@ static gq_status evaluate(work *w, gq_error *err)
     return s == GQ_OK && w->file ? finish_output(w, err) : s;
 }
 
-/* ---- results ---------------------------------------------------------------------------------------------------- */
+/* ---- results --------------------------------------------------------------------------------- */
 
 static gq_status print_json(const work *w, const char *path, gq_error *err)
 {
@@ -272,7 +290,8 @@ static gq_status print_json(const work *w, const char *path, gq_error *err)
     json_object_set_new(o, "step", json_integer((json_int_t)w->session->step));
     json_object_set_new(o, "data", gq_cli_string(gq_dataset_dir(w->data)));
     json_object_set_new(o, "n", json_integer(w->first.n));
-    json_object_set_new(o, "accuracy", json_real(w->report.table[EVAL_TRUE].rows[0].value[GQ_METRIC_EXACT]));
+    json_object_set_new(o, "accuracy",
+                        json_real(w->report.table[EVAL_TRUE].rows[0].value[GQ_METRIC_EXACT]));
     json_object_set_new(o, "beams", json_integer(w->session->cfg.decode.beams));
     json_object_set_new(o, "lm_loss", json_real(w->first.lm_loss));
     json_object_set_new(o, "ppl", json_real(w->first.ppl));
@@ -293,8 +312,8 @@ static void print_text(const work *w, const char *path)
         printf("%lld beams", (long long)c->decode.beams);
     else
         printf("greedy");
-    printf(", %.1f s\nteacher-forced: loss %.4f, perplexity %.4f, next token right %.4f\n\n", w->seconds,
-           w->first.lm_loss, w->first.ppl, w->first.token_accuracy);
+    printf(", %.1f s\nteacher-forced: loss %.4f, perplexity %.4f, next token right %.4f\n\n",
+           w->seconds, w->first.lm_loss, w->first.ppl, w->first.token_accuracy);
     eval_print(&w->report);
     if (output)
         fprintf(stderr, "%s: answers and summary in %s\n", program.name, output);

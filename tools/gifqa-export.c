@@ -9,22 +9,27 @@ static bool        json, best, last;
 static int64_t     seed = 1;
 
 static const gq_cli_option options[] = {
-    {.name = "output", .alias = 'o', .type = GQ_CLI_TEXT, .to = &out, .arg = "DIR", .help = "the directory to make"},
-    {.name = "best", .type = GQ_CLI_FLAG, .to = &best, .help = "the best checkpoint by validation (default)"},
-    {.name = "last", .type = GQ_CLI_FLAG, .to = &last, .help = "the newest checkpoint"},
-    {.name = "numbers", .type = GQ_CLI_TEXT, .to = &numbers, .arg = "FILE.json",
-     .help = "also outputs for seeded random inputs, to check other loaders"},
-    {.name = "seed", .type = GQ_CLI_INT, .to = &seed, .arg = "N", .lo = 0, .hi = 1e15, .help = "of those inputs (default 1)"},
-    {.name = "json", .type = GQ_CLI_FLAG, .to = &json, .help = "result as one object"},
+    {"output", 'o', GQ_CLI_TEXT, &out, "DIR", "the directory to make", 0, 0},
+    {"best", 0, GQ_CLI_FLAG, &best, NULL, "the best checkpoint by validation (default)", 0, 0},
+    {"last", 0, GQ_CLI_FLAG, &last, NULL, "the newest checkpoint", 0, 0},
+    {"numbers", 0, GQ_CLI_TEXT, &numbers, "FILE.json",
+     "also outputs for seeded random inputs, to check other loaders", 0, 0},
+    {"seed", 0, GQ_CLI_INT, &seed, "N", "of those inputs (default 1)", 0, 1e15},
+    {"json", 0, GQ_CLI_FLAG, &json, NULL, "result as one object", 0, 0},
 };
 
 static const gq_cli_program program = {
-    .name = "gifqa-export", .summary = "a trained model as safetensors in Hugging Face layout, per tower",
+    .name = "gifqa-export",
+    .summary = "a trained model as safetensors in Hugging Face layout, per tower",
     .usage = "RUN -o DIR [options]",
     .examples = "gifqa-export runs/nano -o exports/nano\n"
                 "gifqa-export runs/nano -o exports/nano --numbers numbers.json",
-    .options = options, .n_options = sizeof options / sizeof *options, .least = 1, .most = 1,
-    .notes = "\nDIR gets clip/, qformer/, gpt2/, stllm.safetensors, tokenizer/, config.yaml, gifqa.json and a\n"
+    .options = options,
+    .n_options = sizeof options / sizeof *options,
+    .least = 1,
+    .most = 1,
+    .notes = "\nDIR gets clip/, qformer/, gpt2/, stllm.safetensors, tokenizer/, config.yaml, "
+             "gifqa.json and a\n"
              "model card, and appears when it is whole.\n"
              "Exit codes: 0 done, 2 usage or DIR is not empty, 5 no healthy checkpoint, 6 disk.",
 };
@@ -32,10 +37,13 @@ static const gq_cli_program program = {
 static gq_status print(const gq_session *s, const gq_export_report *r, gq_error *err)
 {
     if (json)
-        return gq_cli_json(json_pack("{s:b, s:o, s:I, s:i, s:I, s:o}", "ok", 1, "export", gq_cli_string(out), "step",
-                                     (json_int_t)s->step, "files", r->files, "bytes", (json_int_t)r->bytes, "numbers",
-                                     numbers ? gq_cli_string(numbers) : json_null()), err);
-    printf("%s: step %llu, %d files, %.1f MB\n", out, (unsigned long long)s->step, r->files, (double)r->bytes / 1e6);
+        return gq_cli_json(json_pack("{s:b, s:o, s:I, s:i, s:I, s:o}", "ok", 1, "export",
+                                     gq_cli_string(out), "step", (json_int_t)s->step, "files",
+                                     r->files, "bytes", (json_int_t)r->bytes, "numbers",
+                                     numbers ? gq_cli_string(numbers) : json_null()),
+                           err);
+    printf("%s: step %llu, %d files, %.1f MB\n", out, (unsigned long long)s->step, r->files,
+           (double)r->bytes / 1e6);
     return GQ_OK;
 }
 

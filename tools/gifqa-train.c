@@ -43,7 +43,7 @@ static volatile sig_atomic_t stop_requested;
 
 static void on_signal(int number)
 {
-    if (stop_requested)                             /* asked twice: end at once, the last checkpoint is intact */
+    if (stop_requested)                /* asked twice: end at once, the last checkpoint is intact */
         _Exit(128 + number);
     stop_requested = 1;
 }
@@ -200,7 +200,7 @@ static int report(gq_status s, gq_error *err)
 
 static int with_config(const char *self)
 {
-    static gq_config c;                             /* large: not on the stack                            */
+    static gq_config c;                             /* large: not on the stack                    */
     gq_error         err = {0};
     const char      *items[GQ_CLI_LIST_MAX];
 

@@ -11,12 +11,12 @@
 /* ---- counting -------------------------------------------------------------------------------------- */
 
 typedef struct token {
-    const char *word;                   /* inside the caller's text                                      */
+    const char *word;                   /* inside the caller's text                               */
     size_t      bytes;
-    size_t      place;                  /* position in the concatenation hypothesis, reference 0, 1, ... */
+    size_t      place;           /* position in the concatenation hypothesis, reference 0, 1, ... */
 } token;
 
-typedef struct gram { uint32_t id[GQ_BLEU_ORDER]; } gram;    /* unused orders are 0; ids start at 1      */
+typedef struct gram { uint32_t id[GQ_BLEU_ORDER]; } gram;  /* unused orders are 0; ids start at 1 */
 
 static int by_word(const void *a, const void *b)
 {
@@ -92,12 +92,12 @@ static void match_runs(const gram *hyp, size_t n, const gram *ref, size_t m, siz
     }
 }
 
-typedef struct work {                   /* scratch of one gq_bleu_count(), all owned                     */
-    size_t   *len;                      /* [1 + n_refs] tokens of hypothesis and references              */
-    token    *tokens;                   /* [all tokens]                                                  */
-    uint32_t *ids;                      /* [all tokens]                                                  */
-    gram     *hyp, *ref;                /* [all tokens]                                                  */
-    size_t   *best;                     /* [all tokens]                                                  */
+typedef struct work {                   /* scratch of one gq_bleu_count(), all owned              */
+    size_t   *len;                      /* [1 + n_refs] tokens of hypothesis and references       */
+    token    *tokens;                   /* [all tokens]                                           */
+    uint32_t *ids;                      /* [all tokens]                                           */
+    gram     *hyp, *ref;                /* [all tokens]                                           */
+    size_t   *best;                     /* [all tokens]                                           */
 } work;
 
 static bool work_fill(work *w, const char *hyp, const char *const *refs, size_t n_refs)
@@ -250,7 +250,7 @@ const char *gq_bleu_signature(bool effective)
 
 double gq_bleu_coco(const gq_bleu *b, int order)
 {
-    const double tiny = 1e-15, small = 1e-9;                 /* the reference's own guards               */
+    const double tiny = 1e-15, small = 1e-9;                 /* the reference's own guards        */
     double       product = 1, ratio = ((double)b->hyp_len + tiny) / ((double)b->ref_len + small);
     for (int i = 0; i < order; i++)
         product *= ((double)b->match[i] + tiny) / ((double)b->total[i] + small);

@@ -21,10 +21,10 @@
 enum { GQ_BLEU_ORDER = 4 };
 
 typedef struct gq_bleu {
-    int64_t match[GQ_BLEU_ORDER];       /* clipped n-gram matches, [n - 1]                               */
-    int64_t total[GQ_BLEU_ORDER];       /* n-grams of the hypotheses                                     */
-    int64_t empty[GQ_BLEU_ORDER];       /* hypotheses without any n-gram: NLTK counts one for each       */
-    int64_t hyp_len, ref_len;           /* tokens; ref_len of the closest references                     */
+    int64_t match[GQ_BLEU_ORDER];       /* clipped n-gram matches, [n - 1]                        */
+    int64_t total[GQ_BLEU_ORDER];       /* n-grams of the hypotheses                              */
+    int64_t empty[GQ_BLEU_ORDER];      /* hypotheses without any n-gram: NLTK counts one for each */
+    int64_t hyp_len, ref_len;           /* tokens; ref_len of the closest references              */
 } gq_bleu;
 
 /* Counts of one hypothesis against its references (at least one). Fails only without memory. */

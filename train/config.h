@@ -24,18 +24,18 @@
 #include "core/status.h"
 
 enum {
-    GQ_PATH_MAX = 1024,                 /* bytes of a path, with NUL                                     */
-    GQ_NAME_MAX = 64,                   /* bytes of a question kind, with NUL                            */
-    GQ_GLOB_MAX = 128,                  /* bytes of a pattern, with NUL                                  */
-    GQ_TEXT_MAX = 256,                  /* bytes of a prompt template, with NUL                          */
-    GQ_SHARDS_MAX = 8,                  /* paths in data.train, data.val, data.test each                 */
-    GQ_KINDS_MAX = 24,                  /* question kinds in a stage or in train.mix                     */
-    GQ_GROUPS_MAX = 32,                 /* train.groups                                                  */
-    GQ_STAGES_MAX = 12,                 /* train.stages                                                  */
-    GQ_FREEZE_MAX = 12,                 /* patterns in one stage                                         */
-    GQ_RULES_MAX = 48,                  /* init.rules                                                    */
-    GQ_PROBLEMS_MAX = 20,               /* problems kept of one load                                     */
-    GQ_PROBLEM_TEXT = 320,              /* bytes of one problem, with NUL                                */
+    GQ_PATH_MAX = 1024,                 /* bytes of a path, with NUL                              */
+    GQ_NAME_MAX = 64,                   /* bytes of a question kind, with NUL                     */
+    GQ_GLOB_MAX = 128,                  /* bytes of a pattern, with NUL                           */
+    GQ_TEXT_MAX = 256,                  /* bytes of a prompt template, with NUL                   */
+    GQ_SHARDS_MAX = 8,                  /* paths in data.train, data.val, data.test each          */
+    GQ_KINDS_MAX = 24,                  /* question kinds in a stage or in train.mix              */
+    GQ_GROUPS_MAX = 32,                 /* train.groups                                           */
+    GQ_STAGES_MAX = 12,                 /* train.stages                                           */
+    GQ_FREEZE_MAX = 12,                 /* patterns in one stage                                  */
+    GQ_RULES_MAX = 48,                  /* init.rules                                             */
+    GQ_PROBLEMS_MAX = 20,               /* problems kept of one load                              */
+    GQ_PROBLEM_TEXT = 320,              /* bytes of one problem, with NUL                         */
 };
 
 /* ---- enumerations: one list each gives the C names and the YAML names ------------------------------- */
@@ -117,54 +117,54 @@ typedef enum gq_cfg_prec     { GQ_LIST_PREC(GQ_ENUM_NAME)     } gq_cfg_prec;
 typedef enum gq_cfg_beamlen  { GQ_LIST_BEAMLEN(GQ_ENUM_NAME)  } gq_cfg_beamlen;
 typedef enum gq_cfg_early    { GQ_LIST_EARLY(GQ_ENUM_NAME)    } gq_cfg_early;
 
-#define GQ_UNSET (-1.0)                 /* a number of a group that the group does not set               */
+#define GQ_UNSET (-1.0)                 /* a number of a group that the group does not set        */
 
 /* ---- compound values -------------------------------------------------------------------------------- */
 
-typedef struct gq_amount {              /* a point or length of the run: "300" steps, "0.03" or "3%" of it */
-    double value;                       /* steps, or fraction in 0..1                                    */
-    bool   fraction;                    /* true: of train.steps                                          */
+typedef struct gq_amount {     /* a point or length of the run: "300" steps, "0.03" or "3%" of it */
+    double value;                       /* steps, or fraction in 0..1                             */
+    bool   fraction;                    /* true: of train.steps                                   */
 } gq_amount;
 
-typedef struct gq_paths {               /* one path or a list                                            */
-    size_t n;                           /* paths                                                         */
+typedef struct gq_paths {               /* one path or a list                                     */
+    size_t n;                           /* paths                                                  */
     char   path[GQ_SHARDS_MAX][GQ_PATH_MAX];
 } gq_paths;
 
-typedef struct gq_kinds {               /* question kinds; n = 0 means all                               */
-    size_t n;                           /* names                                                         */
+typedef struct gq_kinds {               /* question kinds; n = 0 means all                        */
+    size_t n;                           /* names                                                  */
     char   name[GQ_KINDS_MAX][GQ_NAME_MAX];
 } gq_kinds;
 
-typedef struct gq_mix {                 /* how often a question kind is drawn; a kind not named has weight 1 */
-    size_t n;                           /* names                                                         */
+typedef struct gq_mix {      /* how often a question kind is drawn; a kind not named has weight 1 */
+    size_t n;                           /* names                                                  */
     char   name[GQ_KINDS_MAX][GQ_NAME_MAX];
-    double weight[GQ_KINDS_MAX];        /* >= 0, relative                                                */
+    double weight[GQ_KINDS_MAX];        /* >= 0, relative                                         */
 } gq_mix;
 
-typedef struct gq_group {               /* all groups that match a parameter apply, later over earlier   */
-    char   match[GQ_GLOB_MAX];          /* glob                                                          */
-    double lr_mult;                     /* times train.lr; GQ_UNSET: not set by this group               */
-    double decay;                       /* weight decay, also of vectors; GQ_UNSET: not set by this group */
-    int    frozen;                      /* 1 frozen, 0 trained, -1 not set by this group                 */
+typedef struct gq_group {          /* all groups that match a parameter apply, later over earlier */
+    char   match[GQ_GLOB_MAX];          /* glob                                                   */
+    double lr_mult;                     /* times train.lr; GQ_UNSET: not set by this group        */
+    double decay;               /* weight decay, also of vectors; GQ_UNSET: not set by this group */
+    int    frozen;                      /* 1 frozen, 0 trained, -1 not set by this group          */
 } gq_group;
 typedef struct gq_groups { size_t n; gq_group item[GQ_GROUPS_MAX]; } gq_groups;
 
 typedef struct gq_patterns { size_t n; char glob[GQ_FREEZE_MAX][GQ_GLOB_MAX]; } gq_patterns;
 
-typedef struct gq_stage {               /* holds from the end of the stage before until `until`          */
-    gq_amount   until;                  /* steps or fraction of the run; after the last stage: everything */
-    gq_kinds    kinds;                  /* draw only these kinds; n = 0: all                             */
-    gq_patterns freeze;                 /* frozen during this stage, besides the groups' frozen          */
+typedef struct gq_stage {               /* holds from the end of the stage before until `until`   */
+    gq_amount   until;          /* steps or fraction of the run; after the last stage: everything */
+    gq_kinds    kinds;                  /* draw only these kinds; n = 0: all                      */
+    gq_patterns freeze;                 /* frozen during this stage, besides the groups' frozen   */
 } gq_stage;
 typedef struct gq_stages { size_t n; gq_stage item[GQ_STAGES_MAX]; } gq_stages;
 
-typedef struct gq_rule {                /* initialisation; the last rule that matches a parameter decides */
-    char        match[GQ_GLOB_MAX];     /* glob                                                          */
+typedef struct gq_rule {        /* initialisation; the last rule that matches a parameter decides */
+    char        match[GQ_GLOB_MAX];     /* glob                                                   */
     gq_cfg_dist dist;                   /* normal: N(0, scale); fan_in: N(0, scale / sqrt(inputs));
                                            constant: scale; zeros; sinusoid: scale * sqrt(2) * sin | cos */
-    double      scale;                  /* see dist; default 1                                           */
-    double      base;                   /* sinusoid: pair i of columns turns base^(-2i/width) a position */
+    double      scale;                  /* see dist; default 1                                    */
+    double      base;            /* sinusoid: pair i of columns turns base^(-2i/width) a position */
     gq_cfg_part part;                   /* which half of the outputs: kv tensors hold k, then v; the other
                                            half stays with the rule before                               */
 } gq_rule;
@@ -174,95 +174,95 @@ typedef struct gq_rules { size_t n; gq_rule item[GQ_RULES_MAX]; } gq_rules;
 
 typedef struct gq_config {
     struct {
-        gq_cfg_init init;               /* random: seeded; weights: model.weights.* are required         */
-        uint64_t    seed;               /* of the random initialisation                                  */
-        struct {                        /* "" = not given                                                */
-            char clip[GQ_PATH_MAX];     /* safetensors file, sharded index or directory                  */
-            char qformer[GQ_PATH_MAX];  /* the same                                                      */
-            char gpt2[GQ_PATH_MAX];     /* the same                                                      */
+        gq_cfg_init init;               /* random: seeded; weights: model.weights.* are required  */
+        uint64_t    seed;               /* of the random initialisation                           */
+        struct {                        /* "" = not given                                         */
+            char clip[GQ_PATH_MAX];     /* safetensors file, sharded index or directory           */
+            char qformer[GQ_PATH_MAX];  /* the same                                               */
+            char gpt2[GQ_PATH_MAX];     /* the same                                               */
         } weights;
-        struct {                        /* "" = beside the weights, or in the shard                      */
-            char clip[GQ_PATH_MAX];     /* directory or file                                             */
-            char gpt2[GQ_PATH_MAX];     /* the same                                                      */
+        struct {                        /* "" = beside the weights, or in the shard               */
+            char clip[GQ_PATH_MAX];     /* directory or file                                      */
+            char gpt2[GQ_PATH_MAX];     /* the same                                               */
         } tokenizer;
     } model;
 
     struct {
-        gq_cfg_clip    preset;          /* base for the sizes below                                      */
-        bool           train;           /* false: frozen                                                 */
-        bool           text;            /* build the text tower (CLIP-Cut needs it)                      */
-        gq_cfg_feature feature;         /* what the Q-Former reads                                       */
-        int64_t        image_size;      /* pixels, square                                                */
-        int64_t        patch;           /* pixels, square; divides image_size                            */
-        int64_t        width;           /* vision                                                        */
-        int64_t        layers;          /* vision blocks                                                 */
-        int64_t        heads;           /* vision; divides width                                         */
-        int64_t        mlp;             /* vision hidden width                                           */
+        gq_cfg_clip    preset;          /* base for the sizes below                               */
+        bool           train;           /* false: frozen                                          */
+        bool           text;            /* build the text tower (CLIP-Cut needs it)               */
+        gq_cfg_feature feature;         /* what the Q-Former reads                                */
+        int64_t        image_size;      /* pixels, square                                         */
+        int64_t        patch;           /* pixels, square; divides image_size                     */
+        int64_t        width;           /* vision                                                 */
+        int64_t        layers;          /* vision blocks                                          */
+        int64_t        heads;           /* vision; divides width                                  */
+        int64_t        mlp;             /* vision hidden width                                    */
         int64_t        text_width;
-        int64_t        text_layers;     /* blocks                                                        */
-        int64_t        text_heads;      /* divides text_width                                            */
-        int64_t        text_mlp;        /* hidden width                                                  */
-        int64_t        vocab;           /* rows of the text token table                                  */
-        int64_t        context;         /* text tokens                                                   */
-        int64_t        proj;            /* width of the joint space; 0 = no projection (nano)            */
-        gq_cfg_act     act;             /* both towers                                                   */
+        int64_t        text_layers;     /* blocks                                                 */
+        int64_t        text_heads;      /* divides text_width                                     */
+        int64_t        text_mlp;        /* hidden width                                           */
+        int64_t        vocab;           /* rows of the text token table                           */
+        int64_t        context;         /* text tokens                                            */
+        int64_t        proj;            /* width of the joint space; 0 = no projection (nano)     */
+        gq_cfg_act     act;             /* both towers                                            */
         double         ln_eps;
     } clip;
 
     struct {
-        int64_t       queries;          /* per frame                                                     */
+        int64_t       queries;          /* per frame                                              */
         int64_t       width;
-        int64_t       layers;           /* blocks                                                        */
-        int64_t       heads;            /* divides width                                                 */
-        int64_t       mlp;              /* hidden width                                                  */
+        int64_t       layers;           /* blocks                                                 */
+        int64_t       heads;            /* divides width                                          */
+        int64_t       mlp;              /* hidden width                                           */
         int64_t       cross_every;      /* cross-attention in layers 0, cross_every, 2 * cross_every ... */
-        int64_t       encoder_width;    /* width of keys' and values' input; resolved, never 0           */
-        gq_cfg_bridge bridge;           /* adapter: clip.width -> encoder_width + LN                     */
-        gq_cfg_qtrain train;            /* which parts learn                                             */
+        int64_t       encoder_width;    /* width of keys' and values' input; resolved, never 0    */
+        gq_cfg_bridge bridge;           /* adapter: clip.width -> encoder_width + LN              */
+        gq_cfg_qtrain train;            /* which parts learn                                      */
         double        ln_eps;
-        double        dropout;          /* probability                                                   */
+        double        dropout;          /* probability                                            */
     } qformer;
 
     struct {
-        gq_cfg_gpt2 preset;             /* base for the sizes below                                      */
+        gq_cfg_gpt2 preset;             /* base for the sizes below                               */
         int64_t     width;
-        int64_t     layers;             /* blocks                                                        */
-        int64_t     heads;              /* divides width                                                 */
-        int64_t     mlp;                /* hidden width; resolved, never 0                               */
-        int64_t     vocab;              /* rows of wte                                                   */
-        int64_t     positions;          /* rows of wpe                                                   */
+        int64_t     layers;             /* blocks                                                 */
+        int64_t     heads;              /* divides width                                          */
+        int64_t     mlp;                /* hidden width; resolved, never 0                        */
+        int64_t     vocab;              /* rows of wte                                            */
+        int64_t     positions;          /* rows of wpe                                            */
         gq_cfg_act  act;
         double      ln_eps;
-        double      dropout;            /* probability                                                   */
-        bool        bias;               /* biases in linears and norms                                   */
-        bool        tied;               /* head = wte                                                    */
+        double      dropout;            /* probability                                            */
+        bool        bias;               /* biases in linears and norms                            */
+        bool        tied;               /* head = wte                                             */
     } gpt2;
 
     struct {
-        double init_scale;              /* multiplies the standard deviation of proj.w at init           */
+        double init_scale;              /* multiplies the standard deviation of proj.w at init    */
     } proj;
 
     struct {
-        gq_cfg_scheme scheme;           /* what a parameter gets that no rule matches                    */
+        gq_cfg_scheme scheme;           /* what a parameter gets that no rule matches             */
         gq_rules      rules;
     } init;
 
     struct {
-        char    template[GQ_TEXT_MAX];  /* holds {q} once                                                */
+        char    template[GQ_TEXT_MAX];  /* holds {q} once                                         */
         char    answer_prefix[GQ_TEXT_MAX];
-        int64_t max_question_tokens;    /* of the filled template; longer ones are cut from the left     */
-        int64_t max_answer_tokens;      /* without the end token                                         */
-        int64_t bucket;                 /* text lengths are padded up to a multiple of this, tokens      */
+        int64_t max_question_tokens; /* of the filled template; longer ones are cut from the left */
+        int64_t max_answer_tokens;      /* without the end token                                  */
+        int64_t bucket;               /* text lengths are padded up to a multiple of this, tokens */
     } prompt;
 
     struct {
         bool            enable;
         gq_cfg_mvm_mode mode;
         gq_cfg_rate     rate_dist;
-        double          rate_mean;      /* normal_clip: mean; fixed: the rate                            */
-        double          rate_std;       /* normal_clip                                                   */
-        double          rate_lo;        /* normal_clip, uniform                                          */
-        double          rate_hi;        /* normal_clip, uniform                                          */
+        double          rate_mean;      /* normal_clip: mean; fixed: the rate                     */
+        double          rate_std;       /* normal_clip                                            */
+        double          rate_lo;        /* normal_clip, uniform                                   */
+        double          rate_hi;        /* normal_clip, uniform                                   */
         gq_cfg_scope    rate_scope;
         gq_cfg_sampler  sampler;
         gq_cfg_grain    granularity;
@@ -271,105 +271,105 @@ typedef struct gq_config {
         gq_cfg_mvm_loss loss;
         gq_cfg_denom    denom;
         gq_cfg_predict  predictor;
-        double          weight;         /* lambda                                                        */
+        double          weight;         /* lambda                                                 */
         bool            teacher_dropout;
-        int64_t         min_keep;       /* visual tokens kept in each sample at least                    */
-        gq_amount       start;          /* first masked step                                             */
-        double          prob;           /* probability that a step after start is masked                 */
+        int64_t         min_keep;       /* visual tokens kept in each sample at least             */
+        gq_amount       start;          /* first masked step                                      */
+        double          prob;           /* probability that a step after start is masked          */
     } mvm;
 
     struct {
-        int64_t       k;                /* frames to choose; resolved, never 0                           */
-        int64_t       group;            /* consecutive frames scored together                            */
-        bool          normalize;        /* unit vectors before the distance                              */
-        gq_cfg_reduce reduce;           /* group vector of its frames                                    */
+        int64_t       k;                /* frames to choose; resolved, never 0                    */
+        int64_t       group;            /* consecutive frames scored together                     */
+        bool          normalize;        /* unit vectors before the distance                       */
+        gq_cfg_reduce reduce;           /* group vector of its frames                             */
     } clipcut;
 
     struct {
-        int64_t       size;             /* pixels; resolved, equals clip.image_size                      */
-        double        mean[3];          /* R, G, B in 0..1                                               */
-        double        std[3];           /* R, G, B in 0..1                                               */
+        int64_t       size;             /* pixels; resolved, equals clip.image_size               */
+        double        mean[3];          /* R, G, B in 0..1                                        */
+        double        std[3];           /* R, G, B in 0..1                                        */
         gq_cfg_filter filter;
     } image;
 
     struct {
-        gq_paths      train;            /* shard files or directories                                    */
-        gq_paths      val;              /* n = 0: no evaluation during training                          */
+        gq_paths      train;            /* shard files or directories                             */
+        gq_paths      val;              /* n = 0: no evaluation during training                   */
         gq_paths      test;
-        int64_t       max_bad;          /* bad rows and GIFs accepted before exit 4                      */
-        int64_t       workers;          /* reader threads                                                */
-        int64_t       ring;             /* batches read ahead                                            */
-        gq_cfg_source features;         /* cached: stored CLIP states; live: pixels through CLIP         */
-        int64_t       frames;           /* frames per sample                                             */
+        int64_t       max_bad;          /* bad rows and GIFs accepted before exit 4               */
+        int64_t       workers;          /* reader threads                                         */
+        int64_t       ring;             /* batches read ahead                                     */
+        gq_cfg_source features;         /* cached: stored CLIP states; live: pixels through CLIP  */
+        int64_t       frames;           /* frames per sample                                      */
         struct {
-            uint64_t bytes;             /* of one GIF file                                               */
-            int64_t  side;              /* pixels, screen width and height                               */
-            uint64_t pixels;            /* decoded pixels per file, all frames                           */
-            int64_t  frames;            /* then stop with a note                                         */
-            double   seconds;           /* CPU time per file                                             */
+            uint64_t bytes;             /* of one GIF file                                        */
+            int64_t  side;              /* pixels, screen width and height                        */
+            uint64_t pixels;            /* decoded pixels per file, all frames                    */
+            int64_t  frames;            /* then stop with a note                                  */
+            double   seconds;           /* CPU time per file                                      */
         } limits;
     } data;
 
     struct {
-        int64_t         steps;          /* total optimiser steps; 0 = from epochs                        */
-        int64_t         epochs;         /* used when steps = 0                                           */
-        int64_t         batch;          /* samples of one forward                                        */
-        int64_t         accumulate;     /* forwards per optimiser step                                   */
-        uint64_t        seed;           /* shuffling, masks, dropout                                     */
-        double          lr;             /* peak                                                          */
-        double          lr_min;         /* at the end, fraction of lr                                    */
+        int64_t         steps;          /* total optimiser steps; 0 = from epochs                 */
+        int64_t         epochs;         /* used when steps = 0                                    */
+        int64_t         batch;          /* samples of one forward                                 */
+        int64_t         accumulate;     /* forwards per optimiser step                            */
+        uint64_t        seed;           /* shuffling, masks, dropout                              */
+        double          lr;             /* peak                                                   */
+        double          lr_min;         /* at the end, fraction of lr                             */
         gq_cfg_schedule schedule;
         gq_amount       warmup;
         double          beta1, beta2;
         double          eps;
-        double          weight_decay;   /* of matrices; vectors have none unless a group says so         */
-        double          clip;           /* global gradient norm; 0 = off                                 */
+        double          weight_decay;   /* of matrices; vectors have none unless a group says so  */
+        double          clip;           /* global gradient norm; 0 = off                          */
         gq_groups       groups;
         gq_stages       stages;
         gq_mix          mix;
-        int64_t         eval_every;     /* steps; 0 = only at the end                                    */
-        int64_t         eval_samples;   /* at most; 0 = all                                              */
-        int64_t         save_every;     /* steps; 0 = only at the end                                    */
-        int64_t         keep_last;      /* checkpoints besides the best                                  */
-        int64_t         probe;          /* fixed questions answered at each evaluation                   */
-        int64_t         log_every;      /* steps between plain status lines                              */
-        gq_cfg_policy   checkpoint;     /* activations: keep all, or recompute per block                 */
-        bool            finite_check;   /* every step                                                    */
-        bool            overfit_batch;  /* always the first batch                                        */
+        int64_t         eval_every;     /* steps; 0 = only at the end                             */
+        int64_t         eval_samples;   /* at most; 0 = all                                       */
+        int64_t         save_every;     /* steps; 0 = only at the end                             */
+        int64_t         keep_last;      /* checkpoints besides the best                           */
+        int64_t         probe;          /* fixed questions answered at each evaluation            */
+        int64_t         log_every;      /* steps between plain status lines                       */
+        gq_cfg_policy   checkpoint;     /* activations: keep all, or recompute per block          */
+        bool            finite_check;   /* every step                                             */
+        bool            overfit_batch;  /* always the first batch                                 */
     } train;
 
     struct {
         gq_cfg_device  device;
         gq_cfg_backend backend;
-        gq_cfg_rung    cpu;             /* instruction set of the CPU kernels                            */
-        gq_cfg_prec    precision;       /* operands of matrix products                                   */
-        int64_t        threads;         /* 0 = all cores                                                 */
-        uint64_t       memory_limit;    /* bytes; 0 = none                                               */
+        gq_cfg_rung    cpu;             /* instruction set of the CPU kernels                     */
+        gq_cfg_prec    precision;       /* operands of matrix products                            */
+        int64_t        threads;         /* 0 = all cores                                          */
+        uint64_t       memory_limit;    /* bytes; 0 = none                                        */
     } engine;
 
     struct {
         int64_t        max_new_tokens;
-        int64_t        beams;           /* 1 = greedy                                                    */
+        int64_t        beams;           /* 1 = greedy                                             */
         double         length_penalty;
         gq_cfg_beamlen beam_len;
         gq_cfg_early   early_stopping;
     } decode;
 
     struct {
-        char dir[GQ_PATH_MAX];          /* "" = must be given as --run-dir                               */
+        char dir[GQ_PATH_MAX];          /* "" = must be given as --run-dir                        */
     } run;
 } gq_config;
 
 /* ---- loading ---------------------------------------------------------------------------------------- */
 
 typedef struct gq_problem {
-    int  line, column;                  /* from 1; 0 for an override or a rule that spans keys            */
+    int  line, column;                  /* from 1; 0 for an override or a rule that spans keys    */
     char text[GQ_PROBLEM_TEXT];         /* "configs/x.yaml:3:5: unknown key 'trian'; did you mean 'train'?" */
 } gq_problem;
 
 typedef struct gq_problems {
-    size_t     n;                       /* kept in item                                                  */
-    size_t     more;                    /* found beyond GQ_PROBLEMS_MAX (a lower bound)                  */
+    size_t     n;                       /* kept in item                                           */
+    size_t     more;                    /* found beyond GQ_PROBLEMS_MAX (a lower bound)           */
     gq_problem item[GQ_PROBLEMS_MAX];
 } gq_problems;
 
@@ -401,6 +401,6 @@ gq_status gq_config_reference(FILE *f, gq_error *err);
 int64_t gq_amount_steps(gq_amount a, int64_t total);
 /* weight of a question kind in a mix; 1 when not named */
 double  gq_mix_weight(const gq_mix *m, const char *kind);
-bool    gq_kinds_has(const gq_kinds *k, const char *kind);           /* true for an empty list           */
+bool    gq_kinds_has(const gq_kinds *k, const char *kind);           /* true for an empty list    */
 
 #endif

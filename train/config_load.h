@@ -8,24 +8,24 @@
 
 #include "train/config_table.h"
 
-enum { GQ_KEYS_MAX = 256 };             /* rows of the table; checked on load                            */
+enum { GQ_KEYS_MAX = 256 };             /* rows of the table; checked on load                     */
 
 typedef struct gq_place {
-    int         line, column;           /* in the file; 0: set by an override, or not set                */
-    const char *override;               /* "a.b=c"; NULL: not by an override                             */
+    int         line, column;           /* in the file; 0: set by an override, or not set         */
+    const char *override;               /* "a.b=c"; NULL: not by an override                      */
 } gq_place;
 
 typedef struct gq_loader {
     gq_config   *c;
-    const char  *name;                  /* of the file, for messages                                     */
+    const char  *name;                  /* of the file, for messages                              */
     gq_problems *problems;
-    gq_place     from[GQ_KEYS_MAX];     /* by row of gq_keys                                             */
-    gq_status    status;                /* GQ_OK, or what stops the load at once (memory)                */
+    gq_place     from[GQ_KEYS_MAX];     /* by row of gq_keys                                      */
+    gq_status    status;                /* GQ_OK, or what stops the load at once (memory)         */
 } gq_loader;
 
 /* Adds a problem; `at` NULL: the file as a whole. */
 void gq_problem_add(gq_loader *l, const gq_place *at, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-bool gq_loader_has(const gq_loader *l, const char *key);     /* did the file or an override set it?      */
+bool gq_loader_has(const gq_loader *l, const char *key);   /* did the file or an override set it? */
 /* Adds a problem at the place of a key: "file:3:5: clip.heads: ..." */
 void gq_problem_key(gq_loader *l, const char *key, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 

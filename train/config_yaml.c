@@ -9,13 +9,13 @@
 
 typedef struct reader {
     gq_yaml    *y;
-    int         open[GQ_YAML_DEPTH];    /* node indexes of the open lists and maps                       */
-    int         last[GQ_YAML_DEPTH];    /* their last child so far; -1: none                             */
+    int         open[GQ_YAML_DEPTH];    /* node indexes of the open lists and maps                */
+    int         last[GQ_YAML_DEPTH];    /* their last child so far; -1: none                      */
     int         depth;
     int         documents;
-    bool        done;                   /* end of the stream                                             */
+    bool        done;                   /* end of the stream                                      */
     gq_status   status;
-    int         line, column;           /* of the failure                                                */
+    int         line, column;           /* of the failure                                         */
     char       *why;
 } reader;
 

@@ -15,15 +15,15 @@ typedef enum gq_yaml_kind { GQ_YAML_SCALAR, GQ_YAML_LIST, GQ_YAML_MAP } gq_yaml_
 
 typedef struct gq_yaml_node {
     gq_yaml_kind kind;
-    bool         plain;                 /* a scalar without quotes                                       */
-    int          line, column;          /* from 1                                                        */
-    char        *text;                  /* scalar: no NUL inside                                         */
-    int          first, next;           /* node index of the first child, the next sibling; -1: none     */
+    bool         plain;                 /* a scalar without quotes                                */
+    int          line, column;          /* from 1                                                 */
+    char        *text;                  /* scalar: no NUL inside                                  */
+    int          first, next;        /* node index of the first child, the next sibling; -1: none */
 } gq_yaml_node;
 
 typedef struct gq_yaml {
-    gq_yaml_node *node;                 /* node 0 is the root                                            */
-    int           n, cap;               /* nodes; 0: an empty document                                   */
+    gq_yaml_node *node;                 /* node 0 is the root                                     */
+    int           n, cap;               /* nodes; 0: an empty document                            */
 } gq_yaml;
 
 /* On failure line and column (0: unknown) and `why`; `out` holds nothing then. GQ_ECONFIG or GQ_ENOMEM. */

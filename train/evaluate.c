@@ -28,7 +28,7 @@ gq_status gq_data_fits(const gq_config *c, const gq_dataset *d, bool *live, gq_e
                        gq_dataset_dir(d), m->keyframes, (int)c->data.frames);
     *live = c->data.features == GQ_CFG_SOURCE_LIVE || (c->data.features == GQ_CFG_SOURCE_AUTO && !has_tokens);
     if (c->clip.train)
-        *live = true;                               /* a tower that learns cannot be read from a cache    */
+        *live = true;                          /* a tower that learns cannot be read from a cache */
     if (*live && !has_frames)
         return gq_fail(err, GQ_ECONFIG, "%s holds no pixels: set data.features=cached, or build it with frames",
                        gq_dataset_dir(d));
@@ -92,10 +92,10 @@ typedef struct job {
     gq_scorer           *scorer;
     bool                 live;
     int                  batch;
-    size_t               item;                      /* bytes of one sample's vision                       */
-    size_t               frame;                     /* bytes of one frame of it                           */
-    char                *vision, *scratch;          /* [batch*item], [item]                               */
-    int32_t             *ids;                       /* [batch*max_new]                                    */
+    size_t               item;                      /* bytes of one sample's vision               */
+    size_t               frame;                     /* bytes of one frame of it                   */
+    char                *vision, *scratch;          /* [batch*item], [item]                       */
+    int32_t             *ids;                       /* [batch*max_new]                            */
     double               nll;
     uint64_t             tokens, hits;
 } job;
@@ -112,7 +112,7 @@ static gq_status view(job *j, int64_t question, void *dst, gq_error *err)
     gq_qa     qa;
     gq_status s;
 
-    if (j->o->view == GQ_VIEW_OTHER)                /* the question half the dataset away: another GIF    */
+    if (j->o->view == GQ_VIEW_OTHER)           /* the question half the dataset away: another GIF */
         gq_dataset_qa(j->data, (question + count / 2) % count, &qa);
     else
         gq_dataset_qa(j->data, question, &qa);
@@ -194,7 +194,7 @@ static gq_status score_batch(job *j, int64_t first, const gq_qa *qa, const gq_an
         if (s != GQ_OK)
             break;
         for (shown = text; *shown == ' '; shown++)
-            ;                                       /* the template puts a space before the answer        */
+            ;                                      /* the template puts a space before the answer */
         s = gq_scorer_add(j->scorer, gq_dataset_type_name(j->data, qa[b].type), shown, &ref, 1, err);
         if (s == GQ_OK && j->o->answered) {
             const char *type = gq_dataset_type_name(j->data, qa[b].type);

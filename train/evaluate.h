@@ -16,31 +16,31 @@
 #include "train/net.h"
 
 typedef enum gq_view { GQ_VIEW_TRUE, GQ_VIEW_OTHER, GQ_VIEW_SHUFFLED, GQ_VIEW_ONE } gq_view;
-const char *gq_view_name(gq_view v);                         /* "true", "other_gif", ...                 */
+const char *gq_view_name(gq_view v);                         /* "true", "other_gif", ...          */
 
-typedef struct gq_answered {            /* one question and what became of it                            */
-    int64_t     index;                  /* in the dataset                                                */
+typedef struct gq_answered {            /* one question and what became of it                     */
+    int64_t     index;                  /* in the dataset                                         */
     gq_view     view;
     const char *type, *question, *reference, *prediction;
-    double      confidence;             /* product of the token probabilities                            */
+    double      confidence;             /* product of the token probabilities                     */
 } gq_answered;
 
 /* One object a line in predictions.jsonl. */
 gq_status gq_prediction_write(gq_append *file, const gq_answered *a, gq_error *err);
 
 typedef struct gq_evaluate_opts {
-    int64_t    samples;                 /* at most; 0 all. The first ones of the dataset                 */
+    int64_t    samples;                 /* at most; 0 all. The first ones of the dataset          */
     gq_view    view;
-    bool       loss;                    /* also the teacher-forced loss                                  */
-    uint32_t   resamples;               /* bootstrap; 0 none                                             */
+    bool       loss;                    /* also the teacher-forced loss                           */
+    uint32_t   resamples;               /* bootstrap; 0 none                                      */
     gq_status (*answered)(void *ctx, const gq_answered *a, gq_error *err);   /* each answer, in order; or NULL */
     void      *ctx;
-    volatile sig_atomic_t *stop;        /* non-zero ends early with GQ_ESTOPPED; or NULL                 */
+    volatile sig_atomic_t *stop;        /* non-zero ends early with GQ_ESTOPPED; or NULL          */
 } gq_evaluate_opts;
 
 typedef struct gq_evaluation {
-    gq_score_table table;               /* first row: all answers                                        */
-    double         lm_loss, ppl, token_accuracy;             /* NAN unless asked for                     */
+    gq_score_table table;               /* first row: all answers                                 */
+    double         lm_loss, ppl, token_accuracy;             /* NAN unless asked for              */
     int64_t        n;
     double         seconds;
 } gq_evaluation;

@@ -75,7 +75,7 @@ static void feed_text(const gq_sample *s, int end_id, int seen, gq_stllm_tape *h
         memcpy(row, s[b].question, (size_t)s[b].nq * sizeof *row);
         memcpy(row + s[b].nq, s[b].answer, (size_t)s[b].na * sizeof *row);
         for (int j = used; j < t; j++)
-            row[j] = end_id;                        /* the end token, then padding nobody looks at        */
+            row[j] = end_id;                       /* the end token, then padding nobody looks at */
         for (int j = s[b].nq; j <= used; j++, r++) {
             rows[r] = b * width + seen + j - 1;
             labels[r] = row[j];

@@ -12,9 +12,9 @@
 #include "train/mask.h"
 
 typedef struct gq_sample {
-    const void    *vision;              /* u8 [k,S,S,3] when live, float [k,E,V] when cached             */
-    const int32_t *question, *answer;   /* ids                                                           */
-    int            nq, na;              /* how many; nq >= 1, na may be 0                                */
+    const void    *vision;              /* u8 [k,S,S,3] when live, float [k,E,V] when cached      */
+    const int32_t *question, *answer;   /* ids                                                    */
+    int            nq, na;              /* how many; nq >= 1, na may be 0                         */
 } gq_sample;
 
 /* The shape that holds these samples: T padded to prompt.bucket, labelled rows to B * (longest answer + 1), rounded to
@@ -25,8 +25,8 @@ void gq_feed_shape(const gq_config *c, const gq_sample *s, int batch, bool live,
 int  gq_feed_text(const gq_config *c, int nq, int na);
 
 typedef struct gq_feed_opts {
-    double inv_lm, inv_mvm;             /* 1 / denominators of the whole step                            */
-    int    end_id;                      /* the end token; also pads                                      */
+    double inv_lm, inv_mvm;             /* 1 / denominators of the whole step                     */
+    int    end_id;                      /* the end token; also pads                               */
 } gq_feed_opts;
 
 /* Writes all inputs of h. keep: u8 [B,N] flags of masked passes (token granularity), elements: float [B,N,D] for element

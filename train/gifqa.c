@@ -12,7 +12,7 @@ _Static_assert(sizeof(int) == sizeof(int32_t), "gifqa_answer.frame is what gq_re
 struct gifqa {
     gq_session *session;
     gq_asker   *asker;
-    gq_reply    reply;                              /* of the last question                               */
+    gq_reply    reply; /* of the last question */
     gq_error    err;
 };
 
@@ -38,17 +38,20 @@ void gifqa_close(gifqa *model)
 
 static gq_status open_model(gifqa *m, const char *path, const gifqa_options *o)
 {
-    gq_session_opts session = {.threads = o->threads, .which = o->last ? GQ_SESSION_LAST : GQ_SESSION_BEST};
-    gq_ask_opts     ask = {.beams = o->beams, .evenly = o->evenly != 0, .vocabulary = o->vocabulary};
-    gq_status       s;
+    gq_session_opts session = {.threads = o->threads,
+                               .which = o->last ? GQ_SESSION_LAST : GQ_SESSION_BEST};
+    gq_ask_opts ask = {.beams = o->beams, .evenly = o->evenly != 0, .vocabulary = o->vocabulary};
+    gq_status   s;
 
     if (!path || o->threads < 0 || o->beams < 0)
-        return gq_fail(&m->err, GQ_EUSAGE, "gifqa_open: a path is needed, threads and beams are 0 or more");
+        return gq_fail(&m->err, GQ_EUSAGE,
+                       "gifqa_open: a path is needed, threads and beams are 0 or more");
     s = gq_session_open(path, &session, &m->session, &m->err);
     return s == GQ_OK ? gq_asker_open(m->session, &ask, &m->asker, &m->err) : s;
 }
 
-int gifqa_open(const char *path, const gifqa_options *options, gifqa **model, char *error, size_t error_size)
+int gifqa_open(const char *path, const gifqa_options *options, gifqa **model, char *error,
+               size_t error_size)
 {
     static const gifqa_options defaults;
     gifqa                     *m = gq_calloc(1, sizeof *m);
@@ -78,8 +81,12 @@ static gq_status ask(gifqa *m, const gq_gif_bytes *gif, const char *question, gi
 
     if (s != GQ_OK)
         return s;
-    *out = (gifqa_answer){.text = m->reply.answer, .confidence = m->reply.confidence, .complete = m->reply.ended,
-                          .frame = m->reply.frame, .frames = m->reply.k, .gif_frames = (int)m->reply.frames,
+    *out = (gifqa_answer){.text = m->reply.answer,
+                          .confidence = m->reply.confidence,
+                          .complete = m->reply.ended,
+                          .frame = m->reply.frame,
+                          .frames = m->reply.k,
+                          .gif_frames = (int)m->reply.frames,
                           .seconds = gq_now() - start};
     return GQ_OK;
 }
@@ -90,12 +97,14 @@ static gq_status ready(gifqa *m, const void *gif, const char *question, gifqa_an
     gq_reply_free(&m->reply);
     gq_error_clear(&m->err);
     if (!gif || !question || !answer)
-        return gq_fail(&m->err, GQ_EUSAGE, "a GIF, a question and a place for the answer are needed");
+        return gq_fail(&m->err, GQ_EUSAGE,
+                       "a GIF, a question and a place for the answer are needed");
     memset(answer, 0, sizeof *answer);
     return GQ_OK;
 }
 
-int gifqa_ask_bytes(gifqa *model, const void *gif, size_t bytes, const char *question, gifqa_answer *answer)
+int gifqa_ask_bytes(gifqa *model, const void *gif, size_t bytes, const char *question,
+                    gifqa_answer *answer)
 {
     gq_gif_bytes in = {gif, bytes, "GIF in memory"};
     gq_status    s;

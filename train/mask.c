@@ -63,7 +63,7 @@ static uint32_t smallest(gq_mask_key k, uint32_t slot, int n, int count)
 static void mask_exact(gq_mask_key k, uint32_t slot, int n, int count, uint8_t *keep)
 {
     uint32_t last = count ? smallest(k, slot, n, count) : 0;
-    int      ties = count;                          /* how many of the words equal to the last are masked  */
+    int      ties = count;                  /* how many of the words equal to the last are masked */
 
     for (int j = 0; j < n; j++)
         ties -= word(k, slot, j) < last;

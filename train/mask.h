@@ -14,13 +14,13 @@
 #include "train/config.h"
 
 typedef struct gq_mask_key {
-    uint64_t seed;                      /* of the run                                                    */
-    uint32_t step;                      /* counts from 0                                                 */
+    uint64_t seed;                      /* of the run                                             */
+    uint32_t step;                      /* counts from 0                                          */
 } gq_mask_key;
 
 /* Is this step masked at all? (mvm.enable, mvm.start, mvm.prob) */
 bool   gq_mask_step(const gq_config *c, gq_mask_key k);
-double gq_mask_rate(const gq_config *c, gq_mask_key k, uint32_t slot);       /* fraction masked          */
+double gq_mask_rate(const gq_config *c, gq_mask_key k, uint32_t slot);       /* fraction masked   */
 /* keep[n] = 1 for kept tokens, 0 for masked ones, at least mvm.min_keep kept; returns how many are kept. */
 int    gq_mask_tokens(const gq_config *c, gq_mask_key k, uint32_t slot, int n, uint8_t *keep);
 /* element granularity: keep[n] over all elements of a sample's visual tokens */

@@ -64,16 +64,16 @@ gq_status gq_match_answer(const char *answer, const char *const *refs, size_t n_
 /* ---- the scorer ------------------------------------------------------------------------------------ */
 
 typedef struct item {
-    size_t   type;                      /* index into names                                              */
+    size_t   type;                      /* index into names                                       */
     gq_match match;
-    double   sentence;                  /* sentence BLEU, 0..1                                           */
-    gq_bleu  bleu;                      /* counts on gq_words_bleu() tokens                              */
+    double   sentence;                  /* sentence BLEU, 0..1                                    */
+    gq_bleu  bleu;                      /* counts on gq_words_bleu() tokens                       */
 } item;
 
 struct gq_scorer {
-    item  *items;                       /* [n], room for `room`                                          */
+    item  *items;                       /* [n], room for `room`                                   */
     size_t n, room;
-    char **names;                       /* [n_names] types in order of appearance; names[0] = ""         */
+    char **names;                       /* [n_names] types in order of appearance; names[0] = ""  */
     size_t n_names;
 };
 
@@ -153,7 +153,7 @@ gq_status gq_scorer_add(gq_scorer *s, const char *type, const char *answer, cons
         s->items = items;
         s->room = room;
     }
-    it.type = s->n_names ? 0 : find_type(s, "");             /* the first name stands for "no type"      */
+    it.type = s->n_names ? 0 : find_type(s, "");           /* the first name stands for "no type" */
     if (it.type == 0 && type)
         it.type = find_type(s, type);
     if (it.type == SIZE_MAX)
@@ -201,8 +201,8 @@ typedef struct boot {
     uint64_t seed;
     uint32_t resamples;
     double   confidence;
-    double  *drawn;                     /* [GQ_METRICS][resamples], owned                                */
-    size_t  *member;                    /* [answers of the scorer] indices of one row's answers, owned   */
+    double  *drawn;                     /* [GQ_METRICS][resamples], owned                         */
+    size_t  *member;               /* [answers of the scorer] indices of one row's answers, owned */
 } boot;
 
 static int by_value(const void *a, const void *b)
@@ -273,7 +273,7 @@ static gq_status name_rows(const gq_scorer *s, gq_score_table *out, gq_error *er
         out->rows[i].type = gq_strdup(s->n_names ? s->names[i] : "");
         if (!out->rows[i].type)
             return gq_fail(err, GQ_ENOMEM, "out of memory for the table of scores");
-        out->rows[i].n = i;                                  /* which type, until it is counted          */
+        out->rows[i].n = i;                                  /* which type, until it is counted   */
     }
     if (!out->rows)
         return gq_fail(err, GQ_ENOMEM, "out of memory for the table of scores");
@@ -314,18 +314,18 @@ void gq_score_table_free(gq_score_table *t)
 /* ---- baselines ------------------------------------------------------------------------------------- */
 
 typedef struct answer {
-    char  *type, *text;                 /* owned; text in strict form                                    */
+    char  *type, *text;                 /* owned; text in strict form                             */
     size_t count;
 } answer;
 
 typedef struct answers {
-    answer *a;                          /* [n] sorted by type, then text; room for `room`                */
+    answer *a;                          /* [n] sorted by type, then text; room for `room`         */
     size_t  n, room;
 } answers;
 
 struct gq_tally {
-    answers of_type;                    /* one entry for each different (type, text)                     */
-    answers of_all;                     /* one for each different text; type is ""                       */
+    answers of_type;                    /* one entry for each different (type, text)              */
+    answers of_all;                     /* one for each different text; type is ""                */
 };
 
 gq_tally *gq_tally_new(void) { return gq_calloc(1, sizeof(gq_tally)); }

@@ -20,9 +20,9 @@
 /* ---- single answers -------------------------------------------------------------------------------- */
 
 typedef struct gq_match {
-    bool   exact;                       /* equal in strict form (words.h)                                */
-    bool   normalised;                  /* equal in SQuAD form                                           */
-    double f1;                          /* of the bags of SQuAD-form words; both empty: 1                */
+    bool   exact;                       /* equal in strict form (words.h)                         */
+    bool   normalised;                  /* equal in SQuAD form                                    */
+    double f1;                          /* of the bags of SQuAD-form words; both empty: 1         */
 } gq_match;
 
 /* The best of each over the references. */
@@ -32,35 +32,35 @@ gq_status gq_match_answer(const char *answer, const char *const *refs, size_t n_
 /* ---- tables ---------------------------------------------------------------------------------------- */
 
 typedef enum gq_metric {
-    GQ_METRIC_EXACT,                    /* share of answers equal in strict form                         */
-    GQ_METRIC_NORMALISED,               /* share of answers equal in SQuAD form                          */
-    GQ_METRIC_F1,                       /* mean token F1                                                 */
-    GQ_METRIC_BLEU1,                    /* corpus BLEU-1 and -2, NLTK definition, unsmoothed             */
+    GQ_METRIC_EXACT,                    /* share of answers equal in strict form                  */
+    GQ_METRIC_NORMALISED,               /* share of answers equal in SQuAD form                   */
+    GQ_METRIC_F1,                       /* mean token F1                                          */
+    GQ_METRIC_BLEU1,                    /* corpus BLEU-1 and -2, NLTK definition, unsmoothed      */
     GQ_METRIC_BLEU2,
-    GQ_METRIC_SENTENCE,                 /* mean sentence BLEU, sacreBLEU with effective order, / 100     */
-    GQ_METRIC_SACRE,                    /* corpus sacreBLEU, 0..100, gq_bleu_signature(false)            */
+    GQ_METRIC_SENTENCE,              /* mean sentence BLEU, sacreBLEU with effective order, / 100 */
+    GQ_METRIC_SACRE,                    /* corpus sacreBLEU, 0..100, gq_bleu_signature(false)     */
     GQ_METRICS
 } gq_metric;
 
-const char *gq_metric_name(gq_metric m);                     /* "exact_match", ..., "sacrebleu"          */
+const char *gq_metric_name(gq_metric m);                     /* "exact_match", ..., "sacrebleu"   */
 
 typedef struct gq_score_row {
-    const char *type;                   /* "" for all answers; owned by the table                        */
-    size_t      n;                      /* answers                                                       */
+    const char *type;                   /* "" for all answers; owned by the table                 */
+    size_t      n;                      /* answers                                                */
     double      value[GQ_METRICS];
-    double      low[GQ_METRICS];        /* percentile bootstrap interval; equal to value without one     */
+    double      low[GQ_METRICS];     /* percentile bootstrap interval; equal to value without one */
     double      high[GQ_METRICS];
 } gq_score_row;
 
 typedef struct gq_score_table {
-    gq_score_row *rows;                 /* [n_rows], the row of all answers first; n_rows >= 1           */
+    gq_score_row *rows;                 /* [n_rows], the row of all answers first; n_rows >= 1    */
     size_t        n_rows;
 } gq_score_table;
 
 typedef struct gq_scorer gq_scorer;
 
-gq_scorer *gq_scorer_new(void);                              /* NULL: no memory                          */
-void       gq_scorer_free(gq_scorer *s);                     /* NULL allowed                             */
+gq_scorer *gq_scorer_new(void);                              /* NULL: no memory                   */
+void       gq_scorer_free(gq_scorer *s);                     /* NULL allowed                      */
 
 /* Copies what it needs. type may be "" or NULL: counted in the row of all answers only. */
 gq_status gq_scorer_add(gq_scorer *s, const char *type, const char *answer, const char *const *refs,
@@ -75,8 +75,8 @@ void      gq_score_table_free(gq_score_table *t);
 
 typedef struct gq_tally gq_tally;
 
-gq_tally *gq_tally_new(void);                                /* NULL: no memory                          */
-void      gq_tally_free(gq_tally *t);                        /* NULL allowed                             */
+gq_tally *gq_tally_new(void);                                /* NULL: no memory                   */
+void      gq_tally_free(gq_tally *t);                        /* NULL allowed                      */
 gq_status gq_tally_add(gq_tally *t, const char *type, const char *answer, gq_error *err);
 
 /* The most frequent answer in strict form (the first in byte order on ties) among those of `type`, or of the whole

@@ -100,7 +100,7 @@ static void apply_groups(const gq_config *c, gq_params *p)
         q->decay = q->rank >= 2 ? c->train.weight_decay : 0.0;
         q->trainable = (!clip || (c->clip.train && !text)) && qformer_learns(c, q->name);
         if (strcmp(q->name, "clip.logit_scale") == 0 || strcmp(q->name, "clip.v.proj.w") == 0)
-            q->trainable = false;                   /* used by retrieval only: the losses do not reach them */
+            q->trainable = false;         /* used by retrieval only: the losses do not reach them */
         for (size_t k = 0; k < c->train.groups.n; k++) {
             const gq_group *g = &c->train.groups.item[k];
             if (!gq_glob(g->match, q->name))

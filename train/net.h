@@ -11,16 +11,16 @@
 #include "models/stllm.h"
 #include "train/config.h"
 
-typedef struct gq_net_report {          /* what was loaded, for the log                                  */
+typedef struct gq_net_report {          /* what was loaded, for the log                           */
     gq_load_report family[GQ_HF_FAMILIES];
-    bool           given[GQ_HF_FAMILIES];                    /* weights were given for this family       */
-    int            random;              /* parameters with seeded random values                          */
-    int64_t        trained, total;      /* elements                                                      */
+    bool           given[GQ_HF_FAMILIES];                   /* weights were given for this family */
+    int            random;              /* parameters with seeded random values                   */
+    int64_t        trained, total;      /* elements                                               */
 } gq_net_report;
 
 typedef struct gq_pass {
     gq_stllm_tape h;
-    uint64_t      frozen_key;           /* which parameters were frozen when it was recorded             */
+    uint64_t      frozen_key;           /* which parameters were frozen when it was recorded      */
 } gq_pass;
 
 typedef struct gq_net {
@@ -28,9 +28,9 @@ typedef struct gq_net {
     gq_stllm_config model;
     gq_engine      *engine;
     gq_params      *params;
-    gq_pass       **pass;               /* recorded so far                                               */
+    gq_pass       **pass;               /* recorded so far                                        */
     int             passes, pass_cap;
-    uint64_t        frozen_key;         /* changes with gq_net_freeze()                                  */
+    uint64_t        frozen_key;         /* changes with gq_net_freeze()                           */
 } gq_net;
 
 typedef enum gq_net_use { GQ_NET_INFER, GQ_NET_TRAIN } gq_net_use;
@@ -38,7 +38,7 @@ typedef enum gq_net_use { GQ_NET_INFER, GQ_NET_TRAIN } gq_net_use;
 /* weights: fill from model.init / model.weights.*; false leaves them for a checkpoint to fill. */
 gq_status gq_net_open(const gq_config *c, gq_net_use use, bool weights, gq_net **out, gq_net_report *report,
                       gq_error *err);
-void      gq_net_close(gq_net *n);                           /* NULL allowed                             */
+void      gq_net_close(gq_net *n);                           /* NULL allowed                      */
 
 /* The pass of this shape; owned by the net. */
 gq_status gq_net_pass(gq_net *n, const gq_stllm_shape *shape, gq_stllm_tape **out, gq_error *err);
@@ -48,6 +48,6 @@ void      gq_net_freeze(gq_net *n, const gq_patterns *freeze);
 
 /* The models' own configurations (sizes, activations, options) of a run's configuration. */
 void      gq_net_model(const gq_config *c, gq_stllm_config *m);
-const gq_backend *gq_net_backend(const gq_config *c, gq_error *err);         /* NULL: err says why       */
+const gq_backend *gq_net_backend(const gq_config *c, gq_error *err);        /* NULL: err says why */
 
 #endif

@@ -70,7 +70,7 @@ gq_status gq_rundir_freeze(gq_rundir *r, const gq_config *c, gq_error *err)
         s = gq_fail(err, GQ_ENOMEM, "%s: out of memory", r->path);
     if (s == GQ_OK)
         s = gq_write_file(path, text, bytes, err);
-    free(text);                                     /* open_memstream's memory is the C library's         */
+    free(text);                                     /* open_memstream's memory is the C library's */
     gq_free(path);
     return s;
 }

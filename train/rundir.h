@@ -16,7 +16,7 @@
 #include "train/config.h"
 
 typedef struct gq_rundir {
-    char      *path;                    /* the directory                                                 */
+    char      *path;                    /* the directory                                          */
     gq_lock   *lock;
     gq_append *metrics, *log;
 } gq_rundir;

@@ -12,16 +12,16 @@
 #include "train/net.h"
 
 typedef struct gq_run_state {
-    uint64_t step;                      /* optimiser steps done                                          */
-    uint64_t samples;                   /* samples drawn so far: the loader's position                   */
-    uint64_t metrics_bytes;             /* of metrics.jsonl that belong to this history                  */
-    double   best;                      /* best validation score so far, -1 none                         */
-    uint64_t best_step;                 /* where; UINT64_MAX none                                        */
-    uint64_t evaluated_step;            /* of the last evaluation; 0 none                                */
-    uint64_t epoch_labels, epoch_rows;  /* sums of the running epoch: labelled tokens, hits              */
-    double   epoch_nll, epoch_mvm, epoch_loss;               /* sums                                     */
+    uint64_t step;                      /* optimiser steps done                                   */
+    uint64_t samples;                   /* samples drawn so far: the loader's position            */
+    uint64_t metrics_bytes;             /* of metrics.jsonl that belong to this history           */
+    double   best;                      /* best validation score so far, -1 none                  */
+    uint64_t best_step;                 /* where; UINT64_MAX none                                 */
+    uint64_t evaluated_step;            /* of the last evaluation; 0 none                         */
+    uint64_t epoch_labels, epoch_rows;  /* sums of the running epoch: labelled tokens, hits       */
+    double   epoch_nll, epoch_mvm, epoch_loss;               /* sums                              */
     uint64_t epoch_masked, epoch_steps;
-    char     tokenizer_sha256[65];      /* of the data it was trained on                                 */
+    char     tokenizer_sha256[65];      /* of the data it was trained on                          */
 } gq_run_state;
 
 /* Bytes a checkpoint of this net needs, about. */

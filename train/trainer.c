@@ -13,8 +13,8 @@
 /* ---- one step -------------------------------------------------------------------------------------------------- */
 
 typedef struct step_sums {
-    double   lm, mvm, flops;            /* of the step                                                   */
-    uint64_t labels, hits, tokens;      /* counted rows, right ones, text tokens                         */
+    double   lm, mvm, flops;            /* of the step                                            */
+    uint64_t labels, hits, tokens;      /* counted rows, right ones, text tokens                  */
 } step_sums;
 
 static uint64_t first_position(const gq_trainer *t)

@@ -31,7 +31,7 @@ static void stage_weights(const gq_config *c, const gq_dataset *d, const gq_kind
 
     memset(s->weight, 0, sizeof s->weight);
     if (kinds->n == 0 && c->train.mix.n == 0)
-        return;                                     /* plain epochs                                       */
+        return;                                     /* plain epochs                               */
     for (int k = 0; k < gq_dataset_meta(d)->ntypes; k++) {
         const char *name = gq_dataset_type_name(d, k);
         if (gq_kinds_has(kinds, name))

@@ -11,27 +11,27 @@
 enum { GQ_TEXT_SHAPES = 64 };
 
 typedef struct gq_trainer {
-    gq_config            cfg;           /* with train.steps resolved                                     */
+    gq_config            cfg;           /* with train.steps resolved                              */
     const gq_train_opts *o;
     gq_rundir            dir;
     gq_net              *net;
-    gq_dataset          *data, *val;    /* val may be NULL                                               */
+    gq_dataset          *data, *val;    /* val may be NULL                                        */
     gq_tokenizer        *tok;
     gq_loader           *loader;
     gq_run_state         state;
-    int64_t              resumed_from;  /* step, -1 fresh                                                */
+    int64_t              resumed_from;  /* step, -1 fresh                                         */
     bool                 live;
-    int                  n;             /* visual tokens a sample                                        */
-    int                  labels;        /* labelled rows of every pass                                   */
-    int                  text[GQ_TEXT_SHAPES], texts;        /* padded text lengths that occur           */
-    int                  stage;         /* index into train.stages, stages.n after the last; -1 at first */
-    uint8_t             *keep;          /* [batch*n]                                                     */
-    float               *elements;      /* [batch*n*D] for element granularity, else NULL                */
-    gq_sample           *sample;        /* [batch]                                                       */
-    double               peak;          /* GFLOP/s                                                       */
-    double               started, first_step_s, steps_s;     /* clock; sums                              */
-    int64_t              steps_here;    /* done by this process                                          */
-    gq_step_info         info;          /* of the last step                                              */
+    int                  n;             /* visual tokens a sample                                 */
+    int                  labels;        /* labelled rows of every pass                            */
+    int                  text[GQ_TEXT_SHAPES], texts;        /* padded text lengths that occur    */
+    int                  stage;  /* index into train.stages, stages.n after the last; -1 at first */
+    uint8_t             *keep;          /* [batch*n]                                              */
+    float               *elements;      /* [batch*n*D] for element granularity, else NULL         */
+    gq_sample           *sample;        /* [batch]                                                */
+    double               peak;          /* GFLOP/s                                                */
+    double               started, first_step_s, steps_s;     /* clock; sums                       */
+    int64_t              steps_here;    /* done by this process                                   */
+    gq_step_info         info;          /* of the last step                                       */
 } gq_trainer;
 
 /* trainer_open.c */

@@ -9,9 +9,9 @@
 /* ---- a growing string ------------------------------------------------------------------------------ */
 
 typedef struct text {
-    char  *s;                           /* owned; NUL-terminated once text_take() returned it            */
-    size_t size, room;                  /* bytes used, bytes allocated                                   */
-    bool   failed;                      /* no memory: everything later is a no-op                        */
+    char  *s;                           /* owned; NUL-terminated once text_take() returned it     */
+    size_t size, room;                  /* bytes used, bytes allocated                            */
+    bool   failed;                      /* no memory: everything later is a no-op                 */
 } text;
 
 static void put(text *t, const char *s, size_t n)
@@ -53,7 +53,7 @@ static size_t decode(const char *s, int32_t *c)
         return 1;
     }
     size_t n = 1;
-    while (n < 4 && ((unsigned char)s[n] & 0xC0) == 0x80)    /* stops at the NUL                         */
+    while (n < 4 && ((unsigned char)s[n] & 0xC0) == 0x80)    /* stops at the NUL                  */
         n++;
     utf8proc_ssize_t used = utf8proc_iterate((const utf8proc_uint8_t *)s, (utf8proc_ssize_t)n, c);
     if (used > 0)
@@ -186,12 +186,12 @@ char *gq_words_squad(const char *s)
     low[size] = 0;
 
     text t = {0};
-    bool inside = false;                                     /* the character before was part of a word  */
+    bool inside = false;                               /* the character before was part of a word */
     for (const char *p = low; *p;) {
         size_t n = inside ? 0 : article(p);
         if (n) {
             put(&t, " ", 1);
-            inside = true;                                   /* as in the regex: the article was a word  */
+            inside = true;                             /* as in the regex: the article was a word */
         } else {
             int32_t c;
             n = decode(p, &c);
@@ -274,7 +274,7 @@ char *gq_words_13a(const char *s)
     size_t size = strlen(s);
     int32_t c;
     text   t = {0};
-    while (size) {                                           /* the reference strips the end first       */
+    while (size) {                                          /* the reference strips the end first */
         size_t at = size - 1;
         while (at && ((unsigned char)s[at] & 0xC0) == 0x80)
             at--;

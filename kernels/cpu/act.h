@@ -5,7 +5,7 @@
 #include "kernels/cpu/vec.h"
 #include "kernels/kernels.h"
 
-#define GQ_SQRT_2_PI 0.797884561f       /* sqrt(2/pi)                                                    */
+#define GQ_SQRT_2_PI 0.797884561f       /* sqrt(2/pi)                                             */
 
 /* 0.5 (1 + tanh(sqrt(2/pi) (u + 0.044715 u^3))), which is a sigmoid */
 GQ_INLINE vf gelu_tanh_gate(vf u)

@@ -2,15 +2,15 @@
 #include "kernels/cpu/cpu.h"
 
 enum {
-    CHUNK = 65536,                      /* elements of one partial sum of squares                        */
-    GROUP = 256,                        /* partial sums computed before they are added up                */
+    CHUNK = 65536,                      /* elements of one partial sum of squares                 */
+    GROUP = 256,                        /* partial sums computed before they are added up         */
 };
 
 typedef struct adam_job {
     float  *w, *m, *v;
     const float *g;
-    float   b1, b2, e1, e2;             /* e1 = 1-b1, e2 = 1-b2 rounded from double                      */
-    float   gscale, rate, root, eps, keep;       /* rate = lr/c1; root = 1/sqrt(c2); keep = lr * decay   */
+    float   b1, b2, e1, e2;             /* e1 = 1-b1, e2 = 1-b2 rounded from double               */
+    float   gscale, rate, root, eps, keep;  /* rate = lr/c1; root = 1/sqrt(c2); keep = lr * decay */
 } adam_job;
 
 static void adam_range(const void *ctx, int64_t lo, int64_t hi)
@@ -40,13 +40,13 @@ void CPU(adamw)(const gq_adamw_call *c, gq_work *work)
 
 typedef struct square_job {
     const float *x;
-    int64_t      first, n;              /* first element of this group, elements in all                  */
+    int64_t      first, n;              /* first element of this group, elements in all           */
     double       part[GROUP];
 } square_job;
 
 static void square_tile(void *ctx, int64_t tile, int thread)
 {
-    enum { HALF = VL / 2, SUMS = 4 };   /* doubles in a vector; vectors of partial sums                  */
+    enum { HALF = VL / 2, SUMS = 4 };   /* doubles in a vector; vectors of partial sums           */
     typedef double vd __attribute__((vector_size(GQ_VLEN * 4)));
     typedef float  vh __attribute__((vector_size(GQ_VLEN * 2), aligned(4), may_alias));
     square_job  *j = ctx;

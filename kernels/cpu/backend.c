@@ -6,20 +6,20 @@
 #define TEXT_(x) #x
 #define TEXT(x) TEXT_(x)
 
-#define OTHER_OPS                                                                                         \
-    [GQ_OP_PATCH_EMBED] = {CPU(patch_embed_fwd), CPU(patch_embed_bwd), CPU(patch_embed_temp)},            \
-    [GQ_OP_EMBED]       = {CPU(embed_fwd), CPU(embed_bwd), NULL},                                         \
-    [GQ_OP_LAYERNORM]   = {CPU(layernorm_fwd), CPU(layernorm_bwd), CPU(norm_temp)},                       \
-    [GQ_OP_ADD_NORM]    = {CPU(add_norm_fwd), CPU(add_norm_bwd), CPU(norm_temp)},                         \
-    [GQ_OP_SDPA]        = {CPU(sdpa_fwd), CPU(sdpa_bwd), CPU(sdpa_temp)},                                 \
-    [GQ_OP_DROPOUT]     = {CPU(dropout_fwd), CPU(dropout_bwd), NULL},                                     \
-    [GQ_OP_MASK_ROWS]   = {CPU(mask_rows_fwd), CPU(mask_rows_bwd), NULL},                                 \
-    [GQ_OP_GATHER_ROWS] = {CPU(gather_rows_fwd), CPU(gather_rows_bwd), NULL},                             \
-    [GQ_OP_CONCAT_ROWS] = {CPU(concat_rows_fwd), CPU(concat_rows_bwd), NULL},                             \
-    [GQ_OP_EXPAND_ROWS] = {CPU(expand_rows_fwd), CPU(expand_rows_bwd), NULL},                             \
-    [GQ_OP_LM_LOSS]     = {CPU(lm_loss_fwd), CPU(lm_loss_bwd), CPU(lm_loss_temp)},                        \
-    [GQ_OP_MVM_LOSS]    = {CPU(mvm_loss_fwd), CPU(mvm_loss_bwd), CPU(mvm_loss_temp)},                     \
-    [GQ_OP_COMBINE]     = {CPU(combine_fwd), CPU(combine_bwd), NULL},                                     \
+#define OTHER_OPS                                                                                  \
+    [GQ_OP_PATCH_EMBED] = {CPU(patch_embed_fwd), CPU(patch_embed_bwd), CPU(patch_embed_temp)},     \
+    [GQ_OP_EMBED]       = {CPU(embed_fwd), CPU(embed_bwd), NULL},                                  \
+    [GQ_OP_LAYERNORM]   = {CPU(layernorm_fwd), CPU(layernorm_bwd), CPU(norm_temp)},                \
+    [GQ_OP_ADD_NORM]    = {CPU(add_norm_fwd), CPU(add_norm_bwd), CPU(norm_temp)},                  \
+    [GQ_OP_SDPA]        = {CPU(sdpa_fwd), CPU(sdpa_bwd), CPU(sdpa_temp)},                          \
+    [GQ_OP_DROPOUT]     = {CPU(dropout_fwd), CPU(dropout_bwd), NULL},                              \
+    [GQ_OP_MASK_ROWS]   = {CPU(mask_rows_fwd), CPU(mask_rows_bwd), NULL},                          \
+    [GQ_OP_GATHER_ROWS] = {CPU(gather_rows_fwd), CPU(gather_rows_bwd), NULL},                      \
+    [GQ_OP_CONCAT_ROWS] = {CPU(concat_rows_fwd), CPU(concat_rows_bwd), NULL},                      \
+    [GQ_OP_EXPAND_ROWS] = {CPU(expand_rows_fwd), CPU(expand_rows_bwd), NULL},                      \
+    [GQ_OP_LM_LOSS]     = {CPU(lm_loss_fwd), CPU(lm_loss_bwd), CPU(lm_loss_temp)},                 \
+    [GQ_OP_MVM_LOSS]    = {CPU(mvm_loss_fwd), CPU(mvm_loss_bwd), CPU(mvm_loss_temp)},              \
+    [GQ_OP_COMBINE]     = {CPU(combine_fwd), CPU(combine_bwd), NULL},                              \
     [GQ_OP_KV_APPEND]   = {CPU(kv_append_fwd), NULL, NULL},
 
 const gq_backend GQ_NAME(gq_backend_cpu) = {

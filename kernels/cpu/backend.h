@@ -5,6 +5,6 @@
 #include "kernels/kernels.h"
 
 extern const gq_backend gq_backend_cpu_scalar, gq_backend_cpu_avx2, gq_backend_cpu_avx512, gq_backend_cpu_avx512bf16;
-extern const gq_backend gq_backend_cpu_pairs_avx512bf16;               /* linear with bf16 operands     */
+extern const gq_backend gq_backend_cpu_pairs_avx512bf16;             /* linear with bf16 operands */
 
 #endif

@@ -48,7 +48,7 @@ size_t CPU(sdpa_temp)(const gq_call *c, int backward, int threads);
 size_t CPU(lm_loss_temp)(const gq_call *c, int backward, int threads);
 size_t CPU(mvm_loss_temp)(const gq_call *c, int backward, int threads);
 
-#ifdef GQ_BF16                           /* linear with operands rounded to bf16                          */
+#ifdef GQ_BF16                           /* linear with operands rounded to bf16                  */
 void   CPU(linear_pairs_fwd)(const gq_call *c);
 void   CPU(linear_pairs_bwd)(const gq_call *c);
 size_t CPU(linear_pairs_temp)(const gq_call *c, int backward, int threads);
@@ -61,15 +61,15 @@ double CPU(sumsq)(const void *x, int64_t n, gq_work *work);
 
 enum {
     RANGE_ELEMENTS = 16384,             /* elements a range holds at least: smaller ones cost more than they gain */
-    PARTIALS = 64,                      /* most partial sums of one reduction over rows                  */
+    PARTIALS = 64,                      /* most partial sums of one reduction over rows           */
 };
 
-typedef void (*range_fn)(const void *ctx, int64_t lo, int64_t hi);   /* [lo, hi) of 0..n                 */
+typedef void (*range_fn)(const void *ctx, int64_t lo, int64_t hi);   /* [lo, hi) of 0..n          */
 
 typedef struct range_job {
     range_fn    fn;
     const void *ctx;
-    int64_t     n, per;                 /* items, items per range                                        */
+    int64_t     n, per;                 /* items, items per range                                 */
 } range_job;
 
 GQ_INLINE int64_t imin(int64_t a, int64_t b) { return a < b ? a : b; }

@@ -33,7 +33,7 @@ typedef struct rung {
     bool            (*supported)(void);
 } rung;
 
-static const rung rungs[] = {           /* best first                                                    */
+static const rung rungs[] = {           /* best first                                             */
 #ifdef GQ_HAVE_X86_RUNGS
     {"avx512bf16", &gq_backend_cpu_avx512bf16, has_avx512bf16},
     {"avx512", &gq_backend_cpu_avx512, has_avx512},

@@ -1,14 +1,14 @@
 /* embed.c - lookups: embed and gather_rows. Backward adds rows in order; threads own columns, so no sum is shared. */
 #include "kernels/cpu/cpu.h"
 
-enum { COLUMN_BLOCK = 64 };             /* columns a backward range owns                                 */
+enum { COLUMN_BLOCK = 64 };             /* columns a backward range owns                          */
 
 typedef struct lookup_job {
-    const float   *x, *base;            /* table [V,D]; base [rows,D], NULL: none                        */
-    const int32_t *ids;                 /* [rows]; below 0: a row of zeros                               */
-    const float   *dy;                  /* [rows,D]                                                      */
-    float         *y;                   /* forward [rows,D]; backward [V,D]                              */
-    int64_t        rows, n;             /* n: columns                                                    */
+    const float   *x, *base;            /* table [V,D]; base [rows,D], NULL: none                 */
+    const int32_t *ids;                 /* [rows]; below 0: a row of zeros                        */
+    const float   *dy;                  /* [rows,D]                                               */
+    float         *y;                   /* forward [rows,D]; backward [V,D]                       */
+    int64_t        rows, n;             /* n: columns                                             */
 } lookup_job;
 
 static void lookup_rows(const void *ctx, int64_t lo, int64_t hi)

@@ -11,32 +11,32 @@
 #include "kernels/cpu/tile.h"
 
 enum {
-    KC = 384,                           /* k per pass over a tile: a panel of A stays in L1              */
-    K_BLOCK = 4096,                     /* k per block                                                   */
-    A_FLOATS = 2 << 20,                 /* packed A per block, floats: with B inside a shared L3         */
+    KC = 384,                           /* k per pass over a tile: a panel of A stays in L1       */
+    K_BLOCK = 4096,                     /* k per block                                            */
+    A_FLOATS = 2 << 20,                 /* packed A per block, floats: with B inside a shared L3  */
     B_FLOATS = 4 << 20,
-    PACK_TASK = 16384,                  /* floats a packing task copies at least                         */
-    TILE_FLOPS = 1000000,               /* a tile of the grid does at least this much work               */
-    TILES = 48,                         /* and there are not many more tiles than this                   */
-    MAX_PANELS = 8,                     /* panels of a tile along either side                            */
+    PACK_TASK = 16384,                  /* floats a packing task copies at least                  */
+    TILE_FLOPS = 1000000,               /* a tile of the grid does at least this much work        */
+    TILES = 48,                         /* and there are not many more tiles than this            */
+    MAX_PANELS = 8,                     /* panels of a tile along either side                     */
 };
 
 typedef struct gemm_plan {
     bool    pack_a, pack_b;
-    bool    bf16;                       /* panels hold pairs                                             */
-    int64_t mb, nb, kb;                 /* block                                                         */
+    bool    bf16;                       /* panels hold pairs                                      */
+    int64_t mb, nb, kb;                 /* block                                                  */
 } gemm_plan;
 
 typedef struct gemm_block {
     const gemm_call *g;
     gemm_plan p;
-    float    *pa, *pb;                  /* packed panels, NULL: in place                                 */
-    int64_t   i0, j0, k0, m, n, k;      /* this block                                                    */
-    int64_t   steps;                    /* along k in a panel: k, or half of it for pairs                */
-    bool      first, last;              /* along k                                                       */
-    int64_t   a_group, b_group;         /* panels per packing task                                       */
-    int64_t   b_tasks;                  /* tasks that pack B; those of A follow                          */
-    int64_t   tm, tn, across;           /* panels per tile, tiles per row of tiles                       */
+    float    *pa, *pb;                  /* packed panels, NULL: in place                          */
+    int64_t   i0, j0, k0, m, n, k;      /* this block                                             */
+    int64_t   steps;                    /* along k in a panel: k, or half of it for pairs         */
+    bool      first, last;              /* along k                                                */
+    int64_t   a_group, b_group;         /* panels per packing task                                */
+    int64_t   b_tasks;                  /* tasks that pack B; those of A follow                   */
+    int64_t   tm, tn, across;           /* panels per tile, tiles per row of tiles                */
 } gemm_block;
 
 static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -100,7 +100,7 @@ GQ_INLINE void pack_panels(const gemm_block *b, int width, bool turned, float *d
                            int64_t ld, int64_t left)
 {
 #ifdef GQ_BF16
-    enum { PIECE = 32 };                /* k at a time: stays in L1 between packing and rounding         */
+    enum { PIECE = 32 };                /* k at a time: stays in L1 between packing and rounding  */
     float piece[PIECE * NR + VL];
     for (int64_t p = 0; b->p.bf16 && p < panels; p++)
         for (int64_t k = 0; k < b->k; k += PIECE) {
@@ -166,7 +166,7 @@ static void one_tile(const gemm_block *b, int64_t ip, int64_t jp, int64_t kk, in
     if (b->p.pack_a) {
         t.a = b->pa + i * b->steps + kk * MR;
         t.as = MR;
-    } else {                            /* the last panel moves up to have all its rows inside           */
+    } else {                            /* the last panel moves up to have all its rows inside    */
         t.lo = (int)(mr - rows);
         t.hi = mr;
         i -= t.lo;

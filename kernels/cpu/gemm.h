@@ -27,10 +27,10 @@ typedef struct gemm_call {
     float       *c;
     int64_t      ldc;
     bool         add;
-    const float *bias;                  /* [n], NULL: none                                               */
-    int          act;                   /* gq_act                                                        */
-    float       *y;                     /* [m,n] at ldc; only with act                                   */
-    const float *r;                     /* [m,n] at ldr, NULL: none                                      */
+    const float *bias;                  /* [n], NULL: none                                        */
+    int          act;                   /* gq_act                                                 */
+    float       *y;                     /* [m,n] at ldc; only with act                            */
+    const float *r;                     /* [m,n] at ldr, NULL: none                               */
     int64_t      ldr;
     bool         bf16;
 } gemm_call;

@@ -7,13 +7,13 @@
 #include "kernels/cpu/gemm.h"
 
 enum {
-    THIN_ROWS = VL == 16 ? 32 : 8,      /* rows of A up to which this pays                               */
-    THIN_K = 8 * VL,                    /* and length of a dot product from which on                     */
-    THIN_B = 65536,                     /* and floats in B: smaller ones are packed in no time           */
-    BN = VL == 16 ? 8 : 4,              /* rows of B at a time                                           */
-    BM = 3,                             /* rows of A at a time: BM * BN sums fill the registers          */
+    THIN_ROWS = VL == 16 ? 32 : 8,      /* rows of A up to which this pays                        */
+    THIN_K = 8 * VL,                    /* and length of a dot product from which on              */
+    THIN_B = 65536,                     /* and floats in B: smaller ones are packed in no time    */
+    BN = VL == 16 ? 8 : 4,              /* rows of B at a time                                    */
+    BM = 3,                             /* rows of A at a time: BM * BN sums fill the registers   */
     TASK_FLOPS = 1000000,
-    TASK_FLOATS = 32768,                /* of B                                                          */
+    TASK_FLOATS = 32768,                /* of B                                                   */
 };
 
 bool gemm_is_thin(gemm_kind kind, int64_t m, int64_t n, int64_t k)
@@ -112,7 +112,7 @@ static void columns(const void *ctx, int64_t lo, int64_t hi)
                 dots_of((int)m, a, g->lda, b, g->ldb, g->k, sums);
                 store_block(g, i, j, m, BN, sums);
             } else {
-                for (int64_t x = 0; x < n; x++) {                    /* stride 0: the same row BN times   */
+                for (int64_t x = 0; x < n; x++) {              /* stride 0: the same row BN times */
                     dots_of((int)m, a, g->lda, b + x * g->ldb, 0, g->k, sums);
                     store_block(g, i, j + x, m, 1, sums);
                 }

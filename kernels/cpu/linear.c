@@ -25,9 +25,9 @@ static void forward(const gq_call *c, bool bf16)
 typedef struct slope_job {
     const gq_call *c;
     shape   s;
-    float  *du;                         /* [rows,N] written when there is an activation, else NULL       */
-    float  *partial;                    /* [ranges,N] column sums, NULL: not wanted                      */
-    int64_t per;                        /* rows per range                                                */
+    float  *du;                        /* [rows,N] written when there is an activation, else NULL */
+    float  *partial;                    /* [ranges,N] column sums, NULL: not wanted               */
+    int64_t per;                        /* rows per range                                         */
 } slope_job;
 
 /* du = dy * act'(u) and its column sums, over a range of rows */

@@ -7,8 +7,8 @@
 
 enum {
     NOT_COUNTED = -100,
-    BLOCK = 2048,                       /* vocabulary rows per backward block                            */
-    SUM_PIECE = 1024,                   /* exponentials summed in float before they go to a double       */
+    BLOCK = 2048,                       /* vocabulary rows per backward block                     */
+    SUM_PIECE = 1024,                  /* exponentials summed in float before they go to a double */
     COLUMN_BLOCK = 64,
 };
 
@@ -16,14 +16,14 @@ typedef struct lm_job {
     const gq_call *c;
     int64_t R, V, D;
     const int32_t *rows, *labels;
-    int64_t first, count;               /* rows of this chunk                                            */
-    float  *x;                          /* [chunk,D] hidden rows, zeros where not counted                */
-    const float *logits;                /* [chunk,ld] of this chunk or this block                        */
-    float  *dl;                         /* backward [chunk,BLOCK]                                        */
-    float  *dx;                         /* backward [chunk,D]                                            */
-    int64_t ld, v0, width;              /* row length of logits; backward: vocabulary block              */
-    double *nll;                        /* forward [chunk]                                               */
-    float   factor;                     /* backward: inv_denom * dloss                                   */
+    int64_t first, count;               /* rows of this chunk                                     */
+    float  *x;                          /* [chunk,D] hidden rows, zeros where not counted         */
+    const float *logits;                /* [chunk,ld] of this chunk or this block                 */
+    float  *dl;                         /* backward [chunk,BLOCK]                                 */
+    float  *dx;                         /* backward [chunk,D]                                     */
+    int64_t ld, v0, width;              /* row length of logits; backward: vocabulary block       */
+    double *nll;                        /* forward [chunk]                                        */
+    float   factor;                     /* backward: inv_denom * dloss                            */
 } lm_job;
 
 static lm_job job_of(const gq_call *c)
@@ -70,7 +70,7 @@ static double sum_exp(const float *z, int64_t n, float top)
         int64_t end = imin(n, p + SUM_PIECE), i = p;
         for (; i + VL <= end; i += VL)
             s += vexp(vload(z + i) - top);
-        if (i < end) {                  /* lanes beyond the end would count as exp(-top)                 */
+        if (i < end) {                  /* lanes beyond the end would count as exp(-top)          */
             float t[GQ_VLEN];
             for (int64_t l = 0; l < VL; l++)
                 t[l] = i + l < end ? z[i + l] - top : -INFINITY;

@@ -5,7 +5,7 @@
 
 static const float smallest_norm = 1e-8f;
 
-typedef struct row_sums { float ht, hh, tt, dd; } row_sums;          /* <h,t>, |h|^2, |t|^2, |h-t|^2     */
+typedef struct row_sums { float ht, hh, tt, dd; } row_sums;       /* <h,t>, |h|^2, |t|^2, |h-t|^2 */
 
 static row_sums sums_of(const float *h, const float *t, int64_t n)
 {
@@ -22,9 +22,9 @@ static row_sums sums_of(const float *h, const float *t, int64_t n)
 
 typedef struct mvm_job {
     const gq_call *c;
-    int64_t  n;                         /* columns                                                       */
-    double  *row;                       /* forward: loss of each row, unweighted                         */
-    float    factor;                    /* backward: what every row's gradient is multiplied with        */
+    int64_t  n;                         /* columns                                                */
+    double  *row;                       /* forward: loss of each row, unweighted                  */
+    float    factor;                    /* backward: what every row's gradient is multiplied with */
 } mvm_job;
 
 static void mvm_forward(const void *ctx, int64_t lo, int64_t hi)

@@ -3,16 +3,16 @@
 
 typedef struct norm_job {
     const gq_call *c;
-    int64_t rows, n;                    /* n: columns                                                    */
-    const float *a, *b;                 /* add_norm: s = a + b is written to `x`                         */
+    int64_t rows, n;                    /* n: columns                                             */
+    const float *a, *b;                 /* add_norm: s = a + b is written to `x`                  */
     float       *s;
-    const float *x, *g, *beta;          /* the normalised tensor, gain, bias (NULL: none)                */
-    float       *y, *mean, *rstd;       /* mean, rstd [rows]; forward: NULL when nothing runs backward   */
-    const float *dy, *ds;               /* backward, NULL: absent                                        */
-    float       *d0, *d1;               /* gradients of the normalised tensor's inputs, NULL: unwanted   */
+    const float *x, *g, *beta;          /* the normalised tensor, gain, bias (NULL: none)         */
+    float       *y, *mean, *rstd;  /* mean, rstd [rows]; forward: NULL when nothing runs backward */
+    const float *dy, *ds;               /* backward, NULL: absent                                 */
+    float       *d0, *d1;          /* gradients of the normalised tensor's inputs, NULL: unwanted */
     int          add0, add1;
-    float       *partial;               /* [ranges][2][n]: dgain, dbias; NULL: unwanted                  */
-    int64_t      per;                   /* rows per range                                                */
+    float       *partial;               /* [ranges][2][n]: dgain, dbias; NULL: unwanted           */
+    int64_t      per;                   /* rows per range                                         */
 } norm_job;
 
 static float row_sum(const float *x, int64_t n, float shift, int square)
@@ -72,7 +72,7 @@ static void backward_sums(const norm_job *j, int64_t r, float *dg, float *se, fl
         vf d = load_part(dy + i, left), xhat = (load_part(x + i, left) - mean) * rstd;
         vf e = d * load_part(j->g + i, left);
         e_sum += e;
-        ex_sum = vfma(e, xhat, ex_sum);                              /* e is 0 beyond the row            */
+        ex_sum = vfma(e, xhat, ex_sum);                              /* e is 0 beyond the row     */
         if (dg) {
             store_part(dg + i, vfma(d, xhat, load_part(dg + i, left)), left);
             store_part(dg + n + i, load_part(dg + n + i, left) + d, left);

@@ -16,12 +16,12 @@
 #else
 #define LANES_(f, s) {LANES4_(f, 0, s)}
 #endif
-#define TRANSPOSE_STEP_(v, s)                                                                             \
-    _Pragma("GCC unroll 16") for (int i_ = 0; i_ < VL; i_++) if (!(i_ & (s))) {                           \
-        const vi la_ = LANES_(LANE_A_, s), lb_ = LANES_(LANE_B_, s);                                      \
-        vf x_ = (v)[i_], y_ = (v)[i_ + (s)];                                                              \
-        (v)[i_] = __builtin_shuffle(x_, y_, la_);                                                         \
-        (v)[i_ + (s)] = __builtin_shuffle(x_, y_, lb_);                                                   \
+#define TRANSPOSE_STEP_(v, s)                                                                      \
+    _Pragma("GCC unroll 16") for (int i_ = 0; i_ < VL; i_++) if (!(i_ & (s))) {                    \
+        const vi la_ = LANES_(LANE_A_, s), lb_ = LANES_(LANE_B_, s);                               \
+        vf x_ = (v)[i_], y_ = (v)[i_ + (s)];                                                       \
+        (v)[i_] = __builtin_shuffle(x_, y_, la_);                                                  \
+        (v)[i_ + (s)] = __builtin_shuffle(x_, y_, lb_);                                            \
     }
 
 GQ_INLINE void vtranspose(vf v[GQ_VLEN])

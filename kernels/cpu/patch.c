@@ -2,16 +2,16 @@
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/gemm.h"
 
-enum { GROUP_FLOATS = 2 << 20 };        /* unfolded pixels per group                                     */
+enum { GROUP_FLOATS = 2 << 20 };        /* unfolded pixels per group                              */
 
 typedef struct patch_job {
     const gq_call *c;
     int64_t side, p, n, k, d, cls;      /* frame, patch side; patches per frame; 3pp; width; class rows 0 or 1 */
-    int64_t frames, group;              /* all, per group                                                */
-    int64_t first;                      /* of this group                                                 */
-    float  *rows;                       /* [group*n, k] unfolded                                         */
-    float  *z;                          /* [group*n, d] products, or output gradients without class rows */
-    float   value[3][256];              /* what a byte of a channel stands for                           */
+    int64_t frames, group;              /* all, per group                                         */
+    int64_t first;                      /* of this group                                          */
+    float  *rows;                       /* [group*n, k] unfolded                                  */
+    float  *z;                   /* [group*n, d] products, or output gradients without class rows */
+    float   value[3][256];              /* what a byte of a channel stands for                    */
 } patch_job;
 
 static patch_job job_of(const gq_call *c)

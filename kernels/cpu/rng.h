@@ -7,7 +7,7 @@
 #include "kernels/cpu/vec.h"
 #include "kernels/kernels.h"
 
-typedef uint64_t vl_ __attribute__((vector_size(GQ_VLEN * 4)));       /* half as many 64-bit lanes       */
+typedef uint64_t vl_ __attribute__((vector_size(GQ_VLEN * 4)));      /* half as many 64-bit lanes */
 
 /* products of the even 32-bit lanes (the low halves of the 64-bit lanes) */
 GQ_INLINE vl_ vmul_even(vl_ a, vl_ b)

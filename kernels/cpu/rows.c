@@ -89,8 +89,8 @@ void CPU(expand_rows_bwd)(const gq_call *c)
 typedef struct mask_job {
     const float *x, *u;
     float       *y;
-    int64_t      n;                     /* columns                                                       */
-    int          add, whole;            /* whole: u has a factor per element                             */
+    int64_t      n;                     /* columns                                                */
+    int          add, whole;            /* whole: u has a factor per element                      */
 } mask_job;
 
 static void mask_range(const void *ctx, int64_t lo, int64_t hi)
@@ -132,7 +132,7 @@ typedef struct drop_job {
 
 static void drop_range(const void *ctx, int64_t lo, int64_t hi)
 {
-    enum { PIECE = 1024 };              /* factors at a time, in L1                                      */
+    enum { PIECE = 1024 };              /* factors at a time, in L1                               */
     const drop_job *j = ctx;
     float factor[PIECE];
     for (int64_t p = lo; p < hi; p += PIECE) {
@@ -140,7 +140,7 @@ static void drop_range(const void *ctx, int64_t lo, int64_t hi)
         drop_factors(factor, n, (uint64_t)p, j->c);
         for (int64_t i = 0; i < n; i += VL) {
             vf f = load_part(factor + i, n - i), v = load_part(j->x + p + i, n - i) * f;
-            v = vselect(f == 0.0f, vset(0.0f), v);                   /* a dropped infinity leaves 0      */
+            v = vselect(f == 0.0f, vset(0.0f), v);                 /* a dropped infinity leaves 0 */
             store_part(j->y + p + i, j->add ? load_part(j->y + p + i, n - i) + v : v, n - i);
         }
     }

@@ -14,28 +14,28 @@
 #include "kernels/cpu/rng.h"
 #include "kernels/cpu/tile.h"
 
-enum { GROUP_FLOPS = 400000 };          /* heads are handed out in groups of at least this work          */
+enum { GROUP_FLOPS = 400000 };          /* heads are handed out in groups of at least this work   */
 
 typedef struct sdpa_job {
     const gq_call *c;
-    int64_t B, H, Tq, Tk, w, wp;        /* w: columns of a head; wp: rounded up to vectors               */
-    int64_t wq, wk;                     /* row lengths of the q and kv sources                           */
+    int64_t B, H, Tq, Tk, w, wp;        /* w: columns of a head; wp: rounded up to vectors        */
+    int64_t wq, wk;                     /* row lengths of the q and kv sources                    */
     const float *q, *kv;
-    float  *dq, *dkv;                   /* backward, NULL: unwanted                                      */
+    float  *dq, *dkv;                   /* backward, NULL: unwanted                               */
     int     addq, addkv, self;
-    int64_t group;                      /* heads per tile                                                */
-    int64_t scratch;                    /* floats per thread                                             */
+    int64_t group;                      /* heads per tile                                         */
+    int64_t scratch;                    /* floats per thread                                      */
 } sdpa_job;
 
-typedef struct head {                   /* one head of one sequence, and this thread's scratch           */
+typedef struct head {                   /* one head of one sequence, and this thread's scratch    */
     const sdpa_job *j;
-    int64_t b, h, keys;                 /* keys: those before lengths[b]                                 */
-    const float *shown;                 /* visible[b], NULL: all                                         */
-    float  *K, *V;                      /* [Tk+MR][wp] copies, zero beyond w                             */
-    float  *P, *dP;                     /* [Tk+MR][NR]                                                   */
-    float  *QT, *dOT;                   /* [w][NR] transposed query block                                */
-    float  *Q, *dO;                     /* [NR][wp] query block                                          */
-    float  *keep, *keepT;               /* dropout factors [NR][Tk] and [Tk][NR]                         */
+    int64_t b, h, keys;                 /* keys: those before lengths[b]                          */
+    const float *shown;                 /* visible[b], NULL: all                                  */
+    float  *K, *V;                      /* [Tk+MR][wp] copies, zero beyond w                      */
+    float  *P, *dP;                     /* [Tk+MR][NR]                                            */
+    float  *QT, *dOT;                   /* [w][NR] transposed query block                         */
+    float  *Q, *dO;                     /* [NR][wp] query block                                   */
+    float  *keep, *keepT;               /* dropout factors [NR][Tk] and [Tk][NR]                  */
 } head;
 
 /* Lays out one thread's scratch; with base NULL only its size in floats matters. */

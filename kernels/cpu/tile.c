@@ -22,7 +22,7 @@ static void store_cut(const tile_job *t, int mr, int nv, vf acc[MR][2])
 GQ_INLINE void finish(const tile_job *t, int mr, int nv, vf acc[MR][2])
 {
     if (t->lo > 0 || t->hi < mr || t->cols < nv * VL) {
-        vf cut[MR][2];                  /* a copy, so that acc itself stays in registers                 */
+        vf cut[MR][2];                  /* a copy, so that acc itself stays in registers          */
 #pragma GCC unroll 12
         for (int i = 0; i < mr; i++) {
             cut[i][0] = acc[i][0];

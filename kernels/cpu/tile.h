@@ -10,21 +10,21 @@
 #include "kernels/cpu/vec.h"
 
 enum {
-    NR = 2 * VL,                        /* columns of a tile: two vectors                                */
-    MR = VL == 16 ? 12 : 6,             /* rows: as many as the registers hold                           */
-    MR_STEP = MR / 3,                   /* tiles exist with MR, 2/3 MR and 1/3 MR rows                   */
+    NR = 2 * VL,                        /* columns of a tile: two vectors                         */
+    MR = VL == 16 ? 12 : 6,             /* rows: as many as the registers hold                    */
+    MR_STEP = MR / 3,                   /* tiles exist with MR, 2/3 MR and 1/3 MR rows            */
 };
 
 typedef struct tile_job {
     const float *a, *b;
     int64_t      as, bs, k;
-    const float *init;                  /* NULL: zero; may be c                                          */
+    const float *init;                  /* NULL: zero; may be c                                   */
     int64_t      ldi;
-    const float *bias;                  /* [cols], NULL: none                                            */
+    const float *bias;                  /* [cols], NULL: none                                     */
     float       *c;
     int64_t      ldc;
-    int          lo, hi;                /* rows lo..hi-1 of the tile are stored                          */
-    int64_t      cols;                  /* columns stored, 1..NR                                         */
+    int          lo, hi;                /* rows lo..hi-1 of the tile are stored                   */
+    int64_t      cols;                  /* columns stored, 1..NR                                  */
 } tile_job;
 
 typedef void (*tile_fn)(const tile_job *);

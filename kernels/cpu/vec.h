@@ -24,7 +24,7 @@
 
 #define GQ_PASTE2(a, b) a##_##b
 #define GQ_PASTE(a, b)  GQ_PASTE2(a, b)
-#define GQ_NAME(name)   GQ_PASTE(name, GQ_RUNG)               /* gq_gemm -> gq_gemm_avx2                 */
+#define GQ_NAME(name)   GQ_PASTE(name, GQ_RUNG)               /* gq_gemm -> gq_gemm_avx2          */
 
 #define GQ_INLINE static inline __attribute__((always_inline, unused))
 
@@ -36,7 +36,7 @@ typedef uint32_t vu __attribute__((vector_size(GQ_VLEN * 4)));
 typedef float    vf_any __attribute__((vector_size(GQ_VLEN * 4), aligned(4), may_alias));
 typedef uint32_t vu_any __attribute__((vector_size(GQ_VLEN * 4), aligned(4), may_alias));
 
-GQ_INLINE vf vset(float x) { return x - (vf){0}; }     /* x - 0 is x; x + 0 is not for -0          */
+GQ_INLINE vf vset(float x) { return x - (vf){0}; }     /* x - 0 is x; x + 0 is not for -0         */
 GQ_INLINE vf vload(const float *p) { return *(const vf_any *)p; }
 GQ_INLINE void vstore(float *p, vf v) { *(vf_any *)p = v; }
 
@@ -61,7 +61,7 @@ GQ_INLINE void vstore_n(float *p, vf v, int64_t n)
 #if GQ_VLEN == 16 && defined(__AVX512F__)
     _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
 #else
-    float t[GQ_VLEN];                   /* masked stores of AVX2 are slow on some machines               */
+    float t[GQ_VLEN];                   /* masked stores of AVX2 are slow on some machines        */
     vstore(t, v);
     for (int64_t i = 0; i < n; i++)
         p[i] = t[i];
@@ -177,7 +177,7 @@ GQ_INLINE vf vscale2(vf p, vf n, vi ni)
 /* exp(x) = 2^n (1 + r + r^2 q(r)), |r| <= ln(2)/2; q by weighted minimax fit */
 GQ_INLINE vf vexp(vf x)
 {
-    const float magic = 12582912.0f;    /* 1.5 * 2^23: adding it rounds to the nearest integer           */
+    const float magic = 12582912.0f;    /* 1.5 * 2^23: adding it rounds to the nearest integer    */
     x = vmin(vset(89.0f), vmax(vset(-104.0f), x));
     vf t = vfma(x, vset(1.44269504f), vset(magic));
     vf n = t - magic;
@@ -202,7 +202,7 @@ GQ_INLINE vf vlog(vf x)
     vi n = (((vi)x - 0x3f3504f3) >> 23);
     vf m = (vf)((vi)x - (n << 23)), k = __builtin_convertvector(n, vf);
     vf s = (m - 1.0f) / (m + 1.0f), z = s * s;
-    vf q = vset(0x1.c71c72p-3f);        /* 2/9, 2/7, 2/5, 2/3: the series; the next term is below 3e-9   */
+    vf q = vset(0x1.c71c72p-3f);   /* 2/9, 2/7, 2/5, 2/3: the series; the next term is below 3e-9 */
     q = vfma(q, z, vset(0x1.24924ap-2f));
     q = vfma(q, z, vset(0x1.99999ap-2f));
     q = vfma(q, z, vset(0x1.555556p-1f));

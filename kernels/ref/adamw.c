@@ -1,7 +1,7 @@
 /* adamw.c - the optimiser step on flat arrays, and the sum of squares behind the gradient norm. */
 #include "kernels/ref/ref.h"
 
-enum { CHUNK = 65536 };                 /* elements per partial sum: fixed, so the sum has one order     */
+enum { CHUNK = 65536 };              /* elements per partial sum: fixed, so the sum has one order */
 
 void REF(adamw)(const gq_adamw_call *c, gq_work *work)
 {

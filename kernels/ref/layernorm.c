@@ -8,10 +8,10 @@
 /* What both ops have in common: x is the normalised tensor, [rows,D]. */
 typedef struct norm {
     int64_t rows, D;
-    const real *x, *g, *b;              /* b may be absent                                               */
-    real *y;                            /* forward                                                       */
-    real *mean, *rstd;                  /* [rows], absent when nothing runs backward                     */
-    const real *dy;                     /* backward, may be absent                                       */
+    const real *x, *g, *b;              /* b may be absent                                        */
+    real *y;                            /* forward                                                */
+    real *mean, *rstd;                  /* [rows], absent when nothing runs backward              */
+    const real *dy;                     /* backward, may be absent                                */
 } norm;
 
 static void norm_forward(const norm *o, double eps)

@@ -11,7 +11,7 @@ static double act_value(int act, double x)
     case GQ_GELU:       return 0.5 * x * (1 + erf(x * SQRT_1_OVER_2));
     case GQ_GELU_TANH:  return 0.5 * x * (1 + tanh(SQRT_2_OVER_PI * (x + 0.044715 * x * x * x)));
     case GQ_QUICK_GELU: return x / (1 + exp(-1.702 * x));
-    case GQ_RELU:       return x < 0 ? 0 : x;                         /* a NaN stays visible             */
+    case GQ_RELU:       return x < 0 ? 0 : x;                         /* a NaN stays visible      */
     default:            return x;
     }
 }

@@ -39,7 +39,7 @@ void REF(lm_loss_fwd)(const gq_call *c)
     const int32_t *labels = c->in[3].p;
     const real    *inv_denom = c->in[4].p;
     real          *loss = c->out[0].p, *stats = c->out[1].p, *lse = c->save[0].p, *logits = c->save[1].p;
-    double        *z = c->work->temp, total = 0;                      /* z: [V]                          */
+    double        *z = c->work->temp, total = 0;                      /* z: [V]                   */
     int64_t        R = gq_size(&c->in[2]), V = c->in[1].shape[0];
     for (int64_t r = 0; r < R; r++) {
         int64_t best;

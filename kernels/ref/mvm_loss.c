@@ -9,8 +9,8 @@
 static const double smallest_norm = 1e-8;
 
 typedef struct angle {
-    double dot, h, t;                   /* <h,t> and the clamped norms                                   */
-    int    clamped;                     /* |h| was below the clamp                                       */
+    double dot, h, t;                   /* <h,t> and the clamped norms                            */
+    int    clamped;                     /* |h| was below the clamp                                */
 } angle;
 
 static angle angle_of(const real *h, const real *t, int64_t D)

@@ -2,8 +2,8 @@
 #include "kernels/ref/ref.h"
 
 typedef struct patches {
-    const uint8_t *frames;              /* [B,S,S,3]                                                     */
-    int64_t S, p, n, columns;           /* frame side, patch side, patches per frame, 3*p*p              */
+    const uint8_t *frames;              /* [B,S,S,3]                                              */
+    int64_t S, p, n, columns;           /* frame side, patch side, patches per frame, 3*p*p       */
 } patches;
 
 static patches patches_of(const gq_call *c)
@@ -54,7 +54,7 @@ void REF(patch_embed_bwd)(const gq_call *c)
                     sum += ref_get(dy, (b * T + first + i) * D + d) * pixel(c, &q, b, i, k);
             ref_put(&dw[d * q.columns + k], ref_adds(c, 1), sum);
         }
-    for (int64_t i = 0; i < T * D; i++) {                             /* i < D: the class row             */
+    for (int64_t i = 0; i < T * D; i++) {                             /* i < D: the class row     */
         double sum = 0;
         for (int64_t b = 0; b < B; b++)
             sum += ref_get(dy, b * T * D + i);

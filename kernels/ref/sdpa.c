@@ -10,9 +10,9 @@
 /* One head of one sequence: pointers at its first column in row 0, and the row strides. */
 typedef struct head {
     const gq_call *c;
-    int64_t b, h, H, Tq, Tk, width;     /* width: columns of one head                                    */
-    int64_t qstep, kstep, ostep;        /* row strides of the q source, the kv source and o              */
-    int64_t qat, kat, vat, oat;         /* element offsets of row 0 in the q source, kv source and o     */
+    int64_t b, h, H, Tq, Tk, width;     /* width: columns of one head                             */
+    int64_t qstep, kstep, ostep;        /* row strides of the q source, the kv source and o       */
+    int64_t qat, kat, vat, oat;      /* element offsets of row 0 in the q source, kv source and o */
     const real *q, *k, *v;
 } head;
 
@@ -41,7 +41,7 @@ static int visible(const head *o, int64_t i, int64_t j)
     if (lengths && j >= lengths[o->b])
         return 0;
     if (shown && shown[o->b * o->Tk + j] == 0)
-        return i == j && !o->c->in[1].p;                              /* self-attention: always oneself  */
+        return i == j && !o->c->in[1].p;                        /* self-attention: always oneself */
     return 1;
 }
 
@@ -85,7 +85,7 @@ static double probabilities(const head *o, int64_t i, double *p)
 
 void REF(sdpa_fwd)(const gq_call *c)
 {
-    double *p = c->work->temp;                                        /* [Tk]                            */
+    double *p = c->work->temp;                                        /* [Tk]                     */
     real   *out = c->out[0].p, *lse = c->save[0].p;
     for (int64_t b = 0; b < c->in[0].shape[0]; b++)
         for (int64_t h = 0; h < c->attr.heads; h++) {
@@ -99,7 +99,7 @@ void REF(sdpa_fwd)(const gq_call *c)
                 for (int64_t d = 0; d < o.width; d++) {
                     double sum = 0;
                     for (int64_t j = 0; j < o.Tk; j++)
-                        if (p[j] != 0)                                /* a hidden key's NaN stays hidden */
+                        if (p[j] != 0)                         /* a hidden key's NaN stays hidden */
                             sum += p[j] * o.v[j * o.kstep + d];
                     out[o.oat + i * o.ostep + d] = (real)sum;
                 }
@@ -125,8 +125,8 @@ static void score_gradients(const head *o, double *Z, double *ds)
         double mean = 0;
         for (int64_t j = 0; j < o->Tk; j++) {
             int see = visible(o, i, j);
-            Z[j] = see ? exp(score(o, i, j) - lse[i]) : 0;            /* P, for the moment               */
-            ds[j] = see ? probability_gradient(o, i, j) : 0;          /* dP                              */
+            Z[j] = see ? exp(score(o, i, j) - lse[i]) : 0;            /* P, for the moment        */
+            ds[j] = see ? probability_gradient(o, i, j) : 0;          /* dP                       */
             mean += Z[j] * ds[j];
         }
         for (int64_t j = 0; j < o->Tk; j++) {

@@ -11,10 +11,10 @@
 enum { TILES = 1000 };
 
 typedef struct job {
-    _Atomic int runs[TILES];            /* how often each tile ran                                       */
-    _Atomic int bad;                    /* thread numbers out of range                                   */
+    _Atomic int runs[TILES];            /* how often each tile ran                                */
+    _Atomic int bad;                    /* thread numbers out of range                            */
     int         size;
-    int         sleepy;                 /* tile that takes long; -1: none                                */
+    int         sleepy;                 /* tile that takes long; -1: none                         */
 } job;
 
 static void count_tile(void *ctx, int64_t tile, int thread)
@@ -53,9 +53,9 @@ static void every_tile_once(void **state)
         assert_int_equal(gq_pool_size(p), threads);
         for (int round = 0; round < 200; round++)
             check(p, round % 7 == 0 ? 0 : round % 5 == 0 ? 1 : (round * 37) % TILES, -1);
-        check(p, 40, 39);               /* the caller has to sleep for the last tile                     */
+        check(p, 40, 39);               /* the caller has to sleep for the last tile              */
         check(p, 40, 0);
-        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);     /* the workers fall asleep          */
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);     /* the workers fall asleep   */
         check(p, TILES, -1);
         gq_pool_free(p);
     }

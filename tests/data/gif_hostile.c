@@ -189,11 +189,11 @@ static void a_huge_screen_allocates_nothing(void **state)
     gq_gif_summary sum;
     gq_error       err = { 0 };
     uint64_t       before = gq_mem_count();
-    assert_fails(gq_gif_open(bomb, sizeof bomb, "bomb", NULL, &gif, &err), GQ_EINPUT, &err, "gif.max_side");
+    assert_fails(gq_gif_open(bomb, sizeof bomb, "bomb", NULL, &gif, &err), GQ_EINPUT, &err, "data.limits.side");
     assert_non_null(strstr(err.text, "bomb: the screen has 65535x65535 pixels"));
     assert_null(gif);
     assert_true(gq_mem_count() - before <= 2);               /* the reader and its name                    */
-    assert_fails(gq_gif_count(bomb, sizeof bomb, "bomb", NULL, &sum, &err), GQ_EINPUT, &err, "gif.max_side");
+    assert_fails(gq_gif_count(bomb, sizeof bomb, "bomb", NULL, &sum, &err), GQ_EINPUT, &err, "data.limits.side");
 }
 
 static void a_huge_frame_on_a_small_screen(void **state)
@@ -211,7 +211,7 @@ static void a_huge_frame_on_a_small_screen(void **state)
         assert_ok(gq_gif_open(m.data, m.size, "huge", NULL, &gif, &err), &err);
         if (interlaced) {
             assert_fails(gq_gif_next(gif, &rgba, &info, &err), GQ_EINPUT, &err, "frame 0 has 65535x65535 pixels");
-            assert_non_null(strstr(err.text, "gif.max_side"));
+            assert_non_null(strstr(err.text, "data.limits.side"));
         } else {                        /* only the two rows that can be seen are decoded                 */
             assert_ok(gq_gif_next(gif, &rgba, &info, &err), &err);
             assert_non_null(rgba);
@@ -289,17 +289,17 @@ static void every_limit_names_its_key(void **state)
     uint32_t      frames;
     gq_gif_limits limits = gq_gif_limits_default();
     limits.max_bytes = m.size - 1;
-    assert_fails(drain(m.data, m.size, &limits, &frames, &err), GQ_EINPUT, &err, "gif.max_bytes");
+    assert_fails(drain(m.data, m.size, &limits, &frames, &err), GQ_EINPUT, &err, "data.limits.bytes");
     limits.max_bytes = m.size;
     limits.max_side = 5;
-    assert_fails(drain(m.data, m.size, &limits, &frames, &err), GQ_EINPUT, &err, "gif.max_side");
+    assert_fails(drain(m.data, m.size, &limits, &frames, &err), GQ_EINPUT, &err, "data.limits.side");
     limits.max_side = 6;
     limits.max_pixels_total = 30 + 9;
-    assert_fails(drain(m.data, m.size, &limits, &frames, &err), GQ_EINPUT, &err, "gif.max_pixels_total");
+    assert_fails(drain(m.data, m.size, &limits, &frames, &err), GQ_EINPUT, &err, "data.limits.pixels");
     assert_int_equal(frames, 2);
     limits.max_pixels_total = 30 + 9 + 36 + 6;
     limits.max_seconds = 1e-9;
-    assert_fails(drain(m.data, m.size, &limits, &frames, &err), GQ_EINPUT, &err, "gif.max_seconds");
+    assert_fails(drain(m.data, m.size, &limits, &frames, &err), GQ_EINPUT, &err, "data.limits.seconds");
     limits.max_seconds = 0;
     limits.max_frames = 4;
     assert_ok(drain(m.data, m.size, &limits, &frames, &err), &err);

@@ -16,19 +16,19 @@
 
 typedef struct made {
     uint8_t  data[16384];
-    size_t   size;                      /* bytes used                                                     */
-    bool     control;                   /* write a graphics control extension before images               */
-    uint32_t delay;                     /* 1/100 s                                                        */
-    const uint8_t (*local)[3];          /* palette of the next image, or NULL                             */
-    int      nlocal;                    /* its entries: 2, 4, 8 ...                                       */
+    size_t   size;                      /* bytes used                                             */
+    bool     control;                   /* write a graphics control extension before images       */
+    uint32_t delay;                     /* 1/100 s                                                */
+    const uint8_t (*local)[3];          /* palette of the next image, or NULL                     */
+    int      nlocal;                    /* its entries: 2, 4, 8 ...                               */
 } made;
 
 typedef struct made_frame {
-    uint32_t    x, y, w, h;             /* pixels                                                         */
+    uint32_t    x, y, w, h;             /* pixels                                                 */
     uint8_t     disposal;
-    int16_t     transparent;            /* palette index, -1: none                                        */
+    int16_t     transparent;            /* palette index, -1: none                                */
     bool        interlaced;
-    const char *pixels;                 /* [h, w] letters r g b w or digits: indices 0 1 2 3, 4 ...       */
+    const char *pixels;               /* [h, w] letters r g b w or digits: indices 0 1 2 3, 4 ... */
 } made_frame;
 
 static inline void made_bytes(made *m, const void *bytes, size_t n)
@@ -43,7 +43,7 @@ static inline void made_word(made *m, uint32_t v)
     made_bytes(m, (uint8_t[2]){ (uint8_t)v, (uint8_t)(v >> 8) }, 2);
 }
 
-static inline uint8_t made_bits(int ncolors)                  /* the palette size field: 2 -> 0, 4 -> 1 ...    */
+static inline uint8_t made_bits(int ncolors)        /* the palette size field: 2 -> 0, 4 -> 1 ... */
 {
     uint8_t bits = 0;
     while (2 << bits < ncolors)
@@ -81,7 +81,7 @@ static inline uint8_t made_index(char letter)
 }
 
 typedef struct made_coder {
-    uint8_t  block[256];                /* [0] is the length                                              */
+    uint8_t  block[256];                /* [0] is the length                                      */
     uint32_t acc;
     int      bits;
 } made_coder;
@@ -136,7 +136,7 @@ static inline void made_image(made *m, const made_frame *f, int min_bits)
             made_code(m, &c, made_index(f->pixels[y * f->w + x]), min_bits + 1);
         }
     made_code(m, &c, (1u << min_bits) + 1, min_bits + 1);
-    made_code(m, &c, 0, 7);                                   /* pushes the last bits out                      */
+    made_code(m, &c, 0, 7);                                   /* pushes the last bits out         */
     made_bytes(m, c.block, (size_t)c.block[0] + 1);
     made_bytes(m, "", 1);
 }

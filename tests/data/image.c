@@ -10,7 +10,7 @@
 /* First 32 hex digits of the SHA-256 of what Pillow 11.3.0 gives for the made-up picture of that size. */
 static const struct {
     uint32_t    w, h, out_w, out_h;
-    bool        preprocess;             /* short side and crop; else a plain resize                       */
+    bool        preprocess;             /* short side and crop; else a plain resize               */
     gq_filter   filter;
     const char *digest;
 } made_up[] = {
@@ -106,7 +106,7 @@ static void made_up_pictures_equal_pillow(void **state)
         uint8_t *rgb = make_picture(w, h), *out = gq_malloc((size_t)ow * oh, 3);
         char     what[80];
         snprintf(what, sizeof what, "row %zu: %ux%u to %ux%u", i, w, h, ow, oh);
-        for (int again = 0; again < 2; again++) {            /* the second time with cached tables         */
+        for (int again = 0; again < 2; again++) {           /* the second time with cached tables */
             memset(out, 0x5a, (size_t)ow * oh * 3);
             if (made_up[i].preprocess)
                 assert_ok(gq_resizer_preprocess(r, rgb, w, h, ow, made_up[i].filter, out, &err), &err);
@@ -126,7 +126,7 @@ static void real_frames_equal_pillow(void **state)
     const char     *folder = need_shared("data/gif/good");
     static uint8_t  out[224 * 224 * 3];
     gq_gif_limits   limits = gq_gif_limits_default();
-    limits.max_seconds = 0;             /* sanitizers are slow                                            */
+    limits.max_seconds = 0;             /* sanitizers are slow                                    */
     for (size_t i = 0; i < sizeof real / sizeof *real; i++) {
         char        path[1400];
         gq_bytes    bytes;

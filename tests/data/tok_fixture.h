@@ -91,7 +91,7 @@ static inline void fix_text(const char *dir, const char *name, const char *text)
     fix_put(dir, name, text, strlen(text));
 }
 
-static inline void fix_json(const char *dir, const char *name, json_t *value)      /* takes `value`       */
+static inline void fix_json(const char *dir, const char *name, json_t *value)    /* takes `value` */
 {
     char *text = json_dumps(value, 0);
     fix_text(dir, name, text);
@@ -136,7 +136,7 @@ static inline json_t *fix_tokenizer_json(fix_kind kind, bool pairs)
     json_error_t je;
 
     snprintf(text, sizeof text, kind == FIX_CLIP ? clip : gpt2, end, end - 1);
-    for (i = 0; text[i]; i++) {                     /* 'x' -> "x", but not inside the expression          */
+    for (i = 0; text[i]; i++) {                     /* 'x' -> "x", but not inside the expression  */
         inside ^= text[i] == '"';
         if (text[i] == '\'' && !inside)
             text[i] = '"';

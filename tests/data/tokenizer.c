@@ -172,7 +172,7 @@ static size_t plain_bpe(json_t *vocab, const char *const *merges, int rules, con
                 strcat(symbol[i], right);
                 memmove(symbol[i + 1], symbol[i + 2], (n - i - 2) * sizeof *symbol);
                 n--;
-                r = -1;                             /* a lower rule may apply now: begin again           */
+                r = -1;                             /* a lower rule may apply now: begin again    */
                 break;
             }
     }
@@ -245,7 +245,7 @@ static void one_long_piece(void **state)
         if (b > 30 * a + 0.05)
             fail_msg("128 KiB take %.3f s, 1 MiB %.3f s", a, b);
         assert_in_range(n, large / 6, large / 4 + 2);
-        for (size_t i = 0; i < large; i++)          /* e, then combining marks in falling order, forever */
+        for (size_t i = 0; i < large; i++)   /* e, then combining marks in falling order, forever */
             text[i] = i == 0 ? 'e' : "\xCC\x81\xCC\xA3"[(i - 1) % 4];
         start = seconds();
         assert_ok(gq_tokenizer_encode(t, text, large, 0, NULL, 0, &n, &err), &err);
@@ -370,10 +370,10 @@ static void clip_cleaning(void **state)
     t = fix_open(dir);
     fix_expect(t, "THE", 3, 0, "513");
     fix_expect(t, "THE\r\n\t 12", 9, 0, "513 305 306");         /* one digit a token: "1 2</w>" never used */
-    fix_expect(t, "\xC4\xB0", 2, 0, "361 526");                 /* i</w>, then U+0307 as "CC 87</w>"      */
-    fix_expect(t, "e\xCC\x81", 3, 0, "195 425");                /* e + U+0301 -> C3 A9                    */
+    fix_expect(t, "\xC4\xB0", 2, 0, "361 526");              /* i</w>, then U+0307 as "CC 87</w>" */
+    fix_expect(t, "e\xCC\x81", 3, 0, "195 425");                /* e + U+0301 -> C3 A9            */
     fix_expect(t, "AB'S", 4, 0, "518 525");
-    fix_expect(t, "\xFF", 1, 0, "239 191 445");                 /* U+FFFD                                 */
+    fix_expect(t, "\xFF", 1, 0, "239 191 445");                 /* U+FFFD                         */
     fix_expect(t, "x<|endoftext|>", 14, GQ_TOK_SPECIAL | GQ_TOK_FRAME, "527 376 528 528");
     assert_ok(gq_tokenizer_encode(t, "The  ING, ab 's", 15, GQ_TOK_FRAME, ids, 64, &n, &err), &err);
     assert_ok(gq_tokenizer_decode(t, ids, n, GQ_TOK_SKIP, &text, NULL, &err), &err);
@@ -439,7 +439,7 @@ static void words(void **state)
     assert_int_equal(gq_tokenizer_end_id(t), 1);
     assert_int_equal(gq_tokenizer_pad_id(t), 0);
     fix_expect(t, " What  IS the,cat?", 18, GQ_TOK_FRAME, "5 6 7 4 2 3 1");
-    fix_expect(t, "\xC3\x89t\x65\xCC\x81\xC2\xA0'tis", 12, 0, "8 9");     /* NFC, no-break space          */
+    fix_expect(t, "\xC3\x89t\x65\xCC\x81\xC2\xA0'tis", 12, 0, "8 9");     /* NFC, no-break space  */
     fix_expect(t, "<pad> <end>the", 14, 0, "2 2");
     fix_expect(t, "<pad> <end>the", 14, GQ_TOK_SPECIAL, "0 1 7");
     fix_expect(t, "", 0, 0, "");

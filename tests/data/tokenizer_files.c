@@ -11,7 +11,7 @@ static void expect_broken(const char *path, const char *needle)
         fail_msg("'%s' does not name %s", err.text, path);
 }
 
-static char *at(const char *dir, const char *name)  /* four in rotation                                  */
+static char *at(const char *dir, const char *name)  /* four in rotation                           */
 {
     static char paths[4][256];
     static int  next;
@@ -118,7 +118,7 @@ static void saved_and_opened(void **state)
         t = fix_open(kind == 3 ? at(dir, "words.txt") : dir);
         assert_ok(gq_tokenizer_save(t, out, &err), &err);
         expect_same(t, out);
-        assert_ok(gq_tokenizer_save(t, out, &err), &err);           /* over itself                       */
+        assert_ok(gq_tokenizer_save(t, out, &err), &err);           /* over itself                */
         if (kind == 2)
             fix_expect(t, "a<pad>\"\\\n\xC3\xA9z", 12, GQ_TOK_SPECIAL, "97 273 274 122");
         gq_tokenizer_close(t);
@@ -155,8 +155,8 @@ static void nothing_there(void **state)
 static void broken_vocab(void **state)
 {
     static const struct {
-        const char *name;               /* entry to set                                                  */
-        const char *json;               /* to this; NULL: remove it                                      */
+        const char *name;               /* entry to set                                           */
+        const char *json;               /* to this; NULL: remove it                               */
         const char *needle;
     } cases[] = {
         { "the", "\"x\"", "the id of 'the' is not an integer" },
@@ -347,7 +347,7 @@ static void set_at(json_t *root, const char *path, const char *json)
 
 typedef struct shape {
     fix_kind    kind;
-    const char *path, *json, *needle;   /* needle NULL: is accepted                                      */
+    const char *path, *json, *needle;   /* needle NULL: is accepted                               */
 } shape;
 
 static const shape shapes[] = {

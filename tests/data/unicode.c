@@ -150,7 +150,7 @@ static void endless_marks(void **state)
     gq_error     err = { 0 };
     clock_t      start = clock();
     (void)state;
-    for (i = 0; i < n; i++)                         /* U+0301 (230) and U+0323 (220) in turn             */
+    for (i = 0; i < n; i++)                         /* U+0301 (230) and U+0323 (220) in turn      */
         text[i] = "\xCC\x81\xCC\xA3"[i % 4];
     assert_ok(gq_text_nfc(text, n, &got, &count, &err), &err);
     assert_int_equal(count, n / 2);

@@ -13,10 +13,10 @@ typedef struct size { int64_t rows, n, k; } size;
 
 static const size sizes[] = {
     {1, 1, 1}, {3, 5, 2}, {12, 32, 17}, {13, 33, 40}, {25, 31, 64}, {47, 16, 33}, {48, 48, 1}, {11, 160, 7},
-    {65, 129, 515}, {66, 257, 260}, {100, 70, 1000},                   /* B packed although stored in order */
+    {65, 129, 515}, {66, 257, 260}, {100, 70, 1000},         /* B packed although stored in order */
     {1, 700, 130}, {2, 523, 129}, {5, 515, 257}, {7, 600, 128}, {32, 521, 131}, {33, 521, 131},     /* few rows  */
-    {30, 17, 4100}, {70, 40, 4104},                                    /* two blocks along k               */
-    {600, 10, 4000}, {40, 4300, 1000},                                 /* two blocks of A, of B            */
+    {30, 17, 4100}, {70, 40, 4104},                                    /* two blocks along k      */
+    {600, 10, 4000}, {40, 4300, 1000},                                 /* two blocks of A, of B   */
 };
 
 static float *random_floats(int64_t n, uint32_t stream)
@@ -57,7 +57,7 @@ static double dot(const float *a, int64_t as, const float *b, int64_t bs, int64_
 typedef struct problem {
     size   s;
     float *x, *w, *bias, *r, *dy;
-    float *y, *dx, *dw, *db;            /* results                                                       */
+    float *y, *dx, *dw, *db;            /* results                                                */
 } problem;
 
 static void run(const gq_backend *be, const problem *p, gq_pool *pool)

@@ -32,7 +32,7 @@ static float one(vector_fn f, float x)
 {
     vf v = f(vset(x));
     for (int i = 1; i < VL; i++)
-        assert_memory_equal(&v, (float *)&v + i, sizeof(float));       /* all lanes alike                */
+        assert_memory_equal(&v, (float *)&v + i, sizeof(float));       /* all lanes alike         */
     return v[0];
 }
 

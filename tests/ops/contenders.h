@@ -18,7 +18,7 @@ static inline int contenders(contender list[8])
     for (size_t i = 0; i < sizeof rungs / sizeof rungs[0]; i++)
         if (gq_backend_cpu(rungs[i]))
             list[n++] = (contender){gq_backend_cpu(rungs[i]), 0x1p-24, 0};
-    if (gq_backend_cpu_bf16())                                /* 8 bits of significand                   */
+    if (gq_backend_cpu_bf16())                                /* 8 bits of significand            */
         list[n++] = (contender){gq_backend_cpu_bf16(), 0x1p-24, 0x1p-9};
     return n;
 }
@@ -28,7 +28,7 @@ static inline void compare(const char *what, int64_t n, const double *got, const
 {
     for (int64_t i = 0; i < n; i++) {
         double bound = 2 * allowed[i].e;
-        if (isnan(allowed[i].v))                              /* left undefined by the contract          */
+        if (isnan(allowed[i].v))                              /* left undefined by the contract   */
             continue;
         if (!(fabs(got[i] - want[i]) <= bound))
             fail_msg("%s[%lld] of %lld: got %.9g, want %.9g, off by %.3g, may be off by %.3g", what, (long long)i,

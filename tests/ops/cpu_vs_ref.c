@@ -10,7 +10,7 @@
  */
 #include "tests/ops/contenders.h"
 
-static gq_pool *pools[5];               /* by number of threads; [1] is NULL                             */
+static gq_pool *pools[5];               /* by number of threads; [1] is NULL                      */
 
 static void same_values(const op_case *c, const char *what, const values *a, const values *b)
 {
@@ -37,9 +37,9 @@ static values with_own_results(const op_case *c, const values *v)
 /* One case in one arithmetic. Backward gets the same saved tensors for everybody, rounded as that arithmetic stores
  * them, so that it is judged by itself. */
 typedef struct expected {
-    values   v;                         /* inputs; out and save of ref64                                 */
-    values   saved;                     /* the same, out and save rounded to float unless in double      */
-    estimate may;                       /* bounds, forward and backward                                  */
+    values   v;                         /* inputs; out and save of ref64                          */
+    values   saved;                   /* the same, out and save rounded to float unless in double */
+    estimate may;                       /* bounds, forward and backward                           */
     double  *out[GQ_MAX_OUT], *save[GQ_MAX_SAVE], *din[GQ_MAX_IN];
 } expected;
 
@@ -296,7 +296,7 @@ static void test_adamw(void **state)
             positive.how = FILL_POSITIVE;
             unit = who[j].unit;
             for (uint32_t k = 0; k < 4; k++)
-                x[k] = filled(k == 2 ? &positive : &o, s, k);             /* w, m, v >= 0, g             */
+                x[k] = filled(k == 2 ? &positive : &o, s, k);             /* w, m, v >= 0, g      */
             for (int k = 0; k < 3; k++) {
                 got[k] = doubles(count(&o));
                 again[k] = doubles(count(&o));

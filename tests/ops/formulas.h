@@ -10,9 +10,9 @@
 #include "tests/ops/harness.h"
 #include "tests/ops/number.h"
 
-typedef struct estimate {               /* owned arrays, shaped as in op_case                            */
+typedef struct estimate {               /* owned arrays, shaped as in op_case                     */
     num *out[GQ_MAX_OUT], *save[GQ_MAX_SAVE], *din[GQ_MAX_IN];
-    int64_t terms[GQ_MAX_IN];           /* longest sum behind one element of din: what acc = 1 adds one to */
+    int64_t terms[GQ_MAX_IN];  /* longest sum behind one element of din: what acc = 1 adds one to */
 } estimate;
 
 static inline num *nums(int64_t n) { return zeros(n, sizeof(num)); }
@@ -369,7 +369,7 @@ static inline void norm_gradients(const op_case *c, const values *v, estimate *t
     for (int64_t r = 0; r < rows; r++) {
         norm_row_gradient(v, r, D, x, v->in[gain], dy, dx, dg, db);
         for (int64_t d = 0; d < D; d++)
-            for (int k = 0; k < gain; k++)                    /* layernorm: x; add_norm: a and b         */
+            for (int k = 0; k < gain; k++)                    /* layernorm: x; add_norm: a and b  */
                 to->din[k][r * D + d] = dsum ? add(dx[d], exact(dsum[r * D + d])) : dx[d];
     }
     for (int64_t d = 0; d < D; d++) {
@@ -591,7 +591,7 @@ static inline void lm_loss_values(const op_case *c, const values *v, estimate *t
             for (int64_t w = 0; w < V && R <= GQ_LM_CHUNK; w++)
                 to->save[1][r * V + w] = z[w];
         } else {
-            to->save[0][r] = exact(NAN);                      /* not defined; nor are the logits         */
+            to->save[0][r] = exact(NAN);                      /* not defined; nor are the logits  */
             for (int64_t w = 0; w < V && R <= GQ_LM_CHUNK; w++)
                 to->save[1][r * V + w] = exact(NAN);
         }
@@ -629,7 +629,7 @@ static inline void lm_loss_gradients(const op_case *c, const values *v, estimate
     to->terms[1] = R;
 }
 
-typedef struct cosine { num dot, h, t; int clamped; } cosine;             /* <h,t>, clamped norms        */
+typedef struct cosine { num dot, h, t; int clamped; } cosine;             /* <h,t>, clamped norms */
 
 static inline cosine cosine_of(const double *h, const double *t, int64_t D)
 {

@@ -29,8 +29,8 @@
 enum { GUARD = 128, GUARD_BYTE = 0xA7, MAX_BLOCKS = 4096 };
 
 static struct owned_block {
-    unsigned char *base;                /* start of the allocation                                       */
-    size_t head, bytes;                 /* guard bytes in front, usable bytes; head 0: not guarded       */
+    unsigned char *base;                /* start of the allocation                                */
+    size_t head, bytes;                /* guard bytes in front, usable bytes; head 0: not guarded */
 } blocks[MAX_BLOCKS];
 static int nblocks;
 
@@ -51,7 +51,7 @@ static inline void *guarded(size_t bytes, size_t shift)
 {
     size_t               head = GUARD + shift;
     unsigned char       *base = own(bytes, head), *p = base + head;
-    static const uint32_t nan_in_any_type = 0x7ff4a5a5;       /* two of them are a NaN as a double too     */
+    static const uint32_t nan_in_any_type = 0x7ff4a5a5;  /* two of them are a NaN as a double too */
     memset(base, GUARD_BYTE, head + bytes + GUARD);
     for (size_t i = 0; i + 4 <= bytes; i += 4)
         memcpy(p + i, &nan_in_any_type, 4);
@@ -78,28 +78,28 @@ static inline void drop_from(int first, const char *what)
 /* ---- cases ----------------------------------------------------------------------------------------- */
 
 typedef enum fill {
-    FILL_NORMAL,                        /* standard normal                                               */
-    FILL_GAIN,                          /* 1 + normal/4                                                  */
-    FILL_FAR,                           /* +-40 + normal: keeps relu away from its corner                */
-    FILL_SMALL_INT,                     /* -2..2: sums are exact in any order, so ties are ties          */
-    FILL_POSITIVE,                      /* uniform in [1/4, 1)                                           */
-    FILL_BITS,                          /* 0 or 1                                                        */
-    FILL_ZERO_ROWS,                     /* normal, every third row all zeros                             */
-    FILL_TINY_ROWS,                     /* normal, every third row times 1e-10                           */
-    FILL_EQUAL_ROWS,                    /* normal, every third row one value                             */
-    FILL_INDEX,                         /* 0..hi-1                                                       */
-    FILL_INDEX_OR_NONE,                 /* -1..hi-1                                                      */
-    FILL_LAST,                          /* hi-1                                                          */
-    FILL_LABEL,                         /* 0..hi-1, a quarter -100                                       */
-    FILL_PIXEL,                         /* 0..255                                                        */
+    FILL_NORMAL,                        /* standard normal                                        */
+    FILL_GAIN,                          /* 1 + normal/4                                           */
+    FILL_FAR,                           /* +-40 + normal: keeps relu away from its corner         */
+    FILL_SMALL_INT,                     /* -2..2: sums are exact in any order, so ties are ties   */
+    FILL_POSITIVE,                      /* uniform in [1/4, 1)                                    */
+    FILL_BITS,                          /* 0 or 1                                                 */
+    FILL_ZERO_ROWS,                     /* normal, every third row all zeros                      */
+    FILL_TINY_ROWS,                     /* normal, every third row times 1e-10                    */
+    FILL_EQUAL_ROWS,                    /* normal, every third row one value                      */
+    FILL_INDEX,                         /* 0..hi-1                                                */
+    FILL_INDEX_OR_NONE,                 /* -1..hi-1                                               */
+    FILL_LAST,                          /* hi-1                                                   */
+    FILL_LABEL,                         /* 0..hi-1, a quarter -100                                */
+    FILL_PIXEL,                         /* 0..255                                                 */
 } fill;
 
 typedef struct operand {
-    int32_t rank;                       /* 0: absent                                                     */
-    int32_t dtype;                      /* GQ_F32 stands for the backend's real                          */
+    int32_t rank;                       /* 0: absent                                              */
+    int32_t dtype;                      /* GQ_F32 stands for the backend's real                   */
     int64_t shape[GQ_MAX_RANK];
     fill    how;
-    int64_t hi;                         /* FILL_INDEX...: one above the largest                          */
+    int64_t hi;                         /* FILL_INDEX...: one above the largest                   */
 } operand;
 
 typedef struct op_case {
@@ -107,14 +107,14 @@ typedef struct op_case {
     char     name[64];
     operand  in[GQ_MAX_IN], out[GQ_MAX_OUT], save[GQ_MAX_SAVE];
     gq_attr  attr;
-    uint32_t wants;                     /* bit k: din[k] exists                                          */
-    uint32_t gives;                     /* bit k: out[k] may carry a gradient                            */
-    int      in_place;                  /* in[1] is what the op writes, out[0] describes its result      */
-    int      rough;                     /* no finite differences: large, or not smooth on their scale    */
+    uint32_t wants;                     /* bit k: din[k] exists                                   */
+    uint32_t gives;                     /* bit k: out[k] may carry a gradient                     */
+    int      in_place;                /* in[1] is what the op writes, out[0] describes its result */
+    int      rough;                 /* no finite differences: large, or not smooth on their scale */
 } op_case;
 
-typedef struct values {                 /* one case's numbers; all arrays owned                          */
-    double *in[GQ_MAX_IN], *prior[GQ_MAX_IN];               /* inputs; what acc = 1 adds to               */
+typedef struct values {                 /* one case's numbers; all arrays owned                   */
+    double *in[GQ_MAX_IN], *prior[GQ_MAX_IN];               /* inputs; what acc = 1 adds to       */
     double *out[GQ_MAX_OUT], *save[GQ_MAX_SAVE], *dout[GQ_MAX_OUT];
 } values;
 
@@ -242,10 +242,10 @@ static inline void check_untouched(const operand *o, const gq_backend *be, const
 
 typedef struct how_to_run {
     const gq_backend *be;
-    gq_pool *pool;                      /* NULL: one thread                                              */
-    size_t   shift;                     /* elements, see make_buffer                                     */
-    uint32_t wants, gives, acc;         /* backward: which din and dout are there, what is added to      */
-    int      no_saves;                  /* forward: as in a tape without backward                        */
+    gq_pool *pool;                      /* NULL: one thread                                       */
+    size_t   shift;                     /* elements, see make_buffer                              */
+    uint32_t wants, gives, acc;       /* backward: which din and dout are there, what is added to */
+    int      no_saves;                  /* forward: as in a tape without backward                 */
 } how_to_run;
 
 static const gq_step_block test_step = {0x0123456789abcdefu, 7, 3};

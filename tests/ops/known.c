@@ -183,8 +183,8 @@ typedef enum how_masked { UNMASKED, CAUSAL, PER_QUERY } how_masked;
 
 typedef struct onnx_attention {
     const char *name;
-    int    rank, H, Hkv;                /* heads of q, of k and v (each serves H/Hkv query heads)        */
-    float  scale;                       /* 0: 1/sqrt(head width)                                         */
+    int    rank, H, Hkv;                /* heads of q, of k and v (each serves H/Hkv query heads) */
+    float  scale;                       /* 0: 1/sqrt(head width)                                  */
     how_masked mask;
 } onnx_attention;
 
@@ -214,7 +214,7 @@ static void expect_attention(const onnx_attention *t, const onnx_test *o)
     int     apart = t->mask == PER_QUERY, self = t->mask == CAUSAL, is4 = t->rank == 4;
     int64_t B = o->in[0].shape[0], Tq = o->in[0].shape[is4 ? 2 : 1], Tk = o->in[1].shape[is4 ? 2 : 1];
     int64_t w = is4 ? o->in[0].shape[3] : o->in[0].shape[2] / t->H, C = t->H * w, seqs = apart ? B * Tq : B;
-    int64_t rows = apart ? 1 : Tq, keys = self ? Tq : Tk;     /* causal: later keys are never seen       */
+    int64_t rows = apart ? 1 : Tq, keys = self ? Tq : Tk;    /* causal: later keys are never seen */
     op_case c = {.op = GQ_OP_SDPA};
     double *q = doubles(seqs * rows * C * (self ? 3 : 1)), *kv = doubles(seqs * keys * 2 * C);
     double *visible = doubles(seqs * keys), *y = doubles(seqs * rows * C);
@@ -331,7 +331,7 @@ static void expect_cross_entropy(const char *name, const onnx_test *o, int64_t i
     double *x = doubles(R * V), *eye = doubles(V * V), *rows = doubles(R), *labels = doubles(R), one = 1, total;
     double *nll = doubles(2 * R);
     values  v;
-    for (int64_t i = 0; i < R * V; i++)                       /* [N,V,inner] to [N*inner,V]              */
+    for (int64_t i = 0; i < R * V; i++)                       /* [N,V,inner] to [N*inner,V]       */
         x[i] = o->in[0].x[(i / V / inner * V + i % V) * inner + i / V % inner];
     for (int64_t i = 0; i < V; i++)
         eye[i * V + i] = 1;
@@ -346,7 +346,7 @@ static void expect_cross_entropy(const char *name, const onnx_test *o, int64_t i
         expect(&c, &v, (const double *[4]){&total});
         return;
     }
-    for (int j = 0; j < nwho; j++) {                          /* not reduced: one nll a row              */
+    for (int j = 0; j < nwho; j++) {                          /* not reduced: one nll a row       */
         how_to_run how = {.be = who[j].be};
         estimate   may = estimate_of(&c);
         values     got = v;
@@ -466,7 +466,7 @@ static void test_onnx_gather(void **state)
     static const char *const names[] = {"gather_1", "gather_2d_indices"};
     (void)state;
     need_shared("data/onnx_ops");
-    for (int t = 0; t < COUNT(names); t++) {                  /* axis 1 of [N,A,...] is rows of [N*A,D]  */
+    for (int t = 0; t < COUNT(names); t++) {            /* axis 1 of [N,A,...] is rows of [N*A,D] */
         op_case   c = {.op = GQ_OP_GATHER_ROWS};
         onnx_test o;
         int64_t   N, A, D, I;
@@ -509,7 +509,7 @@ static void test_dropout_rate(void **state)
             double  p = rates[r], kept = 0, same = p * p + (1 - p) * (1 - p);
             gq_work work = {0};
             gq_call call = {.in[0] = {x, {N, 1, 1, 1}, 1, GQ_F32}, .attr.p = rates[r], .work = &work};
-            for (int k = 0; k < 5; k++) {                     /* the fifth: another purpose              */
+            for (int k = 0; k < 5; k++) {                     /* the fifth: another purpose       */
                 call.out[0] = (gq_buf){y[k], {N, 1, 1, 1}, 1, GQ_F32};
                 call.step = &blocks_of_steps[k % 4];
                 call.rng_op = k == 4 ? 2 : 1;

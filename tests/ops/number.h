@@ -15,15 +15,15 @@
 
 typedef struct num { double v, e; } num;
 
-static double unit = 0x1p-24;           /* roundoff of the arithmetic under test                         */
-static double gemm_operand = 0;         /* relative error of GEMM operands: 2^-9 when they become bf16   */
+static double unit = 0x1p-24;           /* roundoff of the arithmetic under test                  */
+static double gemm_operand = 0;    /* relative error of GEMM operands: 2^-9 when they become bf16 */
 
 /* Units an elementary function (exp, log, erf, tanh, sigmoid) may be off: 4 ulp, relative; for the functions that end
  * in [-1,1] absolute. kernels/cpu/vec.h states at most 2e-7 = 3.4 units of float. */
 enum { FUNCTION_UNITS = 8 };
 
 static inline num exact(double v) { return (num){v, 0}; }
-static inline num stored(double v) { return (num){v, unit * fabs(v)}; }          /* rounded once          */
+static inline num stored(double v) { return (num){v, unit * fabs(v)}; }          /* rounded once  */
 static inline num rounded(double v, double e) { return (num){v, e + unit * (fabs(v) + e)}; }
 static inline num add(num a, num b) { return rounded(a.v + b.v, a.e + b.e); }
 static inline num sub(num a, num b) { return rounded(a.v - b.v, a.e + b.e); }
@@ -36,7 +36,7 @@ static inline num quotient(num a, num b)
     return rounded(q, b.e < fabs(b.v) ? (a.e + fabs(q) * b.e) / (fabs(b.v) - b.e) : INFINITY);
 }
 
-static inline num root(num a)                                 /* |sqrt(a+d) - sqrt(a)| <= min(|d|/sqrt(a), sqrt|d|) */
+static inline num root(num a)               /* |sqrt(a+d) - sqrt(a)| <= min(|d|/sqrt(a), sqrt|d|) */
 {
     double s = sqrt(a.v);
     return rounded(s, fmin(s > 0 ? a.e / s : INFINITY, sqrt(a.e)));
@@ -44,7 +44,7 @@ static inline num root(num a)                                 /* |sqrt(a+d) - sq
 
 static inline num exponential(num a)
 {
-    double v = exp(a.v);                                      /* 1e-37: a result below may become zero   */
+    double v = exp(a.v);                                 /* 1e-37: a result below may become zero */
     return rounded(v, v * expm1(a.e) + FUNCTION_UNITS * unit * v + 1e-37);
 }
 

@@ -11,7 +11,7 @@
 #include "tests/ops/harness.h"
 
 typedef struct onnx_tensor {
-    double *x;                          /* NULL: absent                                                  */
+    double *x;                          /* NULL: absent                                           */
     int64_t shape[8], size;
     int     rank, is_bool;
 } onnx_tensor;
@@ -64,7 +64,7 @@ static inline bool onnx_read(const char *name, onnx_test *t)
     fseek(f, 0, SEEK_END);
     size = ftell(f);
     rewind(f);
-    bytes = own((size_t)size + 8, 0);                         /* 8: onnx_values looks at the longest type */
+    bytes = own((size_t)size + 8, 0);                 /* 8: onnx_values looks at the longest type */
     assert_int_equal(fread(bytes, 1, (size_t)size, f), size);
     fclose(f);
     memcpy(&header_bytes, bytes, 8);

@@ -212,7 +212,7 @@ static inline bool expand_rows_case(int i, op_case *c)
         return false;
     c->in[0] = reals(FILL_NORMAL, 2, t[i].n, t[i].D, 1);
     c->out[0] = reals(FILL_NORMAL, 3, t[i].B, t[i].n, t[i].D);
-    c->attr.width = t[i].B;                                   /* how the tape tells the shape rule       */
+    c->attr.width = t[i].B;                                  /* how the tape tells the shape rule */
     c->wants = c->gives = 1;
     return true;
 }
@@ -293,9 +293,9 @@ static inline bool kv_append_case(int i, op_case *c)
 /* ---- the table ------------------------------------------------------------------------------------- */
 
 typedef struct op_row {
-    bool (*describe)(int i, op_case *c);                      /* false: there is no case i               */
+    bool (*describe)(int i, op_case *c);                      /* false: there is no case i        */
     void (*values)(const op_case *, const values *, estimate *);
-    void (*gradients)(const op_case *, const values *, estimate *);       /* NULL: no backward           */
+    void (*gradients)(const op_case *, const values *, estimate *);       /* NULL: no backward    */
 } op_row;
 
 #define ROW(op) {op##_case, op##_values, op##_gradients}
@@ -354,9 +354,9 @@ static inline estimate estimate_of(const op_case *c)
 }
 
 /* One cmocka test per op, the op number being its state: `RUN_PER_OP(test)` in main. */
-#define RUN_PER_OP(group, test)                                                                         \
-    do {                                                                                                \
-        for (int op_ = 0; op_ < GQ_OP_COUNT; op_++)                                                     \
+#define RUN_PER_OP(group, test)                                                                    \
+    do {                                                                                           \
+        for (int op_ = 0; op_ < GQ_OP_COUNT; op_++)                                                \
             (group)[op_] = (struct CMUnitTest){op_names[op_], test, NULL, NULL, (void *)(intptr_t)op_}; \
     } while (0)
 

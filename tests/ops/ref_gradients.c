@@ -14,7 +14,7 @@
 #include "tests/ops/ops.h"
 
 static const double step = 0x1p-9;
-enum { SAMPLES = 40 };                  /* elements tried of each input; all of them when it has fewer   */
+enum { SAMPLES = 40 };             /* elements tried of each input; all of them when it has fewer */
 
 /* L, and how far it may be off when `off` is wanted */
 static double projection(const op_case *c, const values *v, uint32_t gives, double *off)

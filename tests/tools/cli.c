@@ -233,7 +233,7 @@ static int writing(void *bytes)
 static void full_disk_is_6(void **state)
 {
     (void)state;
-    for (size_t n = 1; n <= 1000000; n *= 1000) {           /* found at the close, found while writing */
+    for (size_t n = 1; n <= 1000000; n *= 1000) {      /* found at the close, found while writing */
         child c = play(writing, &n, "/dev/full");
         assert_int_equal(c.code, 6);
         assert_string_equal(c.err, "p: cannot write to standard output: No space left on device\n");

@@ -5,7 +5,7 @@
 #include "core/mem.h"
 #include "little.h"
 
-static char out[1 << 18], errors[1 << 14];          /* of the last program                                */
+static char out[1 << 18], errors[1 << 14]; /* of the last program */
 
 static void slurp(const char *path, char *to, size_t room)
 {
@@ -22,8 +22,8 @@ static int program(const char *args)
     char command[2048];
     int  status;
 
-    snprintf(command, sizeof command, "cd %s && %s/gifqa-%s >%s/out 2>%s/err", little_dir, GQ_BIN_DIR, args, little_dir,
-             little_dir);
+    snprintf(command, sizeof command, "cd %s && %s/gifqa-%s >%s/out 2>%s/err", little_dir,
+             GQ_BIN_DIR, args, little_dir, little_dir);
     status = system(command);
     assert_true(WIFEXITED(status));
     slurp(little("out"), out, sizeof out);
@@ -35,7 +35,8 @@ static void expect(const char *args, int code, const char *needle)
 {
     int got = program(args);
     if (got != code || !strstr(code ? errors : out, needle))
-        fail_msg("gifqa-%s: exit %d, want %d; '%s' is not in:\n%s%s", args, got, code, needle, out, errors);
+        fail_msg("gifqa-%s: exit %d, want %d; '%s' is not in:\n%s%s", args, got, code, needle, out,
+                 errors);
 }
 
 /* The object on the last line of stdout; the caller's. */
@@ -57,9 +58,12 @@ static json_t *object(const char *args, int code)
     return o;
 }
 
-static double number(const json_t *o, const char *key) { return json_number_value(json_object_get(o, key)); }
+static double number(const json_t *o, const char *key)
+{
+    return json_number_value(json_object_get(o, key));
+}
 
-/* ---- ask -------------------------------------------------------------------------------------------------------- */
+/* ---- ask ------------------------------------------------------------------------------------- */
 
 static void asking(void **state)
 {
@@ -69,7 +73,8 @@ static void asking(void **state)
     (void)state;
 
     expect("ask run world/gif/test-000000.gif 'where is the circle?'", 0, "confidence  0.");
-    expect("ask run world/gif/test-000000.gif 'where is the circle?' --evenly", 0, "frames      1 4 6  of 8, evenly");
+    expect("ask run world/gif/test-000000.gif 'where is the circle?' --evenly", 0,
+           "frames      1 4 6  of 8, evenly");
     o = object("ask run world/gif/test-000000.gif 'where is the circle?' --json --beams 2", 0);
     assert_true(number(o, "confidence") > 0 && number(o, "confidence") <= 1);
     assert_int_equal(json_array_size(json_object_get(o, "frames")), 3);
@@ -82,9 +87,12 @@ static void asking(void **state)
     gq_bytes_free(&b);
     expect("ask run short.gif 'where?'", 4, "short.gif");
     expect("ask run nothing.gif 'where?'", 4, "nothing.gif");
-    expect("ask nothing world/gif/test-000000.gif 'where?'", 5, "nothing: there is no such directory");
-    expect("ask run world/gif/test-000000.gif 'where?' --weights random:1 --evenly", 0, "confidence");
-    expect("ask run world/gif/test-000000.gif 'where?' --weights nothing", 5, "nothing: there is no such CLIP");
+    expect("ask nothing world/gif/test-000000.gif 'where?'", 5,
+           "nothing: there is no such directory");
+    expect("ask run world/gif/test-000000.gif 'where?' --weights random:1 --evenly", 0,
+           "confidence");
+    expect("ask run world/gif/test-000000.gif 'where?' --weights nothing", 5,
+           "nothing: there is no such CLIP");
     expect("ask run world/gif/test-000000.gif ' '", 2, "the question is empty");
     expect("ask run world/gif/test-000000.gif", 2, "an argument is missing");
     expect("ask run x.gif where --beam 2", 2, "--beams");
@@ -94,7 +102,7 @@ static void asking(void **state)
     json_decref(o);
 }
 
-/* ---- eval ------------------------------------------------------------------------------------------------------- */
+/* ---- eval ------------------------------------------------------------------------------------ */
 
 static void spoil_line(const char *from, const char *to, const char *what, const char *with)
 {
@@ -145,7 +153,8 @@ static void count_right(const char *file, const char *view, int *right, int *all
 static double exact(const json_t *o, const char *table)
 {
     const json_t *rows = json_object_get(json_object_get(o, "tables"), table);
-    return json_number_value(json_array_get(json_object_get(json_array_get(rows, 0), "exact_match"), 0));
+    return json_number_value(
+        json_array_get(json_object_get(json_array_get(rows, 0), "exact_match"), 0));
 }
 
 static void evaluating(void **state)
@@ -161,7 +170,8 @@ static void evaluating(void **state)
     assert_int_equal(all, LITTLE_TEST);
     assert_true(exact(o, "other_gif") == (double)right / all);
     count_right("p.jsonl", "true", &right, &all);
-    assert_true(number(o, "accuracy") == (double)right / all && exact(o, "true") == (double)right / all);
+    assert_true(number(o, "accuracy") == (double)right / all &&
+                exact(o, "true") == (double)right / all);
     assert_true(number(o, "chance_all") > 0.1 && number(o, "chance_all") < 0.6);
     assert_true(number(o, "ppl") > 1 && json_string_value(json_object_get(o, "signature")) != NULL);
     expect("eval --verify p.jsonl", 0, "verified: every number");
@@ -177,7 +187,9 @@ static void evaluating(void **state)
     expect("eval --verify run/predictions.jsonl", 0, "the file has no summary");
     expect("eval run test --samples 5 --no-baselines", 0, "5 questions, greedy");
     assert_null(strstr(out, "majority"));
-    expect("eval run", 0, "second lines: 95 % bootstrap intervals, 1000 resamples");   /* data.val of the run          */
+    expect(
+        "eval run", 0,
+        "second lines: 95 % bootstrap intervals, 1000 resamples"); /* data.val of the run */
     assert_non_null(strstr(out, "chance"));
 }
 
@@ -196,7 +208,7 @@ static void evaluation_refuses(void **state)
     expect("eval run test -o /nowhere/p.jsonl", 6, "/nowhere/p.jsonl");
 }
 
-/* ---- export ----------------------------------------------------------------------------------------------------- */
+/* ---- export ---------------------------------------------------------------------------------- */
 
 static void exporting(void **state)
 {
@@ -212,14 +224,14 @@ static void exporting(void **state)
     a = object("export run -o f --last --json", 0);
     assert_int_equal(number(a, "step"), LITTLE_STEPS);
     json_decref(a);
-    a = object("eval run test --json --last", 0);                    /* the same model, the same numbers         */
+    a = object("eval run test --json --last", 0); /* the same model, the same numbers */
     b = object("eval f test --json --train train", 0);
     assert_true(json_equal(json_object_get(a, "tables"), json_object_get(b, "tables")));
     assert_true(number(a, "lm_loss") == number(b, "lm_loss"));
     json_decref(a);
     json_decref(b);
     expect("eval f test", 0, "exact");
-    assert_non_null(strstr(errors, "--train"));                      /* an export knows no training data        */
+    assert_non_null(strstr(errors, "--train")); /* an export knows no training data */
     expect("ask f world/gif/test-000000.gif 'where is the circle?'", 0, "CLIP-Cut");
 }
 
@@ -243,8 +255,11 @@ static void help(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(asking),    cmocka_unit_test(evaluating), cmocka_unit_test(evaluation_refuses),
-        cmocka_unit_test(exporting), cmocka_unit_test(help),
+        cmocka_unit_test(asking),
+        cmocka_unit_test(evaluating),
+        cmocka_unit_test(evaluation_refuses),
+        cmocka_unit_test(exporting),
+        cmocka_unit_test(help),
     };
     return cmocka_run_group_tests_name("tools/inference", tests, little_make, little_drop);
 }

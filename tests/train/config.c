@@ -245,7 +245,7 @@ static void limits(void **state)
         static const char *const heads[] = {"", "train: [", "train: {mix: {", "train:\n  "};
         for (size_t h = 0; h < sizeof heads / sizeof heads[0]; h++) {
             double took = cost_of(heads[h], units[i], 1 << 20);
-            if (took > most)                                /* once more: other programs share the machine */
+            if (took > most)                       /* once more: other programs share the machine */
                 took = cost_of(heads[h], units[i], 1 << 20);
             if (took > most)
                 fail_msg("'%s' after '%s' takes %.3f s", units[i], heads[h], took);

@@ -26,8 +26,8 @@ static gq_bleu count(const char *hyp, const char *ref)
 
 typedef struct golden {
     const char *hyp, *ref;
-    double      nltk4[3];               /* methods 1, 2, 3                                               */
-    double      bleu1, effective;       /* NLTK-1; sacreBLEU with effective order                        */
+    double      nltk4[3];               /* methods 1, 2, 3                                        */
+    double      bleu1, effective;       /* NLTK-1; sacreBLEU with effective order                 */
     double      coco[4];
 } golden;
 
@@ -77,7 +77,7 @@ static void test_golden_corpus(void **state)
     near(100.0 * (double)sum.match[0] / (double)sum.total[0], 75, 1e-12, "p1");
     near(100.0 * (double)sum.match[1] / (double)sum.total[1], 37.5, 1e-12, "p2");
     assert_int_equal(sum.match[2], 0);
-    assert_int_equal(sum.total[2], 2);                       /* exp smoothing makes 25.0 of 0 / 2        */
+    assert_int_equal(sum.total[2], 2);                       /* exp smoothing makes 25.0 of 0 / 2 */
     assert_int_equal(sum.total[3], 0);
     near(gq_bleu_coco(&sum, 1), .6218, 5.1e-5, "COCO 1");
     near(gq_bleu_coco(&sum, 2), .4397, 5.1e-5, "COCO 2");
@@ -152,7 +152,7 @@ static void test_published(void **state)
     json_t     *root = load(path), *c;
     size_t      i, done = 0;
     json_array_foreach(json_object_get(root, "corpus"), i, c) {
-        if (strcmp(str(c, "tokenize"), "intl") == 0)         /* a tokeniser that gifqa does not have     */
+        if (strcmp(str(c, "tokenize"), "intl") == 0)      /* a tokeniser that gifqa does not have */
             continue;
         near(corpus_case(c), num(c, "score"), 1e-7, "published corpus");
         done++;
@@ -274,11 +274,11 @@ static void test_multiple_references(void **state)
     gq_bleu     b;
     const char *refs[] = {"the cat", "a b c d the the", "x y z"};
     assert_ok(gq_bleu_count("the the the cat", refs, 3, &b, &err), &err);
-    assert_int_equal(b.match[0], 3);                         /* "the" at most twice in one reference     */
-    assert_int_equal(b.match[1], 2);                         /* "the cat" and "the the" once each        */
-    assert_int_equal(b.ref_len, 3);                          /* 3 is closer to 4 than 2 and 6            */
+    assert_int_equal(b.match[0], 3);                      /* "the" at most twice in one reference */
+    assert_int_equal(b.match[1], 2);                         /* "the cat" and "the the" once each */
+    assert_int_equal(b.ref_len, 3);                          /* 3 is closer to 4 than 2 and 6     */
     assert_ok(gq_bleu_count("a b c d", (const char *[]){"1 2 3 4 5", "1 2 3"}, 2, &b, &err), &err);
-    assert_int_equal(b.ref_len, 3);                          /* equally close: the shorter               */
+    assert_int_equal(b.ref_len, 3);                          /* equally close: the shorter        */
 }
 
 /* ---- the scorer ------------------------------------------------------------------------------------- */
@@ -379,7 +379,7 @@ static void test_tally(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         assert_ok(gq_tally_add(t, rows[i][0], rows[i][1], &err), &err);
     assert_string_equal(gq_tally_majority(t, "colour"), "blue");
-    assert_string_equal(gq_tally_majority(t, "count"), "one");           /* all once: byte order         */
+    assert_string_equal(gq_tally_majority(t, "count"), "one");           /* all once: byte order  */
     assert_string_equal(gq_tally_majority(t, NULL), "red");
     assert_string_equal(gq_tally_majority(t, "shape"), "");
     near(gq_tally_chance(t, "colour"), 1.0 / 2, 1e-15, "colour");
