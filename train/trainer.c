@@ -237,7 +237,7 @@ static gq_status evaluate(gq_trainer *t, gq_error *err)
     if (s != GQ_OK)
         return s;
     score = e.table.rows[0].value[GQ_METRIC_EXACT];
-    best = score > t->state.best;
+    best = score >= t->state.best;                  /* of equals the later one: its learning rate is lower  */
     if (best) {
         t->state.best = score;
         t->state.best_step = t->state.step;
