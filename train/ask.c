@@ -13,21 +13,25 @@
 #include "models/generate.h"
 #include "train/clip_dir.h"
 
-static const size_t MAX_CLIP = 1u << 30;            /* bytes of the chosen frames before the resize       */
+static const size_t MAX_CLIP = 1u << 30; /* bytes of the chosen frames before the resize */
 
 struct gq_asker {
-    gq_session    *session;
-    gq_generator  *generator;
-    gq_retriever  *retriever;                       /* NULL: frames are taken evenly                      */
-    gq_resizer    *resizer;
-    gq_prompt_ids  question;
-    uint8_t       *pixels;                          /* [k,S,S,3]                                          */
-    int32_t       *ids;                             /* [max_new_tokens] of the answer                     */
+    gq_session   *session;
+    gq_generator *generator;
+    gq_retriever *retriever; /* NULL: frames are taken evenly */
+    gq_resizer   *resizer;
+    gq_prompt_ids question;
+    uint8_t      *pixels; /* [k,S,S,3] */
+    int32_t      *ids;    /* [max_new_tokens] of the answer */
 };
 
-/* ---- which CLIP compares frames with the question --------------------------------------------------- */
+/* ---- which CLIP compares frames with the question -------------------------------------------- */
 
-typedef struct settings { const char *item[GQ_CLIP_SIZES + 16]; size_t n; char text[12][GQ_PATH_MAX + 64]; } settings;
+typedef struct settings {
+    const char *item[GQ_CLIP_SIZES + 16];
+    size_t      n;
+    char        text[12][GQ_PATH_MAX + 64];
+} settings;
 
 static void set(settings *o, const char *key, const char *value)
 {
@@ -43,12 +47,15 @@ static void set_int(settings *o, const char *key, int64_t value)
     set(o, key, text);
 }
 
-static const char *bool_name(bool b) { return b ? "true" : "false"; }
+static const char *bool_name(bool b)
+{
+    return b ? "true" : "false";
+}
 
-/* Configuration of a CLIP of its own: its sizes and weights, the run's limits and CLIP-Cut settings. */
+/* Configuration of a CLIP of its own: its sizes and weights, the run's limits and CLIP-Cut. */
 static gq_status other_clip(const gq_config *c, const gq_ask_opts *o, gq_config *out, gq_error *err)
 {
-    static const char random[] = "random";
+    static const char        random[] = "random";
     static const char *const reduce[] = {"mean", "max", "first"};
     bool          seeded = strncmp(o->clip, random, 6) == 0 && (!o->clip[6] || o->clip[6] == ':');
     settings     *list = gq_calloc(1, sizeof *list);
@@ -56,8 +63,10 @@ static gq_status other_clip(const gq_config *c, const gq_ask_opts *o, gq_config 
     gq_status     s = list ? GQ_OK : gq_fail(err, GQ_ENOMEM, "out of memory");
 
     if (s == GQ_OK && !seeded && !gq_is_dir(o->clip) && !gq_is_file(o->clip))
-        s = gq_fail(err, GQ_EWEIGHTS, "%s: there is no such CLIP: give a directory with model.safetensors, "
-                    "config.json and its vocabulary, or random:SEED", o->clip);
+        s = gq_fail(err, GQ_EWEIGHTS,
+                    "%s: there is no such CLIP: give a directory with model.safetensors, "
+                    "config.json and its vocabulary, or random:SEED",
+                    o->clip);
     if (s == GQ_OK && !seeded && gq_is_dir(o->clip))
         s = gq_clip_dir_sizes(o->clip, &sizes, err);
     if (s == GQ_OK) {
@@ -94,7 +103,8 @@ static gq_status open_retriever(gq_asker *a, const gq_ask_opts *o, gq_error *err
         return GQ_OK;
     if (!o->clip) {
         if (net->cfg.clipcut.k != net->cfg.data.frames)
-            return gq_fail(err, GQ_ECONFIG, "clipcut.k is %d and the model sees data.frames = %d: set clipcut.k",
+            return gq_fail(err, GQ_ECONFIG,
+                           "clipcut.k is %d and the model sees data.frames = %d: set clipcut.k",
                            (int)net->cfg.clipcut.k, (int)net->cfg.data.frames);
         if (o->vocabulary)
             snprintf(net->cfg.model.tokenizer.clip, GQ_PATH_MAX, "%s", o->vocabulary);
@@ -110,7 +120,7 @@ static gq_status open_retriever(gq_asker *a, const gq_ask_opts *o, gq_error *err
     return s;
 }
 
-/* ---- life -------------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static gq_status open_generator(gq_asker *a, const gq_ask_opts *o, gq_error *err)
 {
@@ -120,10 +130,12 @@ static gq_status open_generator(gq_asker *a, const gq_ask_opts *o, gq_error *err
                           .length_penalty = c->decode.length_penalty,
                           .legacy_length = c->decode.beam_len == GQ_CFG_BEAM_HF_LEGACY,
                           .early = (gq_early)c->decode.early_stopping,
-                          .end_id = gq_tokenizer_end_id(a->session->tokenizer), .bucket = (int)c->prompt.bucket};
+                          .end_id = gq_tokenizer_end_id(a->session->tokenizer),
+                          .bucket = (int)c->prompt.bucket};
 
-    return gq_generator_new(a->session->net->engine, a->session->net->params, &a->session->net->model, 1,
-                            (int)c->data.frames, true, &d, &a->generator, err);
+    return gq_generator_new(a->session->net->engine, a->session->net->params,
+                            &a->session->net->model, 1, (int)c->data.frames, true, &d,
+                            &a->generator, err);
 }
 
 gq_status gq_asker_open(gq_session *s, const gq_ask_opts *o, gq_asker **out, gq_error *err)
@@ -140,7 +152,8 @@ gq_status gq_asker_open(gq_session *s, const gq_ask_opts *o, gq_asker **out, gq_
     a->session = s;
     a->pixels = gq_malloc((size_t)c->data.frames, frame);
     a->ids = gq_malloc((size_t)c->decode.max_new_tokens, sizeof *a->ids);
-    st = a->pixels && a->ids ? gq_resizer_new(&a->resizer, err) : gq_fail(err, GQ_ENOMEM, "out of memory");
+    st = a->pixels && a->ids ? gq_resizer_new(&a->resizer, err)
+                             : gq_fail(err, GQ_ENOMEM, "out of memory");
     if (st == GQ_OK)
         st = open_retriever(a, o ? o : &defaults, err);
     if (st == GQ_OK)
@@ -166,15 +179,16 @@ void gq_asker_close(gq_asker *a)
     gq_free(a);
 }
 
-/* ---- frames ------------------------------------------------------------------------------------------- */
+/* ---- frames ---------------------------------------------------------------------------------- */
 
-static gq_status retrieve(gq_asker *a, const gq_gif_bytes *gif, const char *question, gq_reply *out, gq_error *err)
+static gq_status retrieve(gq_asker *a, const gq_gif_bytes *gif, const char *question, gq_reply *out,
+                          gq_error *err)
 {
     gq_retrieve_seconds t = {0};
     gq_frame_set        frames = {0};
     gq_clipcut          cut = {0};
-    float              *embed = gq_calloc((size_t)gq_retriever_clip(a->retriever)->proj + 1, sizeof *embed);
-    gq_status           s = embed ? GQ_OK : gq_fail(err, GQ_ENOMEM, "out of memory");
+    float    *embed = gq_calloc((size_t)gq_retriever_clip(a->retriever)->proj + 1, sizeof *embed);
+    gq_status s = embed ? GQ_OK : gq_fail(err, GQ_ENOMEM, "out of memory");
 
     if (s == GQ_OK)
         s = gq_retriever_question(a->retriever, question, embed, NULL, &t, err);
@@ -196,7 +210,8 @@ static gq_status retrieve(gq_asker *a, const gq_gif_bytes *gif, const char *ques
     return s;
 }
 
-static gq_status choose(gq_asker *a, const gq_gif_bytes *gif, const char *question, gq_reply *out, gq_error *err)
+static gq_status choose(gq_asker *a, const gq_gif_bytes *gif, const char *question, gq_reply *out,
+                        gq_error *err)
 {
     gq_gif_limits  limits = gq_retriever_limits(&a->session->net->cfg);
     gq_gif_summary sum;
@@ -224,8 +239,9 @@ static gq_status read_pixels(gq_asker *a, const gq_gif_bytes *gif, gq_reply *out
     size_t           side = (size_t)c->clip.image_size;
     gq_gif_clip      clip;
     double           start = gq_now(), middle;
-    gq_status        s = gq_gif_load_rgb(gif->data, gif->size, gif->name, &limits, (const uint32_t *)out->frame,
-                                         (size_t)out->k, NULL, MAX_CLIP, &clip, err);
+    gq_status        s =
+        gq_gif_load_rgb(gif->data, gif->size, gif->name, &limits, (const uint32_t *)out->frame,
+                        (size_t)out->k, NULL, MAX_CLIP, &clip, err);
 
     middle = gq_now();
     out->seconds.decode += middle - start;
@@ -233,14 +249,15 @@ static gq_status read_pixels(gq_asker *a, const gq_gif_bytes *gif, gq_reply *out
         return s;
     out->flags |= clip.flags;
     for (size_t i = 0; s == GQ_OK && i < (size_t)out->k; i++)
-        s = gq_resizer_preprocess(a->resizer, clip.rgb + i * 3 * clip.width * clip.height, clip.width, clip.height,
-                                  (uint32_t)side, filter, a->pixels + i * 3 * side * side, err);
+        s = gq_resizer_preprocess(a->resizer, clip.rgb + i * 3 * clip.width * clip.height,
+                                  clip.width, clip.height, (uint32_t)side, filter,
+                                  a->pixels + i * 3 * side * side, err);
     gq_gif_clip_free(&clip);
     out->seconds.preprocess += gq_now() - middle;
     return s;
 }
 
-/* ---- the answer ----------------------------------------------------------------------------------------- */
+/* ---- the answer ------------------------------------------------------------------------------ */
 
 static gq_status generate(gq_asker *a, const gq_prompt_form *form, gq_reply *out, gq_error *err)
 {
@@ -264,10 +281,12 @@ static gq_status generate(gq_asker *a, const gq_prompt_form *form, gq_reply *out
     return s;
 }
 
-gq_status gq_asker_ask(gq_asker *a, const gq_gif_bytes *gif, const char *question, gq_reply *out, gq_error *err)
+gq_status gq_asker_ask(gq_asker *a, const gq_gif_bytes *gif, const char *question, gq_reply *out,
+                       gq_error *err)
 {
     const gq_config *c = &a->session->net->cfg;
-    gq_prompt_form   form = {.template = c->prompt.template, .answer_prefix = c->prompt.answer_prefix,
+    gq_prompt_form   form = {.template = c->prompt.template,
+                             .answer_prefix = c->prompt.answer_prefix,
                              .max_question = (int32_t)c->prompt.max_question_tokens,
                              .max_answer = (int32_t)c->prompt.max_answer_tokens};
     gq_status        s;

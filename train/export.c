@@ -16,14 +16,15 @@ enum { FOLDERS = sizeof folders / sizeof *folders };
 
 const char *gq_export_weights(gq_hf_family f)
 {
-    static const char *const names[GQ_HF_FAMILIES] = {
-        [GQ_HF_CLIP] = "clip", [GQ_HF_QFORMER] = "qformer", [GQ_HF_GPT2] = "gpt2", [GQ_HF_STLLM] = "stllm.safetensors"};
+    static const char *const names[GQ_HF_FAMILIES] = {[GQ_HF_CLIP] = "clip",
+                                                      [GQ_HF_QFORMER] = "qformer",
+                                                      [GQ_HF_GPT2] = "gpt2",
+                                                      [GQ_HF_STLLM] = "stllm.safetensors"};
     return names[f];
 }
 
-/* ---- the parts ---------------------------------------------------------------------------------------- */
+/* ---- the parts ------------------------------------------------------------------------------- */
 
-/* Calls write(path of <dir>/<folder>/<name>). */
 static gq_status put_json(const char *dir, const char *name, json_t *object, gq_error *err)
 {
     char     *path = gq_path(dir, name);
@@ -55,29 +56,33 @@ static gq_status put_weights(gq_session *s, gq_hf_family f, const char *dir, gq_
     return st;
 }
 
-static gq_status put_tokenizer(const gq_tokenizer *t, const char *dir, const char *folder, gq_error *err)
+static gq_status put_tokenizer(const gq_tokenizer *t, const char *dir, const char *folder,
+                               gq_error *err)
 {
     char     *path = gq_path(dir, folder);
-    gq_status s = path ? gq_tokenizer_save(t, path, err) : gq_fail(err, GQ_ENOMEM, "%s: out of memory", dir);
+    gq_status s =
+        path ? gq_tokenizer_save(t, path, err) : gq_fail(err, GQ_ENOMEM, "%s: out of memory", dir);
     gq_free(path);
     return s;
 }
 
-/* CLIP's vocabulary, which questions need for CLIP-Cut, is not part of a run: where the configuration says, it is taken
- * along; where it is not any more, the export says so. */
+/* CLIP's vocabulary, which questions need for CLIP-Cut, is not part of a run: where the
+ * configuration says, it is taken along; where it is not any more, the export says so. */
 static gq_status put_vocabulary(gq_session *s, const char *dir, gq_export_report *r, gq_error *err)
 {
     const gq_config *c = &s->cfg;
-    const char      *from = *c->model.tokenizer.clip ? c->model.tokenizer.clip : c->model.weights.clip;
-    gq_tokenizer    *t = NULL;
-    gq_error         why = {0};
-    gq_status        st;
+    const char   *from = *c->model.tokenizer.clip ? c->model.tokenizer.clip : c->model.weights.clip;
+    gq_tokenizer *t = NULL;
+    gq_error      why = {0};
+    gq_status     st;
 
     if (!c->clip.text)
         return GQ_OK;
     if (!*from || gq_tokenizer_open(from, &t, &why) != GQ_OK) {
-        snprintf(r->note, sizeof r->note, "CLIP's vocabulary is not in the export%s%.380s: gifqa-ask needs it for CLIP-Cut "
-                 "(--vocabulary)", *why.text ? ", " : "", why.text);
+        snprintf(r->note, sizeof r->note,
+                 "CLIP's vocabulary is not in the export%s%.380s: gifqa-ask needs it for CLIP-Cut "
+                 "(--vocabulary)",
+                 *why.text ? ", " : "", why.text);
         return GQ_OK;
     }
     st = put_tokenizer(t, dir, "clip", err);
@@ -141,7 +146,8 @@ static gq_status put_card(const gq_session *s, const char *dir, gq_error *err)
 {
     char     *path = gq_path(dir, "README.md");
     gq_file  *f = NULL;
-    gq_status st = path ? gq_atomic_open(path, &f, err) : gq_fail(err, GQ_ENOMEM, "%s: out of memory", dir);
+    gq_status st =
+        path ? gq_atomic_open(path, &f, err) : gq_fail(err, GQ_ENOMEM, "%s: out of memory", dir);
 
     if (st == GQ_OK)
         st = gq_export_card(s, f, err);
@@ -153,10 +159,10 @@ static gq_status put_card(const gq_session *s, const char *dir, gq_error *err)
     return st;
 }
 
-/* ---- gifqa.json ------------------------------------------------------------------------------------------ */
+/* ---- gifqa.json ------------------------------------------------------------------------------ */
 
-static gq_status list_file(const char *dir, const char *folder, const char *name, json_t *files, gq_export_report *r,
-                           gq_error *err)
+static gq_status list_file(const char *dir, const char *folder, const char *name, json_t *files,
+                           gq_export_report *r, gq_error *err)
 {
     char      inside[512], hex[65];
     uint8_t   hash[32];
@@ -179,17 +185,19 @@ static gq_status list_file(const char *dir, const char *folder, const char *name
     gq_hex(hash, sizeof hash, hex);
     r->bytes += bytes;
     r->files++;
-    if (json_array_append_new(files, json_pack("{s:s, s:I, s:s}", "file", inside, "bytes", (json_int_t)bytes, "sha256",
-                                               hex)))
+    if (json_array_append_new(files, json_pack("{s:s, s:I, s:s}", "file", inside, "bytes",
+                                               (json_int_t)bytes, "sha256", hex)))
         return gq_fail(err, GQ_ENOMEM, "%s: out of memory", dir);
     return GQ_OK;
 }
 
-static gq_status list_folder(const char *dir, const char *folder, json_t *files, gq_export_report *r, gq_error *err)
+static gq_status list_folder(const char *dir, const char *folder, json_t *files,
+                             gq_export_report *r, gq_error *err)
 {
     char    **names = NULL, *path = *folder ? gq_path(dir, folder) : gq_strdup(dir);
     size_t    n = 0;
-    gq_status s = path ? gq_list_dir(path, &names, &n, err) : gq_fail(err, GQ_ENOMEM, "%s: out of memory", dir);
+    gq_status s = path ? gq_list_dir(path, &names, &n, err)
+                       : gq_fail(err, GQ_ENOMEM, "%s: out of memory", dir);
 
     for (size_t i = 0; i < n; i++) {
         if (s == GQ_OK)
@@ -212,14 +220,15 @@ static gq_status put_about(const gq_session *s, const char *dir, gq_export_repor
         json_decref(files);
         return st;
     }
-    about = json_pack("{s:s, s:i, s:s, s:I, s:I, s:{s:s, s:s}, s:o}", "kind", "gifqa-export", "format", GQ_EXPORT_FORMAT,
-                      "made_by", "gifqa " GIFQA_VERSION, "step", (json_int_t)s->step, "frames",
-                      (json_int_t)s->cfg.data.frames, "prompt", "template", s->cfg.prompt.template, "answer_prefix",
+    about = json_pack("{s:s, s:i, s:s, s:I, s:I, s:{s:s, s:s}, s:o}", "kind", "gifqa-export",
+                      "format", GQ_EXPORT_FORMAT, "made_by", "gifqa " GIFQA_VERSION, "step",
+                      (json_int_t)s->step, "frames", (json_int_t)s->cfg.data.frames, "prompt",
+                      "template", s->cfg.prompt.template, "answer_prefix",
                       s->cfg.prompt.answer_prefix, "files", files);
     return put_json(dir, "gifqa.json", about, err);
 }
 
-/* ---- the directory ---------------------------------------------------------------------------------------- */
+/* ---- the directory --------------------------------------------------------------------------- */
 
 static gq_status refuse_occupied(const char *dir, gq_error *err)
 {
@@ -228,12 +237,14 @@ static gq_status refuse_occupied(const char *dir, gq_error *err)
     gq_status s;
 
     if (gq_is_file(dir))
-        return gq_fail(err, GQ_EUSAGE, "%s: is a file: give a directory that does not exist yet", dir);
+        return gq_fail(err, GQ_EUSAGE, "%s: is a file: give a directory that does not exist yet",
+                       dir);
     if (!gq_is_dir(dir))
         return GQ_OK;
     s = gq_list_dir(dir, &names, &n, err);
     if (s == GQ_OK && n)
-        s = gq_fail(err, GQ_EUSAGE, "%s: is not empty (it has '%s'): give a directory that does not exist yet", dir,
+        s = gq_fail(err, GQ_EUSAGE,
+                    "%s: is not empty (it has '%s'): give a directory that does not exist yet", dir,
                     names[0]);
     for (size_t i = 0; i < n; i++)
         gq_free(names[i]);
@@ -294,7 +305,7 @@ gq_status gq_export(gq_session *s, const char *dir, gq_export_report *report, gq
     return st;
 }
 
-/* ---- reading ------------------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 /* Files of an export lie in it and nowhere else. */
 static bool plain(const char *name)
@@ -314,7 +325,8 @@ static gq_status check_file(const char *dir, json_t *entry, gq_error *err)
     gq_status   s = GQ_OK;
 
     if (!name || !want || !plain(name))
-        return gq_fail(err, GQ_EWEIGHTS, "%s/gifqa.json: an entry of 'files' is not one of ours", dir);
+        return gq_fail(err, GQ_EWEIGHTS, "%s/gifqa.json: an entry of 'files' is not one of ours",
+                       dir);
     path = gq_path(dir, name);
     if (!path)
         return gq_fail(err, GQ_ENOMEM, "%s: out of memory", dir);
@@ -325,10 +337,12 @@ static gq_status check_file(const char *dir, json_t *entry, gq_error *err)
     if (s == GQ_OK) {
         gq_hex(hash, sizeof hash, hex);
         if (bytes != (uint64_t)size)
-            s = gq_fail(err, GQ_EWEIGHTS, "%s: %" PRIu64 " bytes, gifqa.json says %lld: export again", path, bytes,
+            s = gq_fail(err, GQ_EWEIGHTS,
+                        "%s: %" PRIu64 " bytes, gifqa.json says %lld: export again", path, bytes,
                         (long long)size);
         else if (strcmp(hex, want) != 0)
-            s = gq_fail(err, GQ_EWEIGHTS, "%s: its SHA-256 is not the one in gifqa.json: export again", path);
+            s = gq_fail(err, GQ_EWEIGHTS,
+                        "%s: its SHA-256 is not the one in gifqa.json: export again", path);
     }
     gq_free(path);
     return s;
@@ -355,11 +369,15 @@ static gq_status check_about(const char *dir, json_t *about, gq_export_about *ou
     if (!kind || strcmp(kind, "gifqa-export") != 0)
         return gq_fail(err, GQ_EWEIGHTS, "%s/gifqa.json: this is no export of gifqa", dir);
     if (out->format != GQ_EXPORT_FORMAT)
-        return gq_fail(err, GQ_EWEIGHTS, "%s/gifqa.json: format %" PRIu64 ", this program reads %d: use the gifqa that "
-                       "made it", dir, out->format, GQ_EXPORT_FORMAT);
+        return gq_fail(err, GQ_EWEIGHTS,
+                       "%s/gifqa.json: format %" PRIu64
+                       ", this program reads %d: use the gifqa that "
+                       "made it",
+                       dir, out->format, GQ_EXPORT_FORMAT);
     for (int f = 0; f < GQ_HF_FAMILIES; f++)
         if (!listed(files, gq_export_weights((gq_hf_family)f)))
-            return gq_fail(err, GQ_EWEIGHTS, "%s/gifqa.json: '%s' is not listed", dir, gq_export_weights((gq_hf_family)f));
+            return gq_fail(err, GQ_EWEIGHTS, "%s/gifqa.json: '%s' is not listed", dir,
+                           gq_export_weights((gq_hf_family)f));
     if (!listed(files, "config.yaml"))
         return gq_fail(err, GQ_EWEIGHTS, "%s/gifqa.json: 'config.yaml' is not listed", dir);
     for (size_t i = 0; s == GQ_OK && i < json_array_size(files); i++, out->files++)

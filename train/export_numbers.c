@@ -1,4 +1,4 @@
-/* Outputs of the towers for seeded random inputs, in the form tests/reference/check_export.py reads. */
+/* Outputs of the towers for seeded random inputs, as tests/reference/check_export.py reads them. */
 #include <math.h>
 
 #include "core/io.h"
@@ -15,13 +15,14 @@ typedef struct numbers {
     gq_file    *f;
     uint64_t    seed;
     gq_error   *err;
-    bool        second;                 /* an object was written before                                  */
+    bool        second; /* an object was written before */
 } numbers;
 
-/* ---- text ------------------------------------------------------------------------------------------------- */
+/* ---- text ------------------------------------------------------------------------------------ */
 
 /* x [shape...] as nested lists; *x moves behind what was written. */
-static gq_status put_nested(numbers *n, const float **x, const int32_t **ids, int rank, const int64_t *shape)
+static gq_status put_nested(numbers *n, const float **x, const int32_t **ids, int rank,
+                            const int64_t *shape)
 {
     gq_status s = gq_file_printf(n->f, n->err, "[");
 
@@ -31,18 +32,21 @@ static gq_status put_nested(numbers *n, const float **x, const int32_t **ids, in
         if (s == GQ_OK && rank > 1)
             s = put_nested(n, x, ids, rank - 1, shape + 1);
         else if (s == GQ_OK)
-            s = ids ? gq_file_printf(n->f, n->err, "%d", *(*ids)++) : gq_file_printf(n->f, n->err, "%.9g", *(*x)++);
+            s = ids ? gq_file_printf(n->f, n->err, "%d", *(*ids)++)
+                    : gq_file_printf(n->f, n->err, "%.9g", *(*x)++);
     }
     return s == GQ_OK ? gq_file_printf(n->f, n->err, "]") : s;
 }
 
-static gq_status put_reals(numbers *n, const char *key, const float *x, int rank, const int64_t *shape)
+static gq_status put_reals(numbers *n, const char *key, const float *x, int rank,
+                           const int64_t *shape)
 {
     gq_status s = gq_file_printf(n->f, n->err, ",\n \"%s\": ", key);
     return s == GQ_OK ? put_nested(n, &x, NULL, rank, shape) : s;
 }
 
-static gq_status put_ids(numbers *n, const char *key, const int32_t *x, int rank, const int64_t *shape)
+static gq_status put_ids(numbers *n, const char *key, const int32_t *x, int rank,
+                         const int64_t *shape)
 {
     gq_status s = gq_file_printf(n->f, n->err, ",\n \"%s\": ", key);
     return s == GQ_OK ? put_nested(n, NULL, &x, rank, shape) : s;
@@ -51,13 +55,13 @@ static gq_status put_ids(numbers *n, const char *key, const int32_t *x, int rank
 /* {"seed" stands first, so that every other key has a comma before it. */
 static gq_status begin(numbers *n, const char *name)
 {
-    gq_status s = gq_file_printf(n->f, n->err, "%s\"%s\": {\"seed\": %llu", n->second ? "},\n" : "{", name,
-                                 (unsigned long long)n->seed);
+    gq_status s = gq_file_printf(n->f, n->err, "%s\"%s\": {\"seed\": %llu",
+                                 n->second ? "},\n" : "{", name, (unsigned long long)n->seed);
     n->second = true;
     return s;
 }
 
-/* ---- values ------------------------------------------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------------------------- */
 
 static gq_status take(void **p, int64_t count, size_t size, gq_error *err)
 {
@@ -68,7 +72,8 @@ static gq_status take(void **p, int64_t count, size_t size, gq_error *err)
 static void random_ids(const numbers *n, int32_t *ids, int64_t count, int64_t below)
 {
     for (int64_t i = 0; i < count; i++)
-        ids[i] = (int32_t)gq_below_at(n->seed, (uint64_t)i, GQ_RNG_SAMPLE, RNG_IDS, (uint32_t)below);
+        ids[i] =
+            (int32_t)gq_below_at(n->seed, (uint64_t)i, GQ_RNG_SAMPLE, RNG_IDS, (uint32_t)below);
 }
 
 static void unit(float *x, int64_t rows, int64_t dim)
@@ -108,7 +113,8 @@ static gq_status run(numbers *n, gq_tape *t, gq_t out, int64_t count, float **x)
 }
 
 /* A random normal input, fed and written. */
-static gq_status feed_reals(numbers *n, gq_tape *t, gq_t in, const char *key, int rank, const int64_t *shape)
+static gq_status feed_reals(numbers *n, gq_tape *t, gq_t in, const char *key, int rank,
+                            const int64_t *shape)
 {
     int64_t   count = 1;
     float    *x;
@@ -127,20 +133,20 @@ static gq_status feed_reals(numbers *n, gq_tape *t, gq_t in, const char *key, in
     return s;
 }
 
-/* ---- the towers ------------------------------------------------------------------------------------------------ */
+/* ---- the towers ------------------------------------------------------------------------------ */
 
 /* frames > 0: the whole model from features; 0: GPT-2 alone. Logits of the text's rows. */
 static gq_status language(numbers *n, const char *name, int frames)
 {
     const gq_stllm_config *m = &n->s->net->model;
-    int64_t                visual = (int64_t)frames * m->qformer.queries, room = m->gpt2.positions - visual;
-    int64_t                text = room < WORDS ? room : WORDS, all = visual + text;
-    gq_stllm_tape          h = {.shape = {.batch = 1, .frames = frames, .text = (int)text}};
-    gq_gpt2_opts           o = {0};
-    gq_tape               *t = h.tape = tape_of(n, name);
-    gq_t                   ids, pos, rows, x;
-    float                 *logits = NULL;
-    gq_status              s;
+    int64_t       visual = (int64_t)frames * m->qformer.queries, room = m->gpt2.positions - visual;
+    int64_t       text = room < WORDS ? room : WORDS, all = visual + text;
+    gq_stllm_tape h = {.shape = {.batch = 1, .frames = frames, .text = (int)text}};
+    gq_gpt2_opts  o = {0};
+    gq_tape      *t = h.tape = tape_of(n, name);
+    gq_t          ids, pos, rows, x;
+    float        *logits = NULL;
+    gq_status     s;
 
     if (!t)
         return GQ_ENOMEM;
@@ -156,14 +162,16 @@ static gq_status language(numbers *n, const char *name, int frames)
     if (s == GQ_OK)
         s = begin(n, name);
     if (s == GQ_OK && frames)
-        s = feed_reals(n, t, h.features, "features", 3, GQ_SHAPE(frames, gq_clip_tokens(&m->clip), m->clip.width));
+        s = feed_reals(n, t, h.features, "features", 3,
+                       GQ_SHAPE(frames, gq_clip_tokens(&m->clip), m->clip.width));
     if (s == GQ_OK) {
         random_ids(n, gq_data(t, ids), text, m->gpt2.vocab);
         for (int64_t i = 0; i < all; i++)
             ((int32_t *)gq_data(t, pos))[i] = (int32_t)i;
         for (int64_t i = 0; i < text; i++)
             ((int32_t *)gq_data(t, rows))[i] = (int32_t)(visual + i);
-        s = frames ? put_ids(n, "ids", gq_data(t, ids), 1, &text) : put_ids(n, "ids", gq_data(t, ids), 2, GQ_SHAPE(1, text));
+        s = frames ? put_ids(n, "ids", gq_data(t, ids), 1, &text)
+                   : put_ids(n, "ids", gq_data(t, ids), 2, GQ_SHAPE(1, text));
     }
     if (s == GQ_OK)
         s = run(n, t, x, text * m->gpt2.vocab, &logits);
@@ -178,11 +186,11 @@ static gq_status language(numbers *n, const char *name, int frames)
 static gq_status qformer(numbers *n)
 {
     const gq_stllm_config *m = &n->s->net->model;
-    const int64_t         *in_shape = GQ_SHAPE(IMAGES, gq_clip_tokens(&m->clip), m->qformer.encoder_width);
-    gq_tape               *t = tape_of(n, "qformer");
-    float                 *states = NULL;
-    gq_t                   in, out;
-    gq_status              s;
+    const int64_t *in_shape = GQ_SHAPE(IMAGES, gq_clip_tokens(&m->clip), m->qformer.encoder_width);
+    gq_tape       *t = tape_of(n, "qformer");
+    float         *states = NULL;
+    gq_t           in, out;
+    gq_status      s;
 
     if (!t)
         return GQ_ENOMEM;
@@ -196,13 +204,14 @@ static gq_status qformer(numbers *n)
     if (s == GQ_OK)
         s = run(n, t, out, (int64_t)IMAGES * m->qformer.queries * m->qformer.width, &states);
     if (s == GQ_OK)
-        s = put_reals(n, "states", states, 3, GQ_SHAPE(IMAGES, m->qformer.queries, m->qformer.width));
+        s = put_reals(n, "states", states, 3,
+                      GQ_SHAPE(IMAGES, m->qformer.queries, m->qformer.width));
     gq_free(states);
     gq_tape_free(t);
     return s;
 }
 
-/* Random pixels into the tape; the file gets them as transformers wants them: normalised, planes. */
+/* Random pixels into the tape; the file gets them as transformers wants them: planes, normalised. */
 static gq_status feed_pixels(numbers *n, uint8_t *frames)
 {
     const gq_clip_config *c = &n->s->net->model.clip;
@@ -269,7 +278,7 @@ static gq_status text(numbers *n)
     if (s == GQ_OK) {
         int32_t *id = gq_data(t, ids);
         random_ids(n, id, words, c->vocab - 1);
-        id[words - 1] = c->vocab - 1;                        /* the end token, whose state is read              */
+        id[words - 1] = c->vocab - 1; /* the end token, whose state is read */
         for (int64_t i = 0; i < words; i++)
             ((int32_t *)gq_data(t, pos))[i] = (int32_t)i;
         *(int32_t *)gq_data(t, end) = (int32_t)words - 1;

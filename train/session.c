@@ -12,7 +12,7 @@
 #include "train/export.h"
 #include "train/snapshot.h"
 
-/* ---- configuration ------------------------------------------------------------------------------ */
+/* ---- configuration --------------------------------------------------------------------------- */
 
 static gq_status read_config(gq_session *s, const gq_session_opts *o, gq_error *err)
 {
@@ -38,7 +38,7 @@ static gq_status read_config(gq_session *s, const gq_session_opts *o, gq_error *
     return st;
 }
 
-/* ---- a run --------------------------------------------------------------------------------------- */
+/* ---- a run ----------------------------------------------------------------------------------- */
 
 /* best_step of a checkpoint's state.json; GQ_CKPT_NONE when there was no evaluation. */
 static gq_status read_best(const char *ckpt, uint64_t *best, gq_error *err)
@@ -79,8 +79,10 @@ static gq_status prefer_best(gq_session *s, gq_ckpt_found *found, gq_error *err)
     if (!path)
         return gq_fail(err, GQ_ENOMEM, "%s: out of memory", s->path);
     if (gq_ckpt_verify(path, NULL, &why) != GQ_OK) {
-        snprintf(s->note, sizeof s->note, "the best checkpoint (step %" PRIu64 ") cannot be used, the "
-                 "newest is: %.300s", best, why.text);
+        snprintf(s->note, sizeof s->note,
+                 "the best checkpoint (step %" PRIu64 ") cannot be used, the "
+                 "newest is: %.300s",
+                 best, why.text);
         gq_free(path);
         return GQ_OK;
     }
@@ -113,7 +115,7 @@ static gq_status open_run(gq_session *s, const gq_session_opts *o, gq_error *err
     return st;
 }
 
-/* ---- an export ------------------------------------------------------------------------------------ */
+/* ---- an export ------------------------------------------------------------------------------- */
 
 static gq_status load_family(gq_session *s, gq_hf_family f, const char *name, gq_error *err)
 {
@@ -126,8 +128,10 @@ static gq_status load_family(gq_session *s, gq_hf_family f, const char *name, gq
     if (r == GQ_OK)
         r = gq_hf_load(s->net->params, f, st, &report, err);
     if (r == GQ_OK && report.missing)
-        r = gq_fail(err, GQ_EWEIGHTS, "%s: %d tensors of the model in config.yaml are missing, the "
-                    "first is '%s'", path, report.missing, report.first_missing);
+        r = gq_fail(err, GQ_EWEIGHTS,
+                    "%s: %d tensors of the model in config.yaml are missing, the "
+                    "first is '%s'",
+                    path, report.missing, report.first_missing);
     gq_safetensors_close(st);
     gq_free(path);
     return r;
@@ -140,7 +144,8 @@ static gq_status open_export(gq_session *s, gq_error *err)
     gq_status       st = gq_export_check(s->path, &about, err);
 
     if (st == GQ_OK && s->cfg.clip.text && !*s->cfg.model.tokenizer.clip) {
-        size_t n = sizeof s->cfg.model.tokenizer.clip;       /* CLIP's vocabulary lies beside its weights */
+        size_t n =
+            sizeof s->cfg.model.tokenizer.clip; /* CLIP's vocabulary lies beside its weights */
         if (snprintf(s->cfg.model.tokenizer.clip, n, "%s/clip", s->path) >= (int)n)
             st = gq_fail(err, GQ_EWEIGHTS, "%s: the path is too long", s->path);
     }
@@ -152,7 +157,7 @@ static gq_status open_export(gq_session *s, gq_error *err)
     return st;
 }
 
-/* ---- both ------------------------------------------------------------------------------------------ */
+/* ---- both ------------------------------------------------------------------------------------ */
 
 static bool has(const char *dir, const char *name)
 {
@@ -162,7 +167,8 @@ static bool has(const char *dir, const char *name)
     return there;
 }
 
-gq_status gq_session_open(const char *path, const gq_session_opts *o, gq_session **out, gq_error *err)
+gq_status gq_session_open(const char *path, const gq_session_opts *o, gq_session **out,
+                          gq_error *err)
 {
     static const gq_session_opts defaults;
     gq_session                  *s;
@@ -172,11 +178,15 @@ gq_status gq_session_open(const char *path, const gq_session_opts *o, gq_session
     if (!o)
         o = &defaults;
     if (!gq_is_dir(path))
-        return gq_fail(err, GQ_EWEIGHTS, "%s: there is no such directory: give the directory of a run "
-                       "(gifqa-train --run-dir) or of an export (gifqa-export -o)", path);
+        return gq_fail(err, GQ_EWEIGHTS,
+                       "%s: there is no such directory: give the directory of a run "
+                       "(gifqa-train --run-dir) or of an export (gifqa-export -o)",
+                       path);
     if (!has(path, "gifqa.json") && !has(path, "config.yaml"))
-        return gq_fail(err, GQ_EWEIGHTS, "%s: neither a run (it has no config.yaml) nor an export (no "
-                       "gifqa.json)", path);
+        return gq_fail(err, GQ_EWEIGHTS,
+                       "%s: neither a run (it has no config.yaml) nor an export (no "
+                       "gifqa.json)",
+                       path);
     s = gq_calloc(1, sizeof *s);
     if (!s || !(s->path = gq_strdup(path))) {
         gq_free(s);
@@ -190,8 +200,9 @@ gq_status gq_session_open(const char *path, const gq_session_opts *o, gq_session
     if (st == GQ_OK)
         st = gq_run_tokenizer(&s->cfg, path, NULL, &s->tokenizer, err);
     if (st == GQ_OK && gq_tokenizer_vocab_size(s->tokenizer) > s->cfg.gpt2.vocab)
-        st = gq_fail(err, GQ_EWEIGHTS, "%s/tokenizer: %d tokens do not fit the %d rows of gpt2.vocab",
-                     path, gq_tokenizer_vocab_size(s->tokenizer), (int)s->cfg.gpt2.vocab);
+        st = gq_fail(err, GQ_EWEIGHTS,
+                     "%s/tokenizer: %d tokens do not fit the %d rows of gpt2.vocab", path,
+                     gq_tokenizer_vocab_size(s->tokenizer), (int)s->cfg.gpt2.vocab);
     if (st != GQ_OK) {
         gq_session_close(s);
         return st;

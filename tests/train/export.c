@@ -1,5 +1,5 @@
-/* Export and import: the same bits, the same answers; a directory that is whole or not there; nothing of the machine in
- * it; damage named. */
+/* Export and import: the same bits and answers; a directory that is whole or not there, with nothing
+ * of the machine in it; damage named. */
 #include <jansson.h>
 
 #include "core/mem.h"
@@ -24,7 +24,7 @@ static void export_to(const char *from, const char *to, gq_export_report *r)
     gq_session_close(s);
 }
 
-/* ---- the same bits ------------------------------------------------------------------------------------------- */
+/* ---- the same bits --------------------------------------------------------------------------- */
 
 static void same_weights(const gq_params *a, const gq_params *b)
 {
@@ -86,8 +86,13 @@ static void round_trip(void **state)
 /* Exported again, an export is itself, apart from the score of its run on the card. */
 static void idempotent(void **state)
 {
-    static const char *const files[] = {"clip/model.safetensors", "qformer/model.safetensors", "gpt2/model.safetensors",
-                                        "stllm.safetensors", "config.yaml", "clip/config.json", "tokenizer/words.txt"};
+    static const char *const files[] = {"clip/model.safetensors",
+                                        "qformer/model.safetensors",
+                                        "gpt2/model.safetensors",
+                                        "stllm.safetensors",
+                                        "config.yaml",
+                                        "clip/config.json",
+                                        "tokenizer/words.txt"};
     gq_export_report         r;
     gq_error                 err = {0};
     (void)state;
@@ -103,14 +108,14 @@ static void idempotent(void **state)
         assert_ok(gq_read_file(little(name), 1 << 24, &b, &err), &err);
         assert_int_equal(a.size, b.size);
         assert_memory_equal(a.data, b.data, a.size);
-        if (strstr(files[i], ".yaml"))               /* no path of this machine                            */
+        if (strstr(files[i], ".yaml")) /* no path of this machine */
             assert_null(strstr((const char *)a.data, little_dir));
         gq_bytes_free(&a);
         gq_bytes_free(&b);
     }
 }
 
-/* CLIP of an export serves as the CLIP of a model that has no text tower, and chooses the same frames. */
+/* CLIP of an export serves a model that has no text tower, and chooses the same frames. */
 static void clip_of_another(void **state)
 {
     gq_export_report r;
@@ -136,13 +141,14 @@ static void clip_of_another(void **state)
         gq_session_close(s[i]);
     }
     assert_true(reply[0].retrieved && reply[1].retrieved);
-    assert_memory_equal(reply[0].frame, reply[1].frame, (size_t)reply[0].k * sizeof *reply[0].frame);
+    assert_memory_equal(reply[0].frame, reply[1].frame,
+                        (size_t)reply[0].k * sizeof *reply[0].frame);
     gq_reply_free(&reply[0]);
     gq_reply_free(&reply[1]);
     gq_bytes_free(&b);
 }
 
-/* ---- numbers for other loaders ----------------------------------------------------------------------------------- */
+/* ---- numbers for other loaders --------------------------------------------------------------- */
 
 static size_t depth(const json_t *x)
 {
@@ -171,11 +177,12 @@ static void numbers(void **state)
     assert_int_equal(depth(json_object_get(json_object_get(o, "qformer"), "states")), 3);
     json_t *logits = json_object_get(json_object_get(o, "stllm"), "logits");
     assert_int_equal(json_array_size(json_array_get(logits, 0)), 64);
-    assert_int_equal(json_array_size(logits), json_array_size(json_object_get(json_object_get(o, "stllm"), "ids")));
+    assert_int_equal(json_array_size(logits),
+                     json_array_size(json_object_get(json_object_get(o, "stllm"), "ids")));
     json_decref(o);
 }
 
-/* ---- refusals ------------------------------------------------------------------------------------------------------ */
+/* ---- refusals -------------------------------------------------------------------------------- */
 
 static void occupied(void **state)
 {
@@ -197,9 +204,12 @@ static void occupied(void **state)
 
 static void damaged(void **state)
 {
-    static const struct { const char *file, *needle; } cases[] = {
-        {"gpt2/model.safetensors", "gpt2/model.safetensors"}, {"stllm.safetensors", "stllm.safetensors"},
-        {"tokenizer/words.txt", "tokenizer/words.txt"}, {"config.yaml", "config.yaml"}};
+    static const struct {
+        const char *file, *needle;
+    } cases[] = {{"gpt2/model.safetensors", "gpt2/model.safetensors"},
+                 {"stllm.safetensors", "stllm.safetensors"},
+                 {"tokenizer/words.txt", "tokenizer/words.txt"},
+                 {"config.yaml", "config.yaml"}};
     gq_session      *s = NULL;
     gq_export_report r;
     gq_error         err = {0};
@@ -216,21 +226,24 @@ static void damaged(void **state)
             if (how == 2) {
                 assert_ok(gq_remove_tree(little(name), &err), &err);
             } else {
-                b.data[b.size - 1] = '#';            /* a comment in YAML, another number elsewhere        */
+                b.data[b.size - 1] = '#'; /* a comment in YAML, another number elsewhere */
                 assert_ok(gq_write_file(little(name), b.data, b.size - (how == 1), &err), &err);
             }
             gq_bytes_free(&b);
-            assert_fails(gq_session_open(little("broken"), NULL, &s, &err), GQ_EWEIGHTS, &err, cases[i].needle);
+            assert_fails(gq_session_open(little("broken"), NULL, &s, &err), GQ_EWEIGHTS, &err,
+                         cases[i].needle);
             gq_error_clear(&err);
         }
 }
 
 static void strange_lists(void **state)
 {
-    static const struct { const char *text, *needle; } cases[] = {
-        {"{", "gifqa.json"}, {"{\"kind\": \"other\"}", "no export"},
-        {"{\"kind\": \"gifqa-export\", \"format\": 99}", "format 99"},
-        {"{\"kind\": \"gifqa-export\", \"format\": 1, \"files\": []}", "not listed"}};
+    static const struct {
+        const char *text, *needle;
+    } cases[] = {{"{", "gifqa.json"},
+                 {"{\"kind\": \"other\"}", "no export"},
+                 {"{\"kind\": \"gifqa-export\", \"format\": 99}", "format 99"},
+                 {"{\"kind\": \"gifqa-export\", \"format\": 1, \"files\": []}", "not listed"}};
     gq_session      *s = NULL;
     gq_export_report r;
     gq_error         err = {0};
@@ -241,18 +254,22 @@ static void strange_lists(void **state)
     export_to(little("run"), little("strange"), &r);
     assert_ok(gq_read_file(little("strange/gifqa.json"), 1 << 20, &b, &err), &err);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        assert_ok(gq_write_file(little("strange/gifqa.json"), cases[i].text, strlen(cases[i].text), &err), &err);
-        assert_fails(gq_session_open(little("strange"), NULL, &s, &err), GQ_EWEIGHTS, &err, cases[i].needle);
+        assert_ok(
+            gq_write_file(little("strange/gifqa.json"), cases[i].text, strlen(cases[i].text), &err),
+            &err);
+        assert_fails(gq_session_open(little("strange"), NULL, &s, &err), GQ_EWEIGHTS, &err,
+                     cases[i].needle);
         gq_error_clear(&err);
     }
     at = strstr((char *)b.data, "README.md");
-    memcpy(at, "../README", 9);                      /* leads out of the directory                          */
+    memcpy(at, "../README", 9); /* leads out of the directory */
     assert_ok(gq_write_file(little("strange/gifqa.json"), b.data, b.size, &err), &err);
-    assert_fails(gq_session_open(little("strange"), NULL, &s, &err), GQ_EWEIGHTS, &err, "not one of ours");
+    assert_fails(gq_session_open(little("strange"), NULL, &s, &err), GQ_EWEIGHTS, &err,
+                 "not one of ours");
     gq_bytes_free(&b);
 }
 
-/* ---- a disk that fails ------------------------------------------------------------------------------------------------ */
+/* ---- a disk that fails ----------------------------------------------------------------------- */
 
 static int left_over(void)
 {
@@ -270,7 +287,8 @@ static int left_over(void)
     return count;
 }
 
-/* A failure leaves nothing, or all of it when only the last sync failed. Errors of closing what was only read are none. */
+/* A failure leaves nothing, or all of it when only the last sync failed. Errors of closing what was
+ * only read are none. */
 static void failing_disk(void **state)
 {
     gq_session     *s = open_session(little("run"));
@@ -298,7 +316,8 @@ static void failing_disk(void **state)
             fail_msg("operation %ld of %ld: status %d (%s)", at, operations, (int)st, err.text);
         gq_error_clear(&err);
         if (left_over() && gq_export_check(little("fragile"), &about, &err) != GQ_OK)
-            fail_msg("operation %ld of %ld: part of an export is left: %s", at, operations, err.text);
+            fail_msg("operation %ld of %ld: part of an export is left: %s", at, operations,
+                     err.text);
         gq_error_clear(&err);
     }
     assert_true(failures > operations / 2);
@@ -308,9 +327,10 @@ static void failing_disk(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(round_trip), cmocka_unit_test(idempotent), cmocka_unit_test(clip_of_another),
-        cmocka_unit_test(numbers),    cmocka_unit_test(occupied),   cmocka_unit_test(damaged),
-        cmocka_unit_test(strange_lists), cmocka_unit_test(failing_disk),
+        cmocka_unit_test(round_trip),      cmocka_unit_test(idempotent),
+        cmocka_unit_test(clip_of_another), cmocka_unit_test(numbers),
+        cmocka_unit_test(occupied),        cmocka_unit_test(damaged),
+        cmocka_unit_test(strange_lists),   cmocka_unit_test(failing_disk),
     };
     return cmocka_run_group_tests_name("train/export", tests, little_make, little_drop);
 }

@@ -1,4 +1,4 @@
-/* Opening what was trained, and asking it: the state that is meant, the frames that are meant, the same answers as in
+/* Opening what was trained, and asking it: the state and the frames that are meant, the answers of
  * evaluation, and every missing piece named. */
 #include "core/mem.h"
 #include "little.h"
@@ -24,7 +24,7 @@ static void spoil(const char *name)
     assert_ok(gq_write_file(little(name), "?", 1, &err), &err);
 }
 
-/* ---- sessions ---------------------------------------------------------------------------------------------- */
+/* ---- sessions -------------------------------------------------------------------------------- */
 
 /* Adds checkpoint 6, whose state calls step 2 the best, with one weight changed. */
 static void add_step_six(const char *run)
@@ -68,11 +68,11 @@ static void best_and_last(void **state)
     add_step_six(run);
     assert_true(first_bias(run, GQ_SESSION_LAST, 6, false) == 42.0f);
     assert_true(first_bias(run, GQ_SESSION_BEST, 2, false) != 42.0f);
-    spoil("best/checkpoints/step-00000002/weights.safetensors");         /* the best is broken: the newest, and a word */
+    spoil("best/checkpoints/step-00000002/weights.safetensors"); /* the newest, and a word */
     assert_true(first_bias(run, GQ_SESSION_BEST, 6, true) == 42.0f);
-    spoil("best/checkpoints/step-00000006/weights.safetensors");         /* the newest too: the one before it          */
+    spoil("best/checkpoints/step-00000006/weights.safetensors"); /* the one before it */
     assert_true(first_bias(run, GQ_SESSION_LAST, 4, false) != 42.0f);
-    assert_true(gq_is_dir(little("best/checkpoints/step-00000006")));    /* a reader renames nothing                   */
+    assert_true(gq_is_dir(little("best/checkpoints/step-00000006"))); /* a reader renames nothing */
 }
 
 static void refusals(void **state)
@@ -81,25 +81,33 @@ static void refusals(void **state)
     gq_error    err = {0};
     (void)state;
 
-    assert_fails(gq_session_open(little("nowhere"), NULL, &s, &err), GQ_EWEIGHTS, &err, "nowhere: there is no such");
-    assert_fails(gq_session_open(little("world"), NULL, &s, &err), GQ_EWEIGHTS, &err, "neither a run");
+    assert_fails(gq_session_open(little("nowhere"), NULL, &s, &err), GQ_EWEIGHTS, &err,
+                 "nowhere: there is no such");
+    assert_fails(gq_session_open(little("world"), NULL, &s, &err), GQ_EWEIGHTS, &err,
+                 "neither a run");
     copy_run("poor");
     assert_ok(gq_remove_tree(little("poor/tokenizer"), &err), &err);
     assert_ok(gq_remove_tree(little("train-kept"), &err), &err);
     assert_ok(gq_rename(little("train"), little("train-kept"), &err), &err);
-    assert_fails(gq_session_open(little("poor"), NULL, &s, &err), GQ_EWEIGHTS, &err, "poor/tokenizer is absent");
+    assert_fails(gq_session_open(little("poor"), NULL, &s, &err), GQ_EWEIGHTS, &err,
+                 "poor/tokenizer is absent");
     gq_error_clear(&err);
     assert_ok(gq_rename(little("train-kept"), little("train"), &err), &err);
     spoil("poor/checkpoints/step-00000004/weights.safetensors");
     spoil("poor/checkpoints/step-00000002/weights.safetensors");
-    assert_fails(gq_session_open(little("poor"), NULL, &s, &err), GQ_EWEIGHTS, &err, "step-00000004");
+    assert_fails(gq_session_open(little("poor"), NULL, &s, &err), GQ_EWEIGHTS, &err,
+                 "step-00000004");
     gq_error_clear(&err);
     assert_ok(gq_remove_tree(little("poor/checkpoints"), &err), &err);
     assert_fails(gq_session_open(little("poor"), NULL, &s, &err), GQ_EWEIGHTS, &err, "train first");
     spoil("poor/config.yaml");
-    assert_fails(gq_session_open(little("poor"), NULL, &s, &err), GQ_ECONFIG, &err, "poor/config.yaml");
-    assert_fails(gq_session_open(little("run"), &(gq_session_opts){.set = (const char *[]){"gpt2.vocab=65"}, .n_set = 1}, &s,
-                                 &err), GQ_EWEIGHTS, &err, "gpt2.wte");
+    assert_fails(gq_session_open(little("poor"), NULL, &s, &err), GQ_ECONFIG, &err,
+                 "poor/config.yaml");
+    assert_fails(
+        gq_session_open(little("run"),
+                        &(gq_session_opts){.set = (const char *[]){"gpt2.vocab=65"}, .n_set = 1},
+                        &s, &err),
+        GQ_EWEIGHTS, &err, "gpt2.wte");
     assert_null(s);
 }
 
@@ -111,12 +119,17 @@ static void without_frozen(void **state)
 
     copy_run("thawed");
     assert_ok(gq_remove_tree(little("thawed/frozen.safetensors"), &err), &err);
-    assert_fails(gq_session_open(little("thawed"), NULL, &s, &err), GQ_EWEIGHTS, &err, "frozen.safetensors");
+    assert_fails(gq_session_open(little("thawed"), NULL, &s, &err), GQ_EWEIGHTS, &err,
+                 "frozen.safetensors");
 }
 
-/* ---- asking -------------------------------------------------------------------------------------------------- */
+/* ---- asking ---------------------------------------------------------------------------------- */
 
-typedef struct seen { const char *text[LITTLE_TEST]; double confidence[LITTLE_TEST]; int n; } seen;
+typedef struct seen {
+    const char *text[LITTLE_TEST];
+    double      confidence[LITTLE_TEST];
+    int         n;
+} seen;
 
 static gq_status keep(void *ctx, const gq_answered *a, gq_error *err)
 {
@@ -153,7 +166,9 @@ static void same_as_evaluation(void **state)
         gq_evaluate_opts o = {.answered = keep, .ctx = &k};
 
         snprintf(set, sizeof set, "decode.beams=%d", beams);
-        assert_ok(gq_session_open(little("run"), &(gq_session_opts){.set = items, .n_set = 1}, &s, &err), &err);
+        assert_ok(
+            gq_session_open(little("run"), &(gq_session_opts){.set = items, .n_set = 1}, &s, &err),
+            &err);
         assert_ok(gq_evaluate(s->net, d, s->tokenizer, &o, &e, &err), &err);
         gq_evaluation_free(&e);
         assert_ok(gq_asker_open(s, &(gq_ask_opts){.evenly = true}, &a, &err), &err);
@@ -168,8 +183,10 @@ static void same_as_evaluation(void **state)
             assert_ok(gq_asker_ask(a, &gif, qa.question, &r, &err), &err);
             assert_string_equal(r.answer, k.text[i]);
             assert_true(fabs(r.confidence - k.confidence[i]) < 1e-5 * k.confidence[i]);
-            assert_true(r.confidence > 0 && r.confidence <= 1 && !r.retrieved && r.k == LITTLE_FRAMES);
-            assert_true(r.frame[0] == 1 && r.frame[1] == 4 && r.frame[2] == 6 && r.frames == 8 && !r.cut);
+            assert_true(r.confidence > 0 && r.confidence <= 1 && !r.retrieved &&
+                        r.k == LITTLE_FRAMES);
+            assert_true(r.frame[0] == 1 && r.frame[1] == 4 && r.frame[2] == 6 && r.frames == 8 &&
+                        !r.cut);
             assert_true(isnan(r.distance[0]) && r.seconds.retrieve == 0 && r.seconds.decode > 0);
             gq_reply_free(&r);
             gq_bytes_free(&b);
@@ -205,7 +222,8 @@ static void nearest_frames(void **state)
     assert_ok(gq_retriever_question(retriever, question, embed, NULL, &t, &err), &err);
     assert_ok(gq_retriever_frames(retriever, &gif, 0, &frames, &t, &err), &err);
     assert_ok(gq_retriever_select(retriever, &frames, embed, &cut, &t, &err), &err);
-    assert_true(r.retrieved && r.k == LITTLE_FRAMES && cut.k == LITTLE_FRAMES && r.seconds.retrieve > 0);
+    assert_true(r.retrieved && r.k == LITTLE_FRAMES && cut.k == LITTLE_FRAMES &&
+                r.seconds.retrieve > 0);
     for (int i = 0; i < r.k; i++) {
         assert_int_equal(r.frame[i], cut.pick[i].frame);
         assert_true(r.distance[i] == cut.pick[i].distance);
@@ -234,15 +252,19 @@ static void bad_questions(void **state)
     novel[(1 << 17) - 1] = 0;
     cut.size = 20;
     assert_ok(gq_session_open(little("run"), NULL, &s, &err), &err);
-    assert_fails(gq_asker_open(s, &(gq_ask_opts){.clip = little("nowhere")}, &a, &err), GQ_EWEIGHTS, &err, "nowhere");
-    assert_fails(gq_asker_open(s, &(gq_ask_opts){.clip = "random:1"}, &a, &err), GQ_EWEIGHTS, &err, "tokenizer");
+    assert_fails(gq_asker_open(s, &(gq_ask_opts){.clip = little("nowhere")}, &a, &err), GQ_EWEIGHTS,
+                 &err, "nowhere");
+    assert_fails(gq_asker_open(s, &(gq_ask_opts){.clip = "random:1"}, &a, &err), GQ_EWEIGHTS, &err,
+                 "tokenizer");
     gq_error_clear(&err);
     assert_ok(gq_asker_open(s, &(gq_ask_opts){.evenly = true}, &a, &err), &err);
     assert_fails(gq_asker_ask(a, &gif, " \n", &r, &err), GQ_EUSAGE, &err, "empty");
     assert_fails(gq_asker_ask(a, &gif, novel, &r, &err), GQ_EINPUT, &err, "too long");
     assert_fails(gq_asker_ask(a, &cut, "what?", &r, &err), GQ_EINPUT, &err, "test-000000.gif");
     gq_error_clear(&err);
-    assert_ok(gq_asker_ask(a, &gif, "what what what what what what what what what what what what what what?", &r, &err),
+    assert_ok(gq_asker_ask(a, &gif,
+                           "what what what what what what what what what what what what what what?",
+                           &r, &err),
               &err);
     assert_true(r.cut);
     gq_reply_free(&r);
@@ -252,7 +274,7 @@ static void bad_questions(void **state)
     gq_free(novel);
 }
 
-/* ---- gifqa.h ------------------------------------------------------------------------------------------------ */
+/* ---- gifqa.h --------------------------------------------------------------------------------- */
 
 static void public_header(void **state)
 {
@@ -273,8 +295,10 @@ static void public_header(void **state)
     assert_string_equal(why, "");
     assert_int_equal(gifqa_ask(m, path, "where is the circle?", &first), GIFQA_OK);
     snprintf(text, sizeof text, "%s", first.text);
-    assert_true(first.frames == 3 && first.gif_frames == 8 && first.frame[2] == 6 && first.seconds > 0);
-    assert_int_equal(gifqa_ask_bytes(m, gif.data, gif.size, "where is the circle?", &second), GIFQA_OK);
+    assert_true(first.frames == 3 && first.gif_frames == 8 && first.frame[2] == 6 &&
+                first.seconds > 0);
+    assert_int_equal(gifqa_ask_bytes(m, gif.data, gif.size, "where is the circle?", &second),
+                     GIFQA_OK);
     assert_string_equal(second.text, text);
     assert_true(second.confidence == first.confidence && second.confidence > 0);
     assert_int_equal(gifqa_ask(m, little("none.gif"), "where?", &second), GIFQA_EINPUT);
@@ -283,7 +307,8 @@ static void public_header(void **state)
     assert_int_equal(gifqa_ask_bytes(m, gif.data, 9, "where?", &second), GIFQA_EINPUT);
     assert_int_equal(gifqa_ask(m, path, "", &second), GIFQA_EUSAGE);
     assert_int_equal(gifqa_ask(m, path, NULL, &second), GIFQA_EUSAGE);
-    assert_int_equal(gifqa_ask(m, path, "where is the circle?", &second), GIFQA_OK);      /* it is still good       */
+    assert_int_equal(gifqa_ask(m, path, "where is the circle?", &second),
+                     GIFQA_OK); /* it is still good */
     assert_string_equal(second.text, text);
     assert_string_equal(gifqa_error(m), "");
     gifqa_close(m);
@@ -295,8 +320,9 @@ static void public_header(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(best_and_last), cmocka_unit_test(refusals),      cmocka_unit_test(without_frozen),
-        cmocka_unit_test(same_as_evaluation), cmocka_unit_test(nearest_frames), cmocka_unit_test(bad_questions),
+        cmocka_unit_test(best_and_last),  cmocka_unit_test(refusals),
+        cmocka_unit_test(without_frozen), cmocka_unit_test(same_as_evaluation),
+        cmocka_unit_test(nearest_frames), cmocka_unit_test(bad_questions),
         cmocka_unit_test(public_header),
     };
     return cmocka_run_group_tests_name("train/session", tests, little_make, little_drop);
