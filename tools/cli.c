@@ -45,6 +45,16 @@ int gq_cli_end(const char *program, int code)
     return code == 0 ? DISK : code;
 }
 
+void gq_cli_rung(gq_cli_list *overrides)
+{
+    static char item[64];
+    const char *rung = getenv("GIFQA_CPU");
+    if (!rung || !*rung || overrides->n == GQ_CLI_LIST_MAX)
+        return;
+    snprintf(item, sizeof item, "engine.cpu=%s", rung);
+    overrides->item[overrides->n++] = item;
+}
+
 bool gq_cli_tty(FILE *f)
 {
     const char *term = getenv("TERM");

@@ -86,6 +86,10 @@ json_t *gq_cli_string(const char *text);
 /* Text from a stranger: escaped when f is a terminal, as it is otherwise. */
 void gq_cli_show(FILE *f, const char *text);
 
+/* $GIFQA_CPU (scalar, avx2, avx512, avx512bf16) as one more override "engine.cpu=..." after the user's own, so that
+ * tests can force a rung of the CPU kernels on any program. The list then holds static memory. */
+void gq_cli_rung(gq_cli_list *overrides);
+
 bool gq_cli_tty(FILE *f);               /* a terminal that understands carriage return            */
 bool gq_cli_color(FILE *f);             /* a terminal, and NO_COLOR is not set                    */
 

@@ -204,6 +204,7 @@ static int with_config(const char *self)
     gq_error         err = {0};
     const char      *items[GQ_CLI_LIST_MAX];
 
+    gq_cli_rung(&set);
     memcpy(items, set.item, sizeof items);
     if (overfit && set.n < GQ_CLI_LIST_MAX)
         items[set.n++] = "train.overfit_batch=true";
