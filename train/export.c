@@ -78,7 +78,10 @@ static gq_status put_vocabulary(gq_session *s, const char *dir, gq_export_report
 
     if (!c->clip.text)
         return GQ_OK;
-    if (!*from || gq_tokenizer_open(from, &t, &why) != GQ_OK) {
+    st = *from ? gq_tokenizer_open(from, &t, &why) : GQ_EWEIGHTS;
+    if (st == GQ_ENOMEM)
+        return gq_fail(err, st, "%s", why.text);
+    if (st != GQ_OK) {
         snprintf(r->note, sizeof r->note,
                  "CLIP's vocabulary is not in the export%s%.380s: gifqa-ask needs it for CLIP-Cut "
                  "(--vocabulary)",

@@ -159,12 +159,25 @@ static gq_status open_export(gq_session *s, gq_error *err)
 
 /* ---- both ------------------------------------------------------------------------------------ */
 
-static bool has(const char *dir, const char *name)
+/* GQ_EWEIGHTS when the directory is neither a run nor an export. */
+static gq_status tell_kind(const char *path, bool *exported, gq_error *err)
 {
-    char *path = gq_path(dir, name);
-    bool  there = path && (gq_is_file(path) || gq_is_dir(path));
-    gq_free(path);
-    return there;
+    char     *run = gq_path(path, "config.yaml"), *export = gq_path(path, "gifqa.json");
+    gq_status s = GQ_OK;
+
+    if (!run || !export)
+        s = gq_fail(err, GQ_ENOMEM, "%s: out of memory", path);
+    else if (!gq_is_dir(path))
+        s = gq_fail(err, GQ_EWEIGHTS,
+                    "%s: there is no such directory: give the directory of a run "
+                    "(gifqa-train --run-dir) or of an export (gifqa-export -o)",
+                    path);
+    else if (!(*exported = gq_is_file(export)) && !gq_is_file(run))
+        s = gq_fail(err, GQ_EWEIGHTS,
+                    "%s: neither a run (it has no config.yaml) nor an export (no gifqa.json)", path);
+    gq_free(run);
+    gq_free(export);
+    return s;
 }
 
 gq_status gq_session_open(const char *path, const gq_session_opts *o, gq_session **out,
@@ -172,27 +185,20 @@ gq_status gq_session_open(const char *path, const gq_session_opts *o, gq_session
 {
     static const gq_session_opts defaults;
     gq_session                  *s;
-    gq_status                    st;
+    bool                         exported = false;
+    gq_status                    st = tell_kind(path, &exported, err);
 
     *out = NULL;
     if (!o)
         o = &defaults;
-    if (!gq_is_dir(path))
-        return gq_fail(err, GQ_EWEIGHTS,
-                       "%s: there is no such directory: give the directory of a run "
-                       "(gifqa-train --run-dir) or of an export (gifqa-export -o)",
-                       path);
-    if (!has(path, "gifqa.json") && !has(path, "config.yaml"))
-        return gq_fail(err, GQ_EWEIGHTS,
-                       "%s: neither a run (it has no config.yaml) nor an export (no "
-                       "gifqa.json)",
-                       path);
+    if (st != GQ_OK)
+        return st;
     s = gq_calloc(1, sizeof *s);
     if (!s || !(s->path = gq_strdup(path))) {
         gq_free(s);
         return gq_fail(err, GQ_ENOMEM, "%s: out of memory", path);
     }
-    s->exported = has(path, "gifqa.json");
+    s->exported = exported;
     s->score = -1.0;
     st = read_config(s, o, err);
     if (st == GQ_OK)

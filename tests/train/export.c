@@ -321,7 +321,38 @@ static void failing_disk(void **state)
         gq_error_clear(&err);
     }
     assert_true(failures > operations / 2);
+    memset(&fault, 0, sizeof fault);
+    fault.armed = true;
+    assert_ok(gq_remove_tree(little("fragile"), &err), &err);
     gq_session_close(s);
+}
+
+static void without_memory(void **state)
+{
+    gq_session *s = open_session(little("run"));
+    uint64_t    before = gq_mem_count(), all;
+    gq_error    err = {0};
+    (void)state;
+
+    assert_ok(gq_export(s, little("fragile"), NULL, &err), &err);
+    all = gq_mem_count() - before;
+    assert_ok(gq_remove_tree(little("fragile"), &err), &err);
+    for (uint64_t n = 1; n <= all; n += 3) {
+        gq_mem_fail_at(n, false);
+        gq_status st = gq_export(s, little("fragile"), NULL, &err);
+        gq_mem_fail_at(0, false);
+        if (st != GQ_ENOMEM || left_over())
+            fail_msg("allocation %d of %d: status %d (%s)", (int)n, (int)all, (int)st, err.text);
+        gq_error_clear(&err);
+    }
+    gq_session_close(s);
+}
+
+/* Armed without a fault, the rig makes every fsync free. */
+static int make(void **state)
+{
+    fault.armed = true;
+    return little_make(state);
 }
 
 int main(void)
@@ -331,6 +362,7 @@ int main(void)
         cmocka_unit_test(clip_of_another), cmocka_unit_test(numbers),
         cmocka_unit_test(occupied),        cmocka_unit_test(damaged),
         cmocka_unit_test(strange_lists),   cmocka_unit_test(failing_disk),
+        cmocka_unit_test(without_memory),
     };
-    return cmocka_run_group_tests_name("train/export", tests, little_make, little_drop);
+    return cmocka_run_group_tests_name("train/export", tests, make, little_drop);
 }

@@ -317,13 +317,43 @@ static void public_header(void **state)
     gq_bytes_free(&b);
 }
 
+/* Whichever allocation fails: an error or, where it was not needed, the answer. */
+static void without_memory(void **state)
+{
+    gifqa_answer answer;
+    gifqa       *m;
+    uint64_t     before = gq_mem_count(), all, failures = 0;
+    char         why[256], path[300];
+    (void)state;
+
+    snprintf(path, sizeof path, "%s", little("world/gif/test-000001.gif"));
+    assert_int_equal(gifqa_open(little("run"), NULL, &m, why, sizeof why), GIFQA_OK);
+    assert_int_equal(gifqa_ask(m, path, "where?", &answer), GIFQA_OK);
+    gifqa_close(m);
+    all = gq_mem_count() - before;
+    for (uint64_t n = 1; n <= all; n++) {
+        int code;
+        gq_mem_fail_at(n, false);
+        code = gifqa_open(little("run"), NULL, &m, why, sizeof why);
+        if (code == GIFQA_OK) {
+            code = gifqa_ask(m, path, "where?", &answer);
+            gifqa_close(m);
+        }
+        gq_mem_fail_at(0, false);
+        failures += code == GIFQA_ERESOURCE;
+        if (code != GIFQA_OK && code != GIFQA_ERESOURCE)
+            fail_msg("allocation %d of %d: code %d (%s)", (int)n, (int)all, code, why);
+    }
+    assert_true(failures > 100);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(best_and_last),  cmocka_unit_test(refusals),
         cmocka_unit_test(without_frozen), cmocka_unit_test(same_as_evaluation),
         cmocka_unit_test(nearest_frames), cmocka_unit_test(bad_questions),
-        cmocka_unit_test(public_header),
+        cmocka_unit_test(public_header),  cmocka_unit_test(without_memory),
     };
     return cmocka_run_group_tests_name("train/session", tests, little_make, little_drop);
 }
