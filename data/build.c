@@ -5,8 +5,9 @@
 
 #include "core/mem.h"
 #include "data/build_private.h"
+#include "data/prompt.h"
 
-enum { MAX_IDS = 16384, TEXT = 8192, AHEAD = 4 };
+enum { AHEAD = 4 };
 /* Finding a packed GIF takes libhdf5 time in proportion to their number. */
 enum { GIFS_PER_SHARD = 65536, PACKED_PER_SHARD = 4096 };
 
@@ -29,7 +30,8 @@ typedef struct build {
     int                  ahead;         /* GIFs read in parallel */
     uint32_t             at;            /* first item of those */
     float               *tokens;        /* [T,N,D] */
-    int32_t             *q_ids, *a_ids; /* [MAX_IDS] */
+    gq_prompt_form       form;
+    gq_prompt_ids        question, answer;       /* of the row at hand */
     gq_ticker            tick;
 } build;
 
@@ -72,51 +74,22 @@ static gq_status reopen_rejects(build *b, gq_error *err)
 
 /* ---- text ------------------------------------------------------------------------------------ */
 
-/* Puts `inner` where "{q}" stands in `outer`; false when it does not fit. */
-static bool fill_in(const char *outer, const char *inner, char text[TEXT])
+static gq_status encode_row(build *b, const gq_item_row *row, gq_qa *qa, gq_error *err)
 {
-    const char *hole = strstr(outer, "{q}");
-    int n = hole ? snprintf(text, TEXT, "%.*s%s%s", (int)(hole - outer), outer, inner, hole + 3)
-                 : snprintf(text, TEXT, "%s%s", outer, inner);
-    return n >= 0 && n < TEXT;
-}
-
-/* Ids of a text; *n: how many, all of them are there. */
-static gq_status encode(const build *b, const char *text, int32_t *ids, int32_t *n, gq_error *err)
-{
-    size_t    count;
-    gq_status s =
-        gq_tokenizer_encode(b->o->tokenizer, text, strlen(text), 0, ids, MAX_IDS, &count, err);
-    if (s == GQ_OK && count > MAX_IDS)
-        s = gq_fail(err, GQ_EINPUT, "%zu tokens in one text", count);
-    *n = s == GQ_OK ? (int32_t)count : 0;
-    return s;
-}
-
-static gq_status encode_row(const build *b, const gq_item_row *row, gq_qa *qa, gq_error *err)
-{
-    char      text[TEXT];
     gq_status s;
     qa->question = b->items.text + row->question;
     qa->answer = b->items.text + row->answer;
     qa->type = row->type;
-    if (!fill_in(b->o->template, qa->question, text) ||
-        (s = encode(b, text, b->q_ids, &qa->nq, err)) == GQ_EINPUT)
-        return gq_fail(err, GQ_EINPUT, "the question with its template is too long");
+    s = gq_prompt_question(&b->form, b->o->tokenizer, qa->question, &b->question, err);
+    if (s == GQ_OK)
+        s = gq_prompt_answer(&b->form, b->o->tokenizer, qa->answer, &b->answer, err);
     if (s != GQ_OK)
         return s;
-    snprintf(text, sizeof text, "%s%s", b->o->answer_prefix, qa->answer);
-    if ((s = encode(b, text, b->a_ids, &qa->na, err)) != GQ_OK)
-        return s;
-    qa->q_ids = b->q_ids;
-    qa->a_ids = b->a_ids;
-    if (qa->nq > b->o->max_question) {           /* the end of a question says what is asked */
-        qa->q_ids += qa->nq - b->o->max_question;
-        qa->nq = b->o->max_question;
-    }
-    if (qa->na > b->o->max_answer)
-        qa->na = b->o->max_answer;
-    return qa->nq ? GQ_OK : gq_fail(err, GQ_EINPUT, "the question has no token");
+    qa->q_ids = b->question.ids;
+    qa->nq = b->question.n;
+    qa->a_ids = b->answer.ids;
+    qa->na = b->answer.n;
+    return GQ_OK;
 }
 
 /* ---- shards ---------------------------------------------------------------------------------- */
@@ -469,9 +442,7 @@ static gq_status make_buffers(build *b, gq_error *err)
     b->worked = gq_calloc((size_t)ahead, sizeof *b->worked);
     b->tokens =
         b->o->features ? gq_malloc(gq_shard_token_count(&b->meta), sizeof *b->tokens) : NULL;
-    b->q_ids = gq_malloc(MAX_IDS, sizeof *b->q_ids);
-    b->a_ids = gq_malloc(MAX_IDS, sizeof *b->a_ids);
-    if (!b->worked || (b->o->features && !b->tokens) || !b->q_ids || !b->a_ids)
+    if (!b->worked || (b->o->features && !b->tokens))
         return gq_fail(err, GQ_ENOMEM, "%s: no memory to build it", b->o->out);
     for (; s == GQ_OK && b->ahead < ahead; b->ahead += s == GQ_OK)
         s = gq_worked_init(&b->worked[b->ahead], b->o, err);
@@ -509,6 +480,7 @@ gq_status gq_build(const gq_build_opts *o, gq_build_report *report, gq_error *er
     b.o = &b.own;
     if (!b.own.limits.max_bytes)
         b.own.limits = gq_gif_limits_default();
+    b.form = (gq_prompt_form){o->template, o->answer_prefix, o->max_question, o->max_answer};
     b.tick = (gq_ticker){.fn = o->progress, .ctx = o->progress_ctx};
     memset(b.report, 0, sizeof *b.report);
     gq_status s = check_opts(o, err);
@@ -529,8 +501,8 @@ gq_status gq_build(const gq_build_opts *o, gq_build_report *report, gq_error *er
         gq_worked_free(&b.worked[k]);
     gq_free(b.worked);
     gq_free(b.tokens);
-    gq_free(b.q_ids);
-    gq_free(b.a_ids);
+    gq_prompt_ids_free(&b.question);
+    gq_prompt_ids_free(&b.answer);
     gq_free(b.rejects_path);
     gq_items_free(&b.items);
     gq_manifest_free(&b.manifest);
