@@ -308,7 +308,16 @@ gq_status gq_hf_load(gq_params *p, gq_hf_family f, const gq_safetensors *st, gq_
 
 /* ---- saving ------------------------------------------------------------------------------------------------ */
 
-static gq_status put_part(const gq_params *p, const gq_param *q, const gq_hf_part *part, gq_st_writer *w, gq_error *err)
+gq_status gq_hf_from_params(void *ctx, const gq_param *q, int64_t first, float *dst, int64_t n,
+                            gq_error *err)
+{
+    (void)err;
+    gq_param_get_f32(ctx, q, first, dst, n);
+    return GQ_OK;
+}
+
+static gq_status put_part(const gq_hf_source *from, const gq_param *q, const gq_hf_part *part,
+                          gq_st_writer *w, gq_error *err)
 {
     float    *x = gq_malloc((size_t)part->n, sizeof *x), *y = x;
     gq_status s;
@@ -319,11 +328,12 @@ static gq_status put_part(const gq_params *p, const gq_param *q, const gq_hf_par
         gq_free(x);
         return gq_fail(err, GQ_ENOMEM, "export: no memory for '%s'", q->name);
     }
-    gq_param_get_f32(p, q, part->first, x, part->n);
-    for (int64_t in = 0; part->transposed && in < part->shape[0]; in++)
+    s = from->read(from->ctx, q, part->first, x, part->n, err);
+    for (int64_t in = 0; s == GQ_OK && part->transposed && in < part->shape[0]; in++)
         for (int64_t out = 0; out < part->shape[1]; out++)
             y[in * part->shape[1] + out] = x[out * part->shape[0] + in];
-    s = gq_st_put(w, part->name, y, (size_t)part->n * sizeof *y, err);
+    if (s == GQ_OK)
+        s = gq_st_put(w, part->name, y, (size_t)part->n * sizeof *y, err);
     if (y != x)
         gq_free(y);
     gq_free(x);
@@ -348,7 +358,8 @@ static int declare_all(const gq_params *p, gq_hf_family f, gq_hf_part *part, gq_
     return count;
 }
 
-gq_status gq_hf_save(const gq_params *p, gq_hf_family f, const char *path, gq_error *err)
+gq_status gq_hf_save(const gq_params *p, gq_hf_family f, const gq_hf_source *from, const char *path,
+                     gq_error *err)
 {
     size_t        most = 3 * (size_t)p->count + 3;
     gq_hf_part   *part = gq_calloc(most, sizeof *part), one[3];
@@ -364,7 +375,7 @@ gq_status gq_hf_save(const gq_params *p, gq_hf_family f, const char *path, gq_er
     for (int32_t i = 0; s == GQ_OK && i < p->count; i++) {
         int parts = gq_hf_parts(f, &p->param[i], one);
         for (int k = 0; s == GQ_OK && k < parts; k++)
-            s = put_part(p, &p->param[i], &one[k], w, err);
+            s = put_part(from, &p->param[i], &one[k], w, err);
     }
     if (s == GQ_OK)
         s = gq_st_commit(w, err);

@@ -36,8 +36,18 @@ typedef struct gq_load_report {         /* what a load did, for the log         
  * marks it loaded. A tensor of the wrong shape is GQ_EWEIGHTS; missing and unexpected ones are counted. */
 gq_status gq_hf_load(gq_params *p, gq_hf_family f, const gq_safetensors *st, gq_load_report *report, gq_error *err);
 
-/* Writes the family's parameters as <path> in float32; memory bounded by the largest tensor. */
-gq_status gq_hf_save(const gq_params *p, gq_hf_family f, const char *path, gq_error *err);
+/* Where the values of a saved model come from: elements first..first+n of q, which are one gq_hf_part, to dst. */
+typedef struct gq_hf_source {
+    gq_status (*read)(void *ctx, const gq_param *q, int64_t first, float *dst, int64_t n, gq_error *err);
+    void       *ctx;
+} gq_hf_source;
+
+/* A gq_hf_source's read: from sealed parameters in memory, ctx is their gq_params. */
+gq_status gq_hf_from_params(void *ctx, const gq_param *q, int64_t first, float *dst, int64_t n, gq_error *err);
+
+/* Writes the family's parameters as <path> in float32. p need not be sealed: names and shapes are all it is asked for.
+ * Memory: twice the largest tensor. */
+gq_status gq_hf_save(const gq_params *p, gq_hf_family f, const gq_hf_source *from, const char *path, gq_error *err);
 
 /* A tensor read as our layout: part of q from t, into dst[part->n] (double for tests of gradients). */
 gq_status gq_hf_read(const gq_hf_part *part, const gq_st_tensor *t, double *dst, gq_error *err);

@@ -78,6 +78,11 @@ static void write_spec(const char *path, const spec *s)
     assert_ok(gq_st_commit(w, &err), &err);
 }
 
+static gq_status save(gq_params *p, gq_hf_family f, const char *path, gq_error *err)
+{
+    return gq_hf_save(p, f, &(gq_hf_source){gq_hf_from_params, p}, path, err);
+}
+
 /* ---- round trip ------------------------------------------------------------------------------ */
 
 static void same_bits(const gq_backend *backend, const gq_backend *other)
@@ -98,7 +103,7 @@ static void same_bits(const gq_backend *backend, const gq_backend *other)
         const char     *path = in_dir(dir, families[k].file);
         gq_load_report  r;
         gq_safetensors *st;
-        assert_ok(gq_hf_save(a.p, families[k].f, path, &err), &err);
+        assert_ok(save(a.p, families[k].f, path, &err), &err);
         st = open_st(path);
         assert_ok(gq_hf_load(b.p, families[k].f, st, &r, &err), &err);
         assert_int_equal(r.missing + r.unexpected, 0);
@@ -147,7 +152,7 @@ static void saved_model_computes_the_same(void **state)
     for (size_t k = 0; k < sizeof families / sizeof *families; k++) {
         gq_load_report  r;
         gq_safetensors *st;
-        assert_ok(gq_hf_save(a.p, families[k].f, in_dir(dir, families[k].file), &err), &err);
+        assert_ok(save(a.p, families[k].f, in_dir(dir, families[k].file), &err), &err);
         st = open_st(in_dir(dir, families[k].file));
         assert_ok(gq_hf_load(b.p, families[k].f, st, &r, &err), &err);
         gq_safetensors_close(st);
@@ -207,7 +212,7 @@ static void published_names_shapes_and_transposes(void **state)
     full_config(&m);
     tiny_open(&m, &gq_backend_ref32, 1);
     for (size_t k = 0; k < sizeof families / sizeof *families; k++)
-        assert_ok(gq_hf_save(m.p, families[k].f, in_dir(dir, families[k].file), &err), &err);
+        assert_ok(save(m.p, families[k].f, in_dir(dir, families[k].file), &err), &err);
 
     st = open_st(in_dir(dir, "gpt2.safetensors"));
     assert_int_equal(gq_st_count(st), 2 + 2 * 12 + 2);
@@ -537,7 +542,7 @@ static void every_allocation_may_fail(void **state)
         gq_error  err = {0};
         gq_status s;
         gq_mem_fail_at(n, false);
-        s = gq_hf_save(m.p, GQ_HF_GPT2, path, &err);
+        s = save(m.p, GQ_HF_GPT2, path, &err);
         gq_mem_fail_at(0, false);
         if (s == GQ_OK)
             break;
