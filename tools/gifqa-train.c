@@ -135,6 +135,20 @@ static void parse_resume(gq_train_opts *o)
     o->resume_path = resume;
 }
 
+/* JSON has no NaN: what there is not is null. */
+static json_t *real(double v)
+{
+    return isfinite(v) ? json_real(v) : json_null();
+}
+
+static json_t *result(const gq_train_result *r)
+{
+    return json_pack("{s:b, s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:f, s:f}", "ok", 1, "run", gq_cli_string(run_dir), "steps",
+                     (json_int_t)r->steps, "resumed_from", (json_int_t)r->resumed_from, "loss", real(r->loss), "lm_loss",
+                     real(r->lm_loss), "mvm_loss", real(r->mvm_loss), "best_accuracy", real(r->best >= 0 ? r->best : NAN),
+                     "seconds", r->seconds, "peak_rss_mib", (double)r->rss / 1048576.0);
+}
+
 static int train(const gq_config *c)
 {
     screen          s = {.tty = gq_cli_tty(stderr), .every = c->train.log_every > 0 ? c->train.log_every : 1};
@@ -151,14 +165,12 @@ static int train(const gq_config *c)
     if (status != GQ_OK)
         return gq_cli_fail(program.name, &err, json);
     if (json) {
-        status = gq_cli_json(json_pack("{s:b, s:o, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f}", "ok", 1, "run",
-                                       gq_cli_string(run_dir), "steps", (json_int_t)r.steps, "resumed_from",
-                                       (json_int_t)r.resumed_from, "loss", r.loss, "lm_loss", r.lm_loss, "mvm_loss",
-                                       r.mvm_loss, "best_accuracy", r.best, "seconds", r.seconds, "peak_rss_mib",
-                                       (double)r.rss / 1048576.0), &err);
+        status = gq_cli_json(result(&r), &err);
         return status == GQ_OK ? 0 : gq_cli_fail(program.name, &err, false);
     }
-    printf("%s: %lld steps, loss %.4f", run_dir, (long long)r.steps, r.loss);
+    printf("%s: %lld steps", run_dir, (long long)r.steps);
+    if (isfinite(r.loss))
+        printf(", loss %.4f", r.loss);
     if (r.best >= 0)
         printf(", best accuracy %.3f", r.best);
     printf(", %.1f s\n", r.seconds);

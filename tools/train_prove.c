@@ -13,6 +13,11 @@
 #include "tools/train.h"
 #include "train/checkpoint.h"
 
+typedef struct outcome {
+    int kills, runs;                    /* done in all; runs that were killed                     */
+    int lines;                          /* of metrics.jsonl                                       */
+} outcome;
+
 typedef struct proof { const char *program, *self, *config; const gq_cli_list *set; } proof;
 
 static pid_t start(const proof *p, const char *run_dir)
@@ -42,18 +47,43 @@ static pid_t start(const proof *p, const char *run_dir)
     return pid;
 }
 
+static int code_of(int status)
+{
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
 static int finish(pid_t pid)
 {
     int status = 0;
-    if (pid < 0 || waitpid(pid, &status, 0) < 0)
-        return 1;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+    return pid < 0 || waitpid(pid, &status, 0) < 0 ? 1 : code_of(status);
 }
 
 static void nap(double seconds)
 {
     struct timespec t = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9)};
     nanosleep(&t, NULL);
+}
+
+/* Waits for the run; *first_s: how long it took to its first line of metrics. */
+static int watch(pid_t pid, const char *run_dir, double *first_s)
+{
+    char  *path = gq_path(run_dir, "metrics.jsonl");
+    double start_s = gq_now();
+    int    status = 0;
+    pid_t  done = 0;
+
+    *first_s = 0;
+    while (pid > 0 && path && *first_s == 0 && (done = waitpid(pid, &status, WNOHANG)) == 0) {
+        gq_map m;
+        if (gq_map_open(path, &m, NULL) == GQ_OK) {
+            if (m.size > 0)
+                *first_s = gq_now() - start_s;
+            gq_map_close(&m);
+        }
+        nap(0.002);
+    }
+    gq_free(path);
+    return done == pid && done > 0 ? code_of(status) : finish(pid);
 }
 
 /* Cuts the fields that are times or memory out of a metrics line, in place. */
@@ -128,60 +158,87 @@ static gq_status same_weights(const char *a, const char *b, gq_error *err)
     return s;
 }
 
-/* Kills and restarts until `kills` are done, then lets it finish. */
-static gq_status torment(const proof *p, const char *dir, int kills, double straight_s, int *done, gq_error *err)
-{
-    uint64_t seed = (uint64_t)time(NULL);
+typedef struct pace {
+    double   start_s, life_s;           /* to the first step; mean time of a life after that      */
+    uint64_t seed;                      /* of the moments                                         */
+} pace;
 
-    for (*done = 0;;) {
+/* One run of many lives: kills and restarts until `kills` are done in all, then lets it finish. It may finish sooner,
+ * when its lives were long ones. */
+static gq_status torment(const proof *p, const char *dir, const pace *at, int kills, int *done, gq_error *err)
+{
+    for (;;) {
         pid_t pid = start(p, dir);
         int   code;
-        if (*done < kills) {
-            double u = (double)gq_u01(gq_philox_at(seed, (uint64_t)*done, GQ_RNG_TEST, 0));
-            nap(0.02 + u * fmin(straight_s, 2.0 * straight_s / kills + 0.5));
+        if (*done < kills && pid > 0) {
+            nap(gq_u01(gq_philox_at(at->seed, (uint64_t)*done, GQ_RNG_TEST, 0)) * (at->start_s + 2 * at->life_s));
             kill(pid, SIGKILL);
         }
         code = finish(pid);
-        if (code == -SIGKILL) {
-            ++*done;
-            continue;
-        }
-        if (code != 0)
+        if (code == 0)
+            return GQ_OK;
+        if (code != -SIGKILL)
             return gq_fail(err, GQ_EBUG, "the run ended with exit code %d after %d kills", code, *done);
-        return GQ_OK;
+        ++*done;
     }
+}
+
+/* Runs of many lives, each compared with the straight one, until all kills are done. */
+static gq_status torment_all(const proof *p, const char *straight, const char *killed, const pace *at, int kills,
+                             outcome *o, gq_error *err)
+{
+    gq_status s = GQ_OK;
+
+    while (s == GQ_OK && o->kills < kills) {
+        o->runs++;
+        s = gq_remove_tree(killed, err);
+        if (s == GQ_OK)
+            s = torment(p, killed, at, kills, &o->kills, err);
+        if (s == GQ_OK)
+            s = same_metrics(straight, killed, &o->lines, err);
+        if (s == GQ_OK)
+            s = same_weights(straight, killed, err);
+    }
+    return s;
+}
+
+static int tell(const char *program, gq_status s, const outcome *o, bool json, gq_error *err)
+{
+    if (s == GQ_OK && json)
+        s = gq_cli_json(json_pack("{s:b, s:i, s:i, s:i, s:b}", "ok", 1, "kills", o->kills, "runs", o->runs, "metrics_lines",
+                                  o->lines, "identical", 1), err);
+    else if (s == GQ_OK)
+        printf("%d kills in %d run%s: %d metric lines, the final weights and both moments are the same to the bit\n",
+               o->kills, o->runs, o->runs > 1 ? "s" : "", o->lines);
+    return s == GQ_OK ? 0 : gq_cli_fail(program, err, json);
 }
 
 int gq_prove_resume(const char *program, const char *self, const char *config, const gq_cli_list *set, const char *run_dir,
                     const char *kills_text, bool json)
 {
     proof     p = {program, self, config, set};
-    char     *straight = gq_path(run_dir, "straight"), *killed = gq_path(run_dir, "killed"), *end;
+    outcome   o = {0};
+    pace      at = {.seed = (uint64_t)time(NULL)};
+    char     *straight, *killed, *end;
     long      kills = strtol(kills_text, &end, 10);
-    int       done = 0, lines = 0, code;
+    double    begin_s;
+    int       code;
     gq_error  err = {0};
     gq_status s = GQ_OK;
-    double    start_s;
 
     if (*end || kills < 1 || kills > 1000000)
         return gq_cli_usage(program, "--prove-resume wants a number of kills, not '%s'", kills_text);
-    if (!straight || !killed || gq_mkdirs(run_dir, &err) != GQ_OK || gq_remove_tree(straight, &err) != GQ_OK ||
-        gq_remove_tree(killed, &err) != GQ_OK)
+    straight = gq_path(run_dir, "straight");
+    killed = gq_path(run_dir, "killed");
+    if (!straight || !killed || gq_mkdirs(run_dir, &err) != GQ_OK || gq_remove_tree(straight, &err) != GQ_OK)
         s = gq_fail(&err, GQ_EDISK, "%s: cannot be prepared", run_dir);
-    start_s = gq_now();
-    if (s == GQ_OK && (code = finish(start(&p, straight))) != 0)
+    begin_s = gq_now();
+    if (s == GQ_OK && (code = watch(start(&p, straight), straight, &at.start_s)) != 0)
         s = gq_fail(&err, GQ_EBUG, "the uninterrupted run ended with exit code %d: run it alone to see why", code);
+    at.life_s = fmax(gq_now() - begin_s - at.start_s, 0.01) / (double)kills;
     if (s == GQ_OK)
-        s = torment(&p, killed, (int)kills, gq_now() - start_s, &done, &err);
-    if (s == GQ_OK)
-        s = same_metrics(straight, killed, &lines, &err);
-    if (s == GQ_OK)
-        s = same_weights(straight, killed, &err);
-    if (s == GQ_OK && json)
-        s = gq_cli_json(json_pack("{s:b, s:i, s:i, s:b}", "ok", 1, "kills", done, "metrics_lines", lines, "identical", 1), &err);
-    else if (s == GQ_OK)
-        printf("%d kills: %d metric lines, the final weights and both moments are the same to the bit\n", done, lines);
+        s = torment_all(&p, straight, killed, &at, (int)kills, &o, &err);
     gq_free(straight);
     gq_free(killed);
-    return s == GQ_OK ? 0 : gq_cli_fail(program, &err, json);
+    return tell(program, s, &o, json, &err);
 }

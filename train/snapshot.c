@@ -12,6 +12,8 @@
 
 enum { NAME = 160 };
 
+#define FROZEN_FILE "frozen.safetensors"
+
 /* Which parameters a file holds, and from which arena. */
 typedef enum section { WEIGHTS, FROZEN, MOMENTS } section;
 
@@ -104,9 +106,11 @@ static gq_status write_state(const gq_run_state *r, const char *dir, gq_error *e
              "{\n  \"format\": 1,\n  \"step\": %" PRIu64 ",\n  \"samples\": %" PRIu64 ",\n  \"metrics_bytes\": %" PRIu64
              ",\n  \"best\": %.17g,\n  \"best_step\": %" PRIu64 ",\n  \"evaluated_step\": %" PRIu64 ",\n  \"epoch_labels\": %" PRIu64
              ",\n  \"epoch_rows\": %" PRIu64 ",\n  \"epoch_nll\": %.17g,\n  \"epoch_mvm\": %.17g,\n  \"epoch_loss\": %.17g,"
-             "\n  \"epoch_masked\": %" PRIu64 ",\n  \"epoch_steps\": %" PRIu64 ",\n  \"tokenizer_sha256\": \"%s\"\n}\n",
+             "\n  \"epoch_masked\": %" PRIu64 ",\n  \"epoch_steps\": %" PRIu64 ",\n  \"tokenizer_sha256\": \"%s\""
+             ",\n  \"frozen_sha256\": \"%s\"\n}\n",
              r->step, r->samples, r->metrics_bytes, r->best, r->best_step, r->evaluated_step, r->epoch_labels, r->epoch_rows, r->epoch_nll,
-             r->epoch_mvm, r->epoch_loss, r->epoch_masked, r->epoch_steps, r->tokenizer_sha256);
+             r->epoch_mvm, r->epoch_loss, r->epoch_masked, r->epoch_steps, r->tokenizer_sha256,
+             r->frozen_sha256);
     s = gq_write_file(path, text, strlen(text), err);
     gq_free(path);
     return s;
@@ -214,6 +218,8 @@ static void read_field(gq_json *j, const char *key, gq_run_state *r)
         }
     if (strcmp(key, "tokenizer_sha256") == 0)
         gq_json_string(j, r->tokenizer_sha256, sizeof r->tokenizer_sha256);
+    else if (strcmp(key, "frozen_sha256") == 0)
+        gq_json_string(j, r->frozen_sha256, sizeof r->frozen_sha256);
     else
         gq_json_skip(j);
 }
@@ -246,14 +252,66 @@ static bool any_frozen(const gq_net *n)
     return false;
 }
 
-gq_status gq_snapshot_frozen(gq_net *n, const char *run_dir, gq_error *err)
+static gq_status hash_frozen(const char *path, char hex[65], gq_error *err)
 {
-    char     *path = gq_path(run_dir, "frozen.safetensors");
+    uint8_t   hash[32];
+    uint64_t  bytes;
+    gq_status s = gq_sha256_file(path, &bytes, hash, err);
+    if (s == GQ_OK)
+        gq_hex(hash, sizeof hash, hex);
+    return s;
+}
+
+gq_status gq_snapshot_frozen(gq_net *n, const char *run_dir, gq_run_state *state, gq_error *err)
+{
+    char     *path = gq_path(run_dir, FROZEN_FILE);
     gq_status s = path ? GQ_OK : gq_fail(err, GQ_ENOMEM, "%s: out of memory", run_dir);
 
-    if (s == GQ_OK && any_frozen(n) && !gq_is_file(path))
-        s = write_section(n, FROZEN, run_dir, "frozen.safetensors", err);
+    *state->frozen_sha256 = 0;
+    if (s == GQ_OK && any_frozen(n)) {
+        s = write_section(n, FROZEN, run_dir, FROZEN_FILE, err);
+        if (s == GQ_OK)
+            s = hash_frozen(path, state->frozen_sha256, err);
+    }
     gq_free(path);
+    return s;
+}
+
+/* frozen.safetensors in `dir`, when it is the one the state names. */
+static gq_status read_frozen(gq_net *n, const char *dir, const gq_run_state *state, gq_error *err)
+{
+    char      hex[65], *path = gq_path(dir, FROZEN_FILE);
+    gq_status s = path ? GQ_OK : gq_fail(err, GQ_ENOMEM, "%s: out of memory", dir);
+
+    if (s == GQ_OK && !gq_is_file(path))
+        s = gq_fail(err, GQ_EWEIGHTS, "%s is missing", path);
+    if (s == GQ_OK)
+        s = hash_frozen(path, hex, err);
+    if (s == GQ_OK && *state->frozen_sha256 && strcmp(hex, state->frozen_sha256) != 0)
+        s = gq_fail(err, GQ_EWEIGHTS, "%s: damaged, or of another run: its SHA-256 is %.12s... and the checkpoint names "
+                    "%.12s...", path, hex, state->frozen_sha256);
+    if (s == GQ_OK)
+        s = read_section(n, FROZEN, dir, FROZEN_FILE, err);
+    gq_free(path);
+    return s;
+}
+
+/* A checkpoint of another run has its frozen file two levels above. */
+static gq_status read_frozen_of(gq_net *n, const char *run_dir, const char *ckpt_dir, const gq_run_state *state,
+                                gq_error *err)
+{
+    gq_error  other = {0};
+    char     *up;
+    gq_status s = read_frozen(n, run_dir, state, err);
+
+    if (s != GQ_EWEIGHTS)
+        return s;
+    up = gq_path(ckpt_dir, "../..");
+    if (up && read_frozen(n, up, state, &other) == GQ_OK) {
+        gq_error_clear(err);
+        s = GQ_OK;
+    }
+    gq_free(up);
     return s;
 }
 
@@ -267,6 +325,6 @@ gq_status gq_snapshot_load(gq_net *n, const char *run_dir, const char *ckpt_dir,
     if (s == GQ_OK && optimiser)
         s = read_section(n, MOMENTS, ckpt_dir, "optim.safetensors", err);
     if (s == GQ_OK && any_frozen(n))
-        s = read_section(n, FROZEN, run_dir, "frozen.safetensors", err);
+        s = read_frozen_of(n, run_dir, ckpt_dir, state, err);
     return s;
 }

@@ -3,7 +3,7 @@
  *   weights.safetensors   every parameter that is trained, float32, by its own name
  *   optim.safetensors     "m.<name>", "v.<name>": first and second moment of each
  *   state.json            step and the little that is not a function of it
- * Parameters that are never trained lie once in RUN/frozen.safetensors, whose XXH3 the state names. A checkpoint is
+ * Parameters that are never trained lie once in RUN/frozen.safetensors, whose SHA-256 the state names. A checkpoint is
  * written by core/safetensors.h in registry order: the same state gives the same bytes on any machine.
  */
 #ifndef GIFQA_TRAIN_SNAPSHOT_H
@@ -22,16 +22,18 @@ typedef struct gq_run_state {
     double   epoch_nll, epoch_mvm, epoch_loss;               /* sums                              */
     uint64_t epoch_masked, epoch_steps;
     char     tokenizer_sha256[65];      /* of the data it was trained on                          */
+    char     frozen_sha256[65];         /* of frozen.safetensors, "" when nothing is frozen       */
 } gq_run_state;
 
 /* Bytes a checkpoint of this net needs, about. */
 uint64_t  gq_snapshot_bytes(const gq_net *n);
 /* Writes checkpoint `state->step` of the run: verified and renamed, or nothing (train/checkpoint.h). */
 gq_status gq_snapshot_save(gq_net *n, const char *run_dir, const gq_run_state *state, gq_error *err);
-/* optimiser: also the moments (training); the frozen file is read in any case when there are frozen parameters. */
+/* optimiser: also the moments (training). The frozen file is read in any case when there are frozen parameters: that of
+ * run_dir, or that of the run the checkpoint lies in. */
 gq_status gq_snapshot_load(gq_net *n, const char *run_dir, const char *ckpt_dir, bool optimiser, gq_run_state *state,
                            gq_error *err);
-/* RUN/frozen.safetensors, written once when training starts; an existing healthy one is left alone. */
-gq_status gq_snapshot_frozen(gq_net *n, const char *run_dir, gq_error *err);
+/* Writes RUN/frozen.safetensors, once in the history of a run; names it in *state. */
+gq_status gq_snapshot_frozen(gq_net *n, const char *run_dir, gq_run_state *state, gq_error *err);
 
 #endif

@@ -289,12 +289,14 @@ static gq_status after_step(gq_trainer *t, gq_error *err)
 {
     int64_t   step = (int64_t)t->state.step, total = t->cfg.train.steps;
     uint64_t  count = (uint64_t)gq_dataset_count(t->data), per = (uint64_t)(t->cfg.train.batch * t->cfg.train.accumulate);
+    bool      best = false;             /* the best checkpoint so far is kept: it must be written */
     gq_status s = gq__trainer_log_step(t, err);
 
     if (s == GQ_OK && (t->state.samples / count != (t->state.samples - per) / count || step == total))
         s = gq__trainer_log_epoch(t, (int64_t)((t->state.samples - 1) / count), err);
     if (s == GQ_OK && t->val && due(step, t->cfg.train.eval_every, total)) {
         s = evaluate(t, err);
+        best = s == GQ_OK && t->state.best_step == t->state.step;
         if (s == GQ_ESTOPPED) {
             gq_error_clear(err);
             return stop(t, err);
@@ -302,17 +304,25 @@ static gq_status after_step(gq_trainer *t, gq_error *err)
     }
     if (s == GQ_OK && stopping(t) && step < total)
         return stop(t, err);
-    if (s == GQ_OK && due(step, t->cfg.train.save_every, total))
+    if (s == GQ_OK && (best || due(step, t->cfg.train.save_every, total)))
         s = save(t, err);
     return s;
 }
 
+/* The evaluation that a stop cut short; what it says about the best belongs to this step's checkpoint. */
 static gq_status catch_up(gq_trainer *t, gq_error *err)
 {
-    int64_t step = (int64_t)t->state.step;
+    int64_t   step = (int64_t)t->state.step;
+    gq_status s;
+
     if (!t->val || step == 0 || t->state.evaluated_step == t->state.step || !due(step, t->cfg.train.eval_every, t->cfg.train.steps))
         return GQ_OK;
-    return evaluate(t, err);
+    s = evaluate(t, err);
+    if (s == GQ_ESTOPPED) {
+        gq_error_clear(err);
+        return stop(t, err);
+    }
+    return s == GQ_OK ? save(t, err) : s;
 }
 
 static gq_status loop(gq_trainer *t, gq_error *err)
@@ -348,8 +358,10 @@ gq_status gq_train(const gq_config *c, const gq_train_opts *o, gq_train_result *
         s = loop(t, err);
     }
     if (t) {
-        *out = (gq_train_result){.steps = (int64_t)t->state.step, .resumed_from = t->resumed_from, .loss = t->info.loss,
-                                 .lm_loss = t->info.lm_loss, .mvm_loss = t->info.mvm_loss, .best = t->state.best,
+        bool stepped = t->steps_here > 0;
+        *out = (gq_train_result){.steps = (int64_t)t->state.step, .resumed_from = t->resumed_from,
+                                 .loss = stepped ? t->info.loss : NAN, .lm_loss = stepped ? t->info.lm_loss : NAN,
+                                 .mvm_loss = t->info.masked ? t->info.mvm_loss : NAN, .best = t->state.best,
                                  .seconds = gq_now() - t->started, .rss = gq_rss_peak()};
         if (s != GQ_OK && s != GQ_ESTOPPED && t->dir.log)
             gq_rundir_note(&t->dir, "ended: %s", err->text);

@@ -46,7 +46,7 @@ typedef struct gq_train_opts {
 
 typedef struct gq_train_result {
     int64_t  steps, resumed_from;       /* done in all; -1 fresh                                  */
-    double   loss, lm_loss, mvm_loss;   /* of the last step                                       */
+    double   loss, lm_loss, mvm_loss;   /* of the last step here; NAN: no step, or not masked     */
     double   best, seconds;            /* best validation accuracy, -1 none; time of this process */
     uint64_t rss;
 } gq_train_result;

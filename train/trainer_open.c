@@ -111,21 +111,49 @@ static gq_status buffers(gq_trainer *t, gq_error *err)
     return GQ_OK;
 }
 
+static gq_status open_shards(const gq_paths *p, gq_dataset **out, gq_error *err)
+{
+    const char *path[GQ_SHARDS_MAX];
+
+    for (size_t i = 0; i < p->n; i++)
+        path[i] = p->path[i];
+    return gq_dataset_open_list(path, (int)p->n, out, err);
+}
+
+static bool same_tokenizer(const gq_dataset *a, const gq_dataset *b)
+{
+    return strcmp(gq_dataset_meta(a)->tokenizer_sha256, gq_dataset_meta(b)->tokenizer_sha256) == 0;
+}
+
+/* Both sets, checked now: what evaluation needs should not be missed hours later. */
+static gq_status open_data(gq_trainer *t, gq_error *err)
+{
+    const gq_config *c = &t->cfg;
+    bool             live;
+    gq_status        s;
+
+    if (c->data.train.n == 0)
+        return gq_fail(err, GQ_ECONFIG, "data.train: name the directories made by 'gifqa-prep build'");
+    s = open_shards(&c->data.train, &t->data, err);
+    if (s == GQ_OK && c->data.val.n)
+        s = open_shards(&c->data.val, &t->val, err);
+    if (s == GQ_OK)
+        s = gq_data_fits(c, t->data, &t->live, err);
+    if (s == GQ_OK && t->val)
+        s = gq_data_fits(c, t->val, &live, err);
+    if (s == GQ_OK && t->val && !same_tokenizer(t->val, t->data))
+        s = gq_fail(err, GQ_EINPUT, "%s: made with another tokenizer than %s", gq_dataset_dir(t->val),
+                    gq_dataset_dir(t->data));
+    if (s == GQ_OK && gq_dataset_count(t->data) == 0)
+        s = gq_fail(err, GQ_EINPUT, "%s: there is no question in it", gq_dataset_dir(t->data));
+    return s;
+}
+
 gq_status gq__trainer_data(gq_trainer *t, gq_error *err)
 {
     gq_config *c = &t->cfg;
-    gq_status  s;
+    gq_status  s = open_data(t, err);
 
-    if (c->data.train.n != 1)
-        return gq_fail(err, GQ_ECONFIG, "data.train: name one directory made by 'gifqa-prep build' (%d given)",
-                       (int)c->data.train.n);
-    s = gq_dataset_open(c->data.train.path[0], &t->data, err);
-    if (s == GQ_OK && c->data.val.n)
-        s = gq_dataset_open(c->data.val.path[0], &t->val, err);
-    if (s == GQ_OK)
-        s = gq_data_fits(c, t->data, &t->live, err);
-    if (s == GQ_OK && gq_dataset_count(t->data) == 0)
-        s = gq_fail(err, GQ_EINPUT, "%s: there is no question in it", c->data.train.path[0]);
     if (s != GQ_OK)
         return s;
     t->n = (int)(c->data.frames * c->qformer.queries);
@@ -204,42 +232,82 @@ static gq_status start_fresh(gq_trainer *t, gq_error *err)
     return s;
 }
 
-static gq_status load(gq_trainer *t, const char *ckpt, gq_error *err)
+/* Is this checkpoint, wherever it lies, one of this run's history? */
+static bool is_own(const gq_trainer *t, const char *ckpt)
 {
-    char      sha[65];
+    gq_ckpt_manifest *m = gq_calloc(2, sizeof *m);
+    char             *path = NULL;
+    bool              own = m && gq_ckpt_manifest_read(ckpt, &m[0], NULL) == GQ_OK;
+
+    if (own && (path = gq_ckpt_step_path(t->dir.path, m[0].step)) != NULL)
+        own = gq_ckpt_manifest_read(path, &m[1], NULL) == GQ_OK && memcmp(&m[0], &m[1], sizeof *m) == 0;
+    gq_free(path);
+    gq_free(m);
+    return own;
+}
+
+/* The lines that belong to the checkpoint stay; those of another run are not here. */
+static gq_status cut_metrics(gq_trainer *t, bool own, gq_error *err)
+{
+    if (!own)
+        return gq_append_truncate(t->dir.metrics, 0, err);
+    if (gq_append_size(t->dir.metrics) >= t->state.metrics_bytes)
+        return gq_append_truncate(t->dir.metrics, t->state.metrics_bytes, err);
+    gq__trainer_note(t, "%s/metrics.jsonl is shorter than it was at this step: lines are missing from it", t->dir.path);
+    return GQ_OK;
+}
+
+static gq_status load(gq_trainer *t, const char *ckpt, bool own, gq_error *err)
+{
     int       aside = 0;
     gq_status s = gq_snapshot_load(t->net, t->dir.path, ckpt, true, &t->state, err);
 
     if (s == GQ_OK && *t->state.tokenizer_sha256 &&
-        strcmp(t->state.tokenizer_sha256, gq_dataset_meta(t->data)->tokenizer_sha256) != 0) {
-        snprintf(sha, sizeof sha, "%.12s", t->state.tokenizer_sha256);
-        s = gq_fail(err, GQ_EINPUT, "%s: made with another tokenizer than the data this run was trained on (%s...)",
-                    gq_dataset_dir(t->data), sha);
+        strcmp(t->state.tokenizer_sha256, gq_dataset_meta(t->data)->tokenizer_sha256) != 0)
+        s = gq_fail(err, GQ_EINPUT, "%s: made with another tokenizer than the data this run was trained on (%.12s...)",
+                    gq_dataset_dir(t->data), t->state.tokenizer_sha256);
+    if (s == GQ_OK)
+        s = cut_metrics(t, own, err);
+    if (s == GQ_OK)
+        s = gq_ckpt_set_aside(t->dir.path, own ? t->state.step : 0, &aside, err);
+    if (!own) {
+        t->state.best = -1.0;                       /* that checkpoint is elsewhere */
+        t->state.best_step = GQ_CKPT_NONE;
     }
-    if (s == GQ_OK)
-        s = gq_append_truncate(t->dir.metrics, t->state.metrics_bytes, err);
-    if (s == GQ_OK)
-        s = gq_ckpt_set_aside(t->dir.path, t->state.step, &aside, err);
     t->resumed_from = (int64_t)t->state.step;
     if (s == GQ_OK)
         gq__trainer_note(t, "resumed at step %lld from %s", (long long)t->state.step, ckpt);
+    if (s == GQ_OK && aside)
+        gq__trainer_note(t, "%d checkpoints of another history were set aside", aside);
     return s;
 }
 
-static gq_status resume(gq_trainer *t, gq_error *err)
+/* The checkpoint a user names is verified like one that was found. */
+static gq_status load_named(gq_trainer *t, const char *ckpt, bool own, gq_error *err)
+{
+    gq_status s = gq_is_dir(ckpt) ? gq_ckpt_verify(ckpt, NULL, err)
+                                  : gq_fail(err, GQ_EWEIGHTS, "%s: there is no such checkpoint", ckpt);
+    return s == GQ_OK ? load(t, ckpt, own, err) : s;
+}
+
+static gq_status resume(gq_trainer *t, bool *own_history, gq_error *err)
 {
     gq_ckpt_found found = {0};
     gq_status     s = gq_ckpt_clean(t->dir.path, err);
 
-    if (s == GQ_OK && t->o->resume == GQ_RESUME_PATH)
-        return load(t, t->o->resume_path, err);
+    *own_history = false;
+    if (s == GQ_OK && t->o->resume == GQ_RESUME_PATH) {
+        *own_history = is_own(t, t->o->resume_path);
+        return load_named(t, t->o->resume_path, *own_history, err);
+    }
     if (s == GQ_OK && t->o->resume != GQ_RESUME_NEVER) {
         s = gq_ckpt_find(t->dir.path, true, &found, err);
         if (s == GQ_OK && found.broken)
             gq__trainer_note(t, "%s", found.notes);
     }
+    *own_history = found.path != NULL;
     if (s == GQ_OK && found.path)
-        s = load(t, found.path, err);
+        s = load(t, found.path, true, err);
     else if (s == GQ_OK && t->o->resume == GQ_RESUME_MUST)
         s = gq_fail(err, GQ_EWEIGHTS, "%s: no healthy checkpoint to resume from", t->dir.path);
     else if (s == GQ_OK)
@@ -248,24 +316,29 @@ static gq_status resume(gq_trainer *t, gq_error *err)
     return s;
 }
 
-static gq_status settle_config(gq_trainer *t, const gq_config *c, gq_error *err)
+/* Says what differs from the run so far. Nothing is replaced before the state has been read: a configuration that
+ * does not fit leaves the run as it was. */
+static gq_status compare_config(gq_trainer *t, const gq_config *c, bool *replace, gq_error *err)
 {
     gq_config *old = gq_calloc(1, sizeof *old);
     bool       had = false;
     gq_status  s = old ? gq_rundir_config(&t->dir, c, old, &had, err) : gq_fail(err, GQ_ENOMEM, "out of memory");
 
-    if (s == GQ_OK && had && gq_config_diff(old, c, announce, t) > 0)
-        s = gq_rundir_freeze(&t->dir, c, err);
+    *replace = s == GQ_OK && had && gq_config_diff(old, c, announce, t) > 0;
     gq_free(old);
     return s;
 }
 
+/* RUN/tokenizer; a run that starts from nothing takes that of its data again. */
 static gq_status keep_tokenizer(gq_trainer *t, gq_error *err)
 {
+    bool      anew = t->o->resume == GQ_RESUME_NEVER;
     char     *path = gq_path(t->dir.path, "tokenizer");
-    gq_status s = path ? gq_run_tokenizer(&t->cfg, t->dir.path, gq_dataset_meta(t->data), &t->tok, err)
+    gq_status s = path ? gq_run_tokenizer(&t->cfg, anew ? NULL : t->dir.path, gq_dataset_meta(t->data), &t->tok, err)
                        : gq_fail(err, GQ_ENOMEM, "out of memory");
 
+    if (s == GQ_OK && anew)
+        s = gq_remove_tree(path, err);
     if (s == GQ_OK && !gq_is_dir(path))
         s = gq_tokenizer_save(t->tok, path, err);
     gq_free(path);
@@ -284,10 +357,31 @@ static void report(gq_trainer *t, const gq_net_report *r)
                      (long long)r->trained, r->random);
 }
 
-gq_status gq__trainer_open(gq_trainer *t, const gq_config *c, const gq_train_opts *o, gq_error *err)
+static gq_status open_state(gq_trainer *t, const gq_config *c, gq_error *err)
 {
     gq_net_report report_of;
-    gq_status     s;
+    bool          replace = false, own;
+    gq_status     s = compare_config(t, c, &replace, err);
+
+    if (s == GQ_OK)
+        s = keep_tokenizer(t, err);
+    if (s == GQ_OK)
+        s = gq_net_open(&t->cfg, GQ_NET_TRAIN, true, &t->net, &report_of, err);
+    if (s != GQ_OK)
+        return s;
+    report(t, &report_of);
+    s = resume(t, &own, err);
+    if (s == GQ_OK && replace)
+        s = gq_rundir_freeze(&t->dir, c, err);
+    if (s == GQ_OK && !own)
+        s = gq_snapshot_frozen(t->net, t->dir.path, &t->state, err);
+    memcpy(t->state.tokenizer_sha256, gq_dataset_meta(t->data)->tokenizer_sha256, sizeof t->state.tokenizer_sha256);
+    return s;
+}
+
+gq_status gq__trainer_open(gq_trainer *t, const gq_config *c, const gq_train_opts *o, gq_error *err)
+{
+    gq_status s;
 
     memset(t, 0, sizeof *t);
     t->cfg = *c;
@@ -298,23 +392,10 @@ gq_status gq__trainer_open(gq_trainer *t, const gq_config *c, const gq_train_opt
     if (s == GQ_OK)
         s = gq__trainer_data(t, err);
     if (s == GQ_OK)
-        s = settle_config(t, c, err);
-    if (s == GQ_OK)
-        s = keep_tokenizer(t, err);
-    if (s == GQ_OK)
-        s = gq_net_open(&t->cfg, GQ_NET_TRAIN, true, &t->net, &report_of, err);
-    if (s == GQ_OK) {
-        report(t, &report_of);
-        s = resume(t, err);
-    }
-    if (s == GQ_OK)
-        s = gq_snapshot_frozen(t->net, t->dir.path, err);
+        s = open_state(t, c, err);
     if (s == GQ_OK)
         s = gq__trainer_stage(t, (int64_t)t->state.step, err);
-    if (s == GQ_OK)
-        s = gq_loader_seek(t->loader, t->state.samples, err);
-    memcpy(t->state.tokenizer_sha256, gq_dataset_meta(t->data)->tokenizer_sha256, sizeof t->state.tokenizer_sha256);
-    return s;
+    return s == GQ_OK ? gq_loader_seek(t->loader, t->state.samples, err) : s;
 }
 
 void gq__trainer_close(gq_trainer *t)
