@@ -3,7 +3,8 @@
     python check_export.py EXPORT_DIR NUMBERS.json [--tolerance 1e-4]
 
 EXPORT_DIR has gifqa.json and one folder a tower (clip/, qformer/, gpt2/), each with config.json and model.safetensors;
-bridge.*, bridge_ln.*, proj.*, query_tokens and mvm_predictor* may lie in any *.safetensors below EXPORT_DIR.
+bridge.*, bridge_ln.*, proj.*, query_tokens and mvm_predictor* may lie in any *.safetensors below EXPORT_DIR. A model
+without a bridge has no bridge tensors; a GPT-2 without biases is compared as one whose biases are zero.
 NUMBERS.json has any of these objects; arrays are nested lists:
 
     gpt2     {"ids": [B,S], "logits": [B,S,V]}
@@ -27,8 +28,12 @@ from transformers import Blip2QFormerConfig, Blip2QFormerModel, CLIPModel, GPT2L
 def tower(model_class, path, missing_ok=()):
     model, info = model_class.from_pretrained(path, output_loading_info=True, dtype=torch.float32)
     missing = [k for k in info["missing_keys"] if not k.startswith(tuple(missing_ok))]
-    if missing or info["unexpected_keys"]:
+    zero = [k for k in missing if k.endswith(".bias")]  # trained without biases: all of them are absent
+    biases = sum(k.endswith(".bias") for k in model.state_dict())
+    if len(zero) != len(missing) or len(zero) not in (0, biases) or info["unexpected_keys"]:
         sys.exit(f"{path}: missing {missing}, unexpected {sorted(info['unexpected_keys'])}")
+    for name in zero:
+        model.get_parameter(name).data.zero_()
     return model.double().eval()
 
 
@@ -56,6 +61,8 @@ class Export:
     def encode(self, features):
         if "bridge.weight" in self.loose:
             features = F.linear(features, self.loose["bridge.weight"], self.loose["bridge.bias"])
+        if "bridge_ln.weight" not in self.loose:
+            return features
         w, b = self.loose["bridge_ln.weight"], self.loose["bridge_ln.bias"]
         return F.layer_norm(features, w.shape, w, b, eps=1e-6)
 
