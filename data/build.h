@@ -1,14 +1,23 @@
 /* build.h - from a table and a folder of GIFs to shards.
  *
- * The table is read whole; its GIFs are taken in the order of their first row. Each is read, its frames chosen,
- * decoded, resized and, if wanted, turned into features; then it goes into a shard with its questions. Who chooses
- * frames by question (CLIP-Cut) or computes features gives callbacks: this room knows no models. A GIF whose questions
- * get different frames is stored once for each choice.
+ * The table is read whole; its GIFs are taken in the order of their first row. Each is read, its
+ * frames chosen, decoded, resized and, if wanted, turned into features; then it goes into a shard
+ * with its questions. Who chooses frames by question (CLIP-Cut) or computes features gives
+ * callbacks: this room knows no models. A GIF whose questions get different frames is stored once
+ * for each choice.
  *
- * Bad rows and bad GIFs are skipped and listed in <out>/rejects.tsv (file, line, reason); more than max_bad of them
- * (bad rows plus bad GIFs) are an error. Nothing is ever half there: a shard appears when it is whole, the manifest
- * is marked complete at the end. Stopped or killed, the same call continues after the last finished shard and gives
- * the same bytes as if it had never stopped; another table or other options in the same directory are refused.
+ * Order of the callbacks: all on the calling thread, never two at once. For each GIF, in the order
+ * of the table: choose(), if given, for each of its rows in their order; features() once for each
+ * set of frames that is stored, right after they were decoded, with choose() between the row that
+ * first chose them and the next row. A choice made before is not stored, nor turned into features,
+ * again. progress() comes between GIFs. Finished shards are skipped when a build continues: nothing
+ * is called for their GIFs, so a result must depend on the arguments alone.
+ *
+ * Bad rows and bad GIFs are skipped and listed in <out>/rejects.tsv (file, line, reason); more than
+ * max_bad of them (bad rows plus bad GIFs) are an error. Nothing is ever half there: a shard
+ * appears when it is whole, the manifest is marked complete at the end. Stopped or killed, the same
+ * call continues after the last finished shard and gives the same bytes as if it had never stopped;
+ * another table or other options in the same directory are refused.
  */
 #ifndef GIFQA_DATA_BUILD_H
 #define GIFQA_DATA_BUILD_H
@@ -27,9 +36,10 @@ typedef struct gq_gif_file {            /* what a chooser gets                  
     uint32_t       frames;              /* frames in it                                           */
 } gq_gif_file;
 
-/* Writes k frame numbers, ascending (repeats allowed), for one question. GQ_EINPUT: the GIF is bad, skip it. */
-typedef gq_status (*gq_choose_fn)(void *ctx, const gq_gif_file *gif, const char *question, int32_t k, int32_t *frame,
-                                  gq_error *err);
+/* Writes k frame numbers, ascending (repeats allowed), for one question. GQ_EINPUT: nothing fits,
+ * the row is skipped. */
+typedef gq_status (*gq_choose_fn)(void *ctx, const gq_gif_file *gif, const char *question,
+                                  int32_t k, int32_t *frame, gq_error *err);
 /* frames u8 [T,S,S,3] to tokens f32 [T,N,D]. */
 typedef gq_status (*gq_features_fn)(void *ctx, const uint8_t *frames, float *tokens, gq_error *err);
 
@@ -46,7 +56,8 @@ typedef struct gq_build_opts {
     const gq_tokenizer *tokenizer;
     const char         *template;       /* text after the visual tokens; {q} is the question      */
     const char         *answer_prefix;  /* before the answer                                      */
-    int32_t             max_question, max_answer;    /* tokens; longer questions lose their start, answers their end */
+    int32_t             max_question;   /* tokens; longer ones lose their start                   */
+    int32_t             max_answer;     /* tokens; longer ones lose their end                     */
     uint32_t            max_bad;
     const char         *source;         /* corpus and licence, "" unknown                         */
     gq_pool            *pool;        /* decodes GIFs in parallel when nothing chooses; NULL: here */
@@ -69,7 +80,8 @@ typedef struct gq_build_report {
     double   seconds;
 } gq_build_report;
 
-/* Also on failure *report says how far it came (may be NULL). Leaves the tokenizer in <out>/tokenizer. */
+/* Also on failure *report says how far it came (may be NULL). Leaves the tokenizer in
+ * <out>/tokenizer. */
 gq_status gq_build(const gq_build_opts *o, gq_build_report *report, gq_error *err);
 
 /* T of n frames: the middles of T equal parts of the animation. */

@@ -11,16 +11,11 @@
 struct gq_prep_clip {
     gq_retriever *retriever;
     gq_config     cfg;
-    bool          cut;                  /* CLIP-Cut; else evenly                                */
     char name[GQ_TABLE_GIF + 1];        /* of the GIF in `set`                                  */
     bool have;                          /* there is one                                         */
     gq_frame_set set;                   /* embeddings of its frames                             */
     float       *question;              /* [dim]                                                */
-    int64_t     *frame;                 /* [k] chosen last                                      */
-    int32_t      k;
-    gq_gif_bytes gif;                   /* chosen from last; borrowed until the next choice     */
-    uint8_t     *pixels;                /* [k,S,S,3] of those frames                            */
-    size_t       pixel_bytes;
+    int32_t      k;                     /* frames of a choice                                   */
     char         chooser[64], tower[128];
     gq_retrieve_seconds seconds;
 };
@@ -29,13 +24,14 @@ struct gq_prep_clip {
 
 static gq_status look_at(gq_prep_clip *p, const gq_gif_file *gif, gq_error *err)
 {
-    gq_status s;
+    gq_gif_bytes bytes = {gif->data, gif->size, gif->name};
+    gq_status    s;
 
     if (p->have && !strcmp(p->name, gif->name))
         return GQ_OK;
     gq_frame_set_free(&p->set);
     p->have = false;
-    s = gq_retriever_frames(p->retriever, &p->gif, 0, &p->set, &p->seconds, err);
+    s = gq_retriever_frames(p->retriever, &bytes, 0, &p->set, &p->seconds, err);
     if (s != GQ_OK)
         return s;
     p->have = true;
@@ -43,56 +39,33 @@ static gq_status look_at(gq_prep_clip *p, const gq_gif_file *gif, gq_error *err)
     return GQ_OK;
 }
 
-static gq_status cut(gq_prep_clip *p, const char *question, gq_error *err)
-{
-    gq_clipcut c = {0};
-    gq_status  s =
-        gq_retriever_question(p->retriever, question, p->question, NULL, &p->seconds, err);
-
-    if (s == GQ_OK)
-        s = gq_retriever_select(p->retriever, &p->set, p->question, &c, &p->seconds, err);
-    for (int32_t i = 0; s == GQ_OK && i < p->k; i++)
-        p->frame[i] = c.pick[i].frame;
-    gq_clipcut_free(&c);
-    return s;
-}
-
 static gq_status choose(void *ctx, const gq_gif_file *gif, const char *question, int32_t k,
                         int32_t *frame, gq_error *err)
 {
     gq_prep_clip *p = ctx;
-    gq_status     s = GQ_OK;
+    gq_clipcut    c = {0};
+    gq_status     s;
 
     if (gq_prep_stopping())
         return gq_fail(err, GQ_ESTOPPED, "stopped at %s; run it again to continue", gif->name);
-    p->gif = (gq_gif_bytes){gif->data, gif->size, gif->name};
-    if (p->cut) {
-        s = look_at(p, gif, err);
-        if (s == GQ_OK)
-            s = cut(p, question, err);
-    } else {
-        gq_frames_evenly(gif->frames, k, frame);
-        for (int32_t i = 0; i < k; i++)
-            p->frame[i] = frame[i];
-    }
+    s = look_at(p, gif, err);
+    if (s == GQ_OK)
+        s = gq_retriever_question(p->retriever, question, p->question, NULL, &p->seconds, err);
+    if (s == GQ_OK)
+        s = gq_retriever_select(p->retriever, &p->set, p->question, &c, &p->seconds, err);
     for (int32_t i = 0; s == GQ_OK && i < k; i++)
-        frame[i] = (int32_t)p->frame[i];
+        frame[i] = (int32_t)c.pick[i].frame;
+    gq_clipcut_free(&c);
     return s;
 }
 
-/* ---- features -------------------------------------------------------------------------------- */
-
-/* A build asks for the features of the frames that were chosen last. */
 static gq_status features(void *ctx, const uint8_t *frames, float *tokens, gq_error *err)
 {
     gq_prep_clip *p = ctx;
-    gq_status s = gq_retriever_fetch(p->retriever, &p->gif, NULL, p->frame, p->k, p->pixels, tokens,
-                                     &p->seconds, err);
 
-    if (s == GQ_OK && memcmp(frames, p->pixels, p->pixel_bytes) != 0)
-        s = gq_fail(err, GQ_EBUG, "%s: features of other frames than those in the shard",
-                    p->gif.name);
-    return s;
+    if (gq_prep_stopping())
+        return gq_fail(err, GQ_ESTOPPED, "stopped; run it again to continue");
+    return gq_retriever_features(p->retriever, frames, p->k, tokens, &p->seconds, err);
 }
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -135,27 +108,11 @@ static void describe(gq_prep_clip *p, const gq_clip_config *clip)
     char             weights[48];
 
     name_weights(c, weights, sizeof weights);
-    if (p->cut)
-        snprintf(p->chooser, sizeof p->chooser, "clipcut group %d %s%s, %s", (int)c->clipcut.group,
-                 name_of_reduce(c->clipcut.reduce), c->clipcut.normalize ? " unit" : "", weights);
-    else
-        snprintf(p->chooser, sizeof p->chooser, "evenly");
+    snprintf(p->chooser, sizeof p->chooser, "clipcut group %d %s%s, %s", (int)c->clipcut.group,
+             name_of_reduce(c->clipcut.reduce), c->clipcut.normalize ? " unit" : "", weights);
     snprintf(p->tower, sizeof p->tower, "clip %dx%d/%d width %d layers %d %s, %s", clip->image,
              clip->image, clip->patch, clip->width, clip->layers, name_of_feature(c->clip.feature),
              weights);
-}
-
-static gq_status furnish(gq_prep_clip *p, const gq_clip_config *clip, gq_error *err)
-{
-    size_t k = (size_t)p->k;
-
-    p->pixel_bytes = k * (size_t)clip->image * (size_t)clip->image * 3;
-    p->question = gq_malloc((size_t)clip->proj + 1, sizeof *p->question);
-    p->frame = gq_malloc(k, sizeof *p->frame);
-    p->pixels = gq_malloc(p->pixel_bytes, 1);
-    if (!p->question || !p->frame || !p->pixels)
-        return gq_fail(err, GQ_ENOMEM, "no memory for %d frames", (int)p->k);
-    return GQ_OK;
 }
 
 gq_status gq_prep_clip_open(const gq_config *c, bool chooses, bool with_features, gq_build_opts *o,
@@ -168,7 +125,6 @@ gq_status gq_prep_clip_open(const gq_config *c, bool chooses, bool with_features
     if (!p)
         return gq_fail(err, GQ_ENOMEM, "no memory for CLIP");
     p->cfg = *c;
-    p->cut = chooses;
     p->k = o->keyframes;
     p->cfg.clipcut.k = p->k;
     if (!chooses)
@@ -177,12 +133,15 @@ gq_status gq_prep_clip_open(const gq_config *c, bool chooses, bool with_features
     if (s != GQ_OK)
         return s;
     clip = gq_retriever_clip(p->retriever);
-    if ((s = furnish(p, clip, err)) != GQ_OK)
-        return s;
+    p->question = gq_malloc((size_t)clip->proj + 1, sizeof *p->question);
+    if (!p->question)
+        return gq_fail(err, GQ_ENOMEM, "no memory for CLIP");
     describe(p, clip);
     o->ctx = p;
-    o->choose = choose;
-    o->chooser = p->chooser;
+    if (chooses) {
+        o->choose = choose;
+        o->chooser = p->chooser;
+    }
     if (with_features) {
         o->features = features;
         o->tower = p->tower;
@@ -199,7 +158,5 @@ void gq_prep_clip_close(gq_prep_clip *p)
     gq_frame_set_free(&p->set);
     gq_retriever_close(p->retriever);
     gq_free(p->question);
-    gq_free(p->frame);
-    gq_free(p->pixels);
     gq_free(p);
 }

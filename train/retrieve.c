@@ -598,13 +598,22 @@ static gq_status fetch_pixels(gq_retriever *r, const gq_gif_bytes *gif, const in
     return s;
 }
 
+gq_status gq_retriever_features(gq_retriever *r, const uint8_t *pixels, int64_t n, float *features,
+                                gq_retrieve_seconds *seconds, gq_error *err)
+{
+    double    start = gq_now();
+    gq_status s = see(r, pixels, n, features, NULL, err);
+
+    seconds->vision += gq_now() - start;
+    return s;
+}
+
 gq_status gq_retriever_fetch(gq_retriever *r, const gq_gif_bytes *gif, const gq_frame_set *f,
                              const int64_t *frame, int64_t k, uint8_t *pixels, float *features,
                              gq_retrieve_seconds *seconds, gq_error *err)
 {
     bool      kept = f && f->feature;
     uint8_t  *own = NULL;
-    double    start;
     gq_status s = GQ_OK;
 
     for (int64_t i = 0; i < k; i++)
@@ -619,14 +628,12 @@ gq_status gq_retriever_fetch(gq_retriever *r, const gq_gif_bytes *gif, const gq_
     }
     if (pixels)
         s = fetch_pixels(r, gif, frame, k, pixels, seconds, err);
-    start = gq_now();
     for (int64_t i = 0; s == GQ_OK && features && kept && i < k; i++)
         memcpy(features + (size_t)i * feature_count(r),
                f->feature + (size_t)frame[i] * feature_count(r),
                feature_count(r) * sizeof *features);
     if (s == GQ_OK && features && !kept)
-        s = see(r, pixels, k, features, NULL, err);
-    seconds->vision += gq_now() - start;
+        s = gq_retriever_features(r, pixels, k, features, seconds, err);
     gq_free(own);
     return s;
 }

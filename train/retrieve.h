@@ -80,4 +80,9 @@ gq_status gq_retriever_fetch(gq_retriever *r, const gq_gif_bytes *gif, const gq_
                              const int64_t *frame, int64_t k, uint8_t *pixels, float *features,
                              gq_retrieve_seconds *seconds, gq_error *err);
 
+/* What a model reads of n pictures as stored: pixels u8 [n,S,S,3], preprocessed, to features float
+ * [n,tokens,width]. Needs no GIF. */
+gq_status gq_retriever_features(gq_retriever *r, const uint8_t *pixels, int64_t n, float *features,
+                                gq_retrieve_seconds *seconds, gq_error *err);
+
 #endif

@@ -228,7 +228,7 @@ static void chosen_frames_are_those_of_the_gif(void **state)
     gq_retrieve_seconds t = {0};
     gq_error            err = {0};
     uint8_t             pixels[K * IMAGE], expect[IMAGE];
-    float               kept[K * STATES], computed[K * STATES];
+    float               kept[K * STATES], computed[K * STATES], seen[K * STATES];
     (void)state;
 
     assert_ok(gq_gif_load_rgb(gif.data, gif.size, "x", NULL, NULL, 0, NULL, 1 << 20, &clip, &err),
@@ -236,6 +236,10 @@ static void chosen_frames_are_those_of_the_gif(void **state)
     assert_ok(gq_retriever_fetch(r, &bytes, &all, want, K, pixels, kept, &t, &err), &err);
     assert_ok(gq_retriever_fetch(r, &bytes, NULL, want, K, NULL, computed, &t, &err), &err);
     assert_memory_equal(kept, computed, sizeof kept);
+    t.vision = 0;
+    assert_ok(gq_retriever_features(r, pixels, K, seen, &t, &err), &err);
+    assert_memory_equal(kept, seen, sizeof kept);
+    assert_true(t.vision > 0);
     for (int i = 0; i < K; i++) {
         assert_ok(gq_image_preprocess(clip.rgb + (size_t)want[i] * 40 * 30 * 3, 40, 30, 16,
                                       GQ_BICUBIC, expect, &err),
