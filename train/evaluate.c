@@ -6,6 +6,7 @@
 #include "core/json.h"
 #include "core/mem.h"
 #include "core/philox.h"
+#include "data/prompt.h"
 #include "models/generate.h"
 #include "train/feed.h"
 
@@ -186,15 +187,16 @@ gq_status gq_prediction_write(gq_append *file, const gq_answered *a, gq_error *e
 
 static gq_status score_batch(job *j, int64_t first, const gq_qa *qa, const gq_answer *a, int count, gq_error *err)
 {
-    gq_status s = GQ_OK;
+    gq_prompt_form form = {.answer_prefix = gq_dataset_meta(j->data)->answer_prefix};
+    gq_status      s = GQ_OK;
+
     for (int b = 0; s == GQ_OK && b < count; b++) {
-        char       *text = NULL, *shown;
-        const char *ref = qa[b].answer;
+        char       *text = NULL;
+        const char *ref = qa[b].answer, *shown;
         s = gq_tokenizer_decode(j->tok, a[b].ids, (size_t)a[b].n, GQ_TOK_SKIP | GQ_TOK_REPAIR, &text, NULL, err);
         if (s != GQ_OK)
             break;
-        for (shown = text; *shown == ' '; shown++)
-            ;                                      /* the template puts a space before the answer */
+        shown = gq_prompt_strip(&form, text);
         s = gq_scorer_add(j->scorer, gq_dataset_type_name(j->data, qa[b].type), shown, &ref, 1, err);
         if (s == GQ_OK && j->o->answered) {
             const char *type = gq_dataset_type_name(j->data, qa[b].type);
