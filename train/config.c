@@ -13,7 +13,8 @@
 
 /* ---- problems --------------------------------------------------------------------------------------- */
 
-static void add_problem(gq_loader *l, const gq_place *at, const char *key, const char *fmt, va_list ap)
+static void add_problem(gq_config_loader *l, const gq_place *at, const char *key, const char *fmt,
+                        va_list ap)
 {
     gq_problems *p = l->problems;
     gq_problem  *item;
@@ -37,7 +38,7 @@ static void add_problem(gq_loader *l, const gq_place *at, const char *key, const
     snprintf(item->text, sizeof item->text, "%.130s: %s%s%.180s", where, key ? key : "", key ? ": " : "", what);
 }
 
-void gq_problem_add(gq_loader *l, const gq_place *at, const char *fmt, ...)
+void gq_problem_add(gq_config_loader *l, const gq_place *at, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
@@ -45,7 +46,7 @@ void gq_problem_add(gq_loader *l, const gq_place *at, const char *fmt, ...)
     va_end(ap);
 }
 
-void gq_problem_key(gq_loader *l, const char *key, const char *fmt, ...)
+void gq_problem_key(gq_config_loader *l, const char *key, const char *fmt, ...)
 {
     const gq_key *k = gq_key_find(key, strlen(key));
     va_list       ap;
@@ -55,14 +56,14 @@ void gq_problem_key(gq_loader *l, const char *key, const char *fmt, ...)
     va_end(ap);
 }
 
-bool gq_loader_has(const gq_loader *l, const char *key)
+bool gq_config_given(const gq_config_loader *l, const char *key)
 {
     const gq_key   *k = gq_key_find(key, strlen(key));
     const gq_place *at = k ? &l->from[k - gq_keys] : NULL;
     return at && (at->line || at->override);
 }
 
-static bool full(const gq_loader *l)
+static bool full(const gq_config_loader *l)
 {
     return l->problems->n == GQ_PROBLEMS_MAX;
 }
@@ -83,7 +84,8 @@ static const char *kind_text(const gq_yaml_node *node)
 }
 
 /* "expected integer, found a list" */
-static void wrong_kind(gq_loader *l, const gq_place *at, const gq_key *k, const char *label, const gq_yaml_node *node)
+static void wrong_kind(gq_config_loader *l, const gq_place *at, const gq_key *k, const char *label,
+                       const gq_yaml_node *node)
 {
     gq_text want = {0};
     gq_key_type_text(k, &want);
@@ -91,8 +93,8 @@ static void wrong_kind(gq_loader *l, const gq_place *at, const gq_key *k, const 
     gq_free(want.p);
 }
 
-static void load_scalar(gq_loader *l, const gq_key *k, void *at, const char *label, const gq_yaml_node *node,
-                        const gq_place *where)
+static void load_scalar(gq_config_loader *l, const gq_key *k, void *at, const char *label,
+                        const gq_yaml_node *node, const gq_place *where)
 {
     char why[GQ_PROBLEM_TEXT];
 
@@ -105,7 +107,8 @@ static void load_scalar(gq_loader *l, const gq_key *k, void *at, const char *lab
         gq_problem_add(l, where, "%s: %s", label, why);
 }
 
-static void load_real3(gq_loader *l, const gq_key *k, void *at, const gq_yaml *y, int index, const gq_place *where)
+static void load_real3(gq_config_loader *l, const gq_key *k, void *at, const gq_yaml *y, int index,
+                       const gq_place *where)
 {
     double v[3];
     char   why[GQ_PROBLEM_TEXT];
@@ -134,8 +137,8 @@ static void load_real3(gq_loader *l, const gq_key *k, void *at, const gq_yaml *y
 }
 
 /* A list of strings; one string stands for a list of one. The strings are checked as STR values of that size. */
-static void load_strs(gq_loader *l, const gq_key *k, void *at, const char *label, const gq_yaml *y, int index,
-                      const gq_place *where)
+static void load_strs(gq_config_loader *l, const gq_key *k, void *at, const char *label,
+                      const gq_yaml *y, int index, const gq_place *where)
 {
     const gq_key item = {.name = k->name, .type = GQ_TYPE_STR, .unit = k->unit, .size = k->size};
     bool         single = y->node[index].kind == GQ_YAML_SCALAR;
@@ -165,8 +168,8 @@ static size_t mix_index(const gq_mix *mix, const char *kind)
 }
 
 /* Sets one weight of a mix, adding the kind when it is new. */
-static void mix_put(gq_loader *l, const gq_key *k, gq_mix *mix, const char *kind, const char *text, bool plain,
-                    const gq_place *where)
+static void mix_put(gq_config_loader *l, const gq_key *k, gq_mix *mix, const char *kind,
+                    const char *text, bool plain, const gq_place *where)
 {
     const gq_key name = {.name = k->name, .type = GQ_TYPE_STR, .unit = "", .size = GQ_NAME_MAX};
     char         why[GQ_PROBLEM_TEXT];
@@ -181,7 +184,8 @@ static void mix_put(gq_loader *l, const gq_key *k, gq_mix *mix, const char *kind
         mix->n += i == mix->n;
 }
 
-static void load_mix(gq_loader *l, const gq_key *k, gq_mix *mix, const gq_yaml *y, int index, const gq_place *where)
+static void load_mix(gq_config_loader *l, const gq_key *k, gq_mix *mix, const gq_yaml *y, int index,
+                     const gq_place *where)
 {
     char buf[72];
 
@@ -231,7 +235,8 @@ static void item_defaults(const gq_key *k, char *item)
     }
 }
 
-static void unknown_field(gq_loader *l, const gq_place *at, const gq_key *k, const char *name)
+static void unknown_field(gq_config_loader *l, const gq_place *at, const gq_key *k,
+                          const char *name)
 {
     const char *nearest = NULL;
     size_t      least = SIZE_MAX;
@@ -255,7 +260,8 @@ static void unknown_field(gq_loader *l, const gq_place *at, const gq_key *k, con
 }
 
 /* One item of a list of maps. */
-static void load_item(gq_loader *l, const gq_key *k, char *item, const gq_yaml *y, int index, const gq_place *where)
+static void load_item(gq_config_loader *l, const gq_key *k, char *item, const gq_yaml *y, int index,
+                      const gq_place *where)
 {
     unsigned seen = 0;
 
@@ -290,7 +296,8 @@ static void load_item(gq_loader *l, const gq_key *k, char *item, const gq_yaml *
             gq_problem_add(l, where, "%s: '%s' must be given", k->name, k->fields[f].name);
 }
 
-static void load_list(gq_loader *l, const gq_key *k, char *at, const gq_yaml *y, int index, const gq_place *where)
+static void load_list(gq_config_loader *l, const gq_key *k, char *at, const gq_yaml *y, int index,
+                      const gq_place *where)
 {
     size_t n = 0;
 
@@ -309,7 +316,8 @@ static void load_list(gq_loader *l, const gq_key *k, char *at, const gq_yaml *y,
     memcpy(at, &n, sizeof n);
 }
 
-static void load_value(gq_loader *l, const gq_key *k, const gq_yaml *y, int index, const gq_place *where)
+static void load_value(gq_config_loader *l, const gq_key *k, const gq_yaml *y, int index,
+                       const gq_place *where)
 {
     char *at = (char *)l->c + k->offset;
 
@@ -324,7 +332,7 @@ static void load_value(gq_loader *l, const gq_key *k, const gq_yaml *y, int inde
 
 /* ---- the file --------------------------------------------------------------------------------------- */
 
-static void unknown_key(gq_loader *l, const gq_place *at, const char *name)
+static void unknown_key(gq_config_loader *l, const gq_place *at, const char *name)
 {
     const gq_key *nearest;
     char          buf[72];
@@ -339,7 +347,7 @@ static void unknown_key(gq_loader *l, const gq_place *at, const char *name)
 }
 
 /* The keys of a section; `prefix` is "" or "model.weights." */
-static void load_section(gq_loader *l, const char *prefix, const gq_yaml *y, int index)
+static void load_section(gq_config_loader *l, const char *prefix, const gq_yaml *y, int index)
 {
     for (int i = y->node[index].first; i >= 0; i = y->node[y->node[i].next].next) {
         const gq_yaml_node *key = &y->node[i], *value = &y->node[key->next];
@@ -371,7 +379,7 @@ static void load_section(gq_loader *l, const char *prefix, const gq_yaml *y, int
     }
 }
 
-static void load_text(gq_loader *l, const char *text, size_t bytes)
+static void load_text(gq_config_loader *l, const char *text, size_t bytes)
 {
     gq_yaml   y;
     gq_place  at = {0};
@@ -395,7 +403,8 @@ static void load_text(gq_loader *l, const char *text, size_t bytes)
 
 /* A value that stands alone: a default, or the right side of an override. Scalars are taken as they are, so that
  * paths need no YAML quoting; lists and maps are YAML in flow style. */
-static void load_loose(gq_loader *l, const gq_key *k, const char *text, const gq_place *where)
+static void load_loose(gq_config_loader *l, const gq_key *k, const char *text,
+                       const gq_place *where)
 {
     gq_yaml_node word = {.kind = GQ_YAML_SCALAR, .plain = k->type != GQ_TYPE_STR, .first = -1, .next = -1};
     gq_yaml      y;
@@ -419,7 +428,7 @@ static void load_loose(gq_loader *l, const gq_key *k, const char *text, const gq
     gq_yaml_free(&y);
 }
 
-static void load_defaults(gq_loader *l)
+static void load_defaults(gq_config_loader *l)
 {
     memset(l->c, 0, sizeof *l->c);
     for (size_t i = 0; i < gq_n_keys && l->status == GQ_OK; i++)
@@ -427,7 +436,7 @@ static void load_defaults(gq_loader *l)
             load_loose(l, &gq_keys[i], gq_keys[i].def, NULL);
 }
 
-static void load_override(gq_loader *l, const char *text)
+static void load_override(gq_config_loader *l, const char *text)
 {
     const gq_place where = {.override = text};
     const char    *equal = strchr(text, '=');
@@ -465,7 +474,7 @@ static void load_override(gq_loader *l, const char *text)
 }
 
 /* All problems that fit, one a line. */
-static gq_status report(const gq_loader *l, gq_error *err)
+static gq_status report(const gq_config_loader *l, gq_error *err)
 {
     const gq_problems *p = l->problems;
     char               text[sizeof err->text] = "";
@@ -485,8 +494,8 @@ static gq_status report(const gq_loader *l, gq_error *err)
 gq_status gq_config_parse(const char *name, const char *text, size_t bytes, const char *const *overrides,
                           size_t n_overrides, gq_config *out, gq_problems *problems, gq_error *err)
 {
-    gq_problems own;
-    gq_loader   l = {.c = out, .name = name, .problems = problems ? problems : &own};
+    gq_problems      own;
+    gq_config_loader l = {.c = out, .name = name, .problems = problems ? problems : &own};
 
     _Static_assert(sizeof l < 1 << 16, "a loader lives on the stack");
     if (gq_n_keys > GQ_KEYS_MAX)

@@ -15,22 +15,25 @@ typedef struct gq_place {
     const char *override;               /* "a.b=c"; NULL: not by an override                      */
 } gq_place;
 
-typedef struct gq_loader {
+typedef struct gq_config_loader {
     gq_config   *c;
     const char  *name;                  /* of the file, for messages                              */
     gq_problems *problems;
     gq_place     from[GQ_KEYS_MAX];     /* by row of gq_keys                                      */
     gq_status    status;                /* GQ_OK, or what stops the load at once (memory)         */
-} gq_loader;
+} gq_config_loader;
 
 /* Adds a problem; `at` NULL: the file as a whole. */
-void gq_problem_add(gq_loader *l, const gq_place *at, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-bool gq_loader_has(const gq_loader *l, const char *key);   /* did the file or an override set it? */
+void gq_problem_add(gq_config_loader *l, const gq_place *at, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Did the file or an override set it? */
+bool gq_config_given(const gq_config_loader *l, const char *key);
 /* Adds a problem at the place of a key: "file:3:5: clip.heads: ..." */
-void gq_problem_key(gq_loader *l, const char *key, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void gq_problem_key(gq_config_loader *l, const char *key, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* Resolves "0 = from ..." keys, then checks what spans keys. */
-void gq_config_resolve(gq_loader *l);
-void gq_config_check(gq_loader *l);
+void gq_config_resolve(gq_config_loader *l);
+void gq_config_check(gq_config_loader *l);
 
 #endif

@@ -56,7 +56,7 @@ static void resolve_gpt2(gq_config *c)
     take(&c->gpt2.mlp, 4 * c->gpt2.width);
 }
 
-void gq_config_resolve(gq_loader *l)
+void gq_config_resolve(gq_config_loader *l)
 {
     gq_config *c = l->c;
 
@@ -68,25 +68,26 @@ void gq_config_resolve(gq_loader *l)
     take(&c->qformer.encoder_width, c->qformer.bridge == GQ_CFG_BRIDGE_ADAPTER ? 1408 : c->clip.width);
     take(&c->clipcut.k, c->data.frames);
     take(&c->image.size, c->clip.image_size);
-    if (c->mvm.mode == GQ_CFG_MVM_DROP && !gq_loader_has(l, "mvm.sampler"))
+    if (c->mvm.mode == GQ_CFG_MVM_DROP && !gq_config_given(l, "mvm.sampler"))
         c->mvm.sampler = GQ_CFG_SAMPLER_EXACT;
 }
 
 /* ---- combinations ----------------------------------------------------------------------------------- */
 
-static void given(gq_loader *l, const char *key, int64_t value, const char *preset)
+static void given(gq_config_loader *l, const char *key, int64_t value, const char *preset)
 {
     if (value <= 0)
         gq_problem_key(l, key, "must be given: with %s 'custom' no size has a default", preset);
 }
 
-static void divides(gq_loader *l, const char *key, int64_t value, const char *whole_key, int64_t whole)
+static void divides(gq_config_loader *l, const char *key, int64_t value, const char *whole_key,
+                    int64_t whole)
 {
     if (value > 0 && whole > 0 && whole % value)
         gq_problem_key(l, key, "%lld does not divide %s, which is %lld", (long long)value, whole_key, (long long)whole);
 }
 
-static void check_clip(gq_loader *l)
+static void check_clip(gq_config_loader *l)
 {
     const gq_config *c = l->c;
 
@@ -114,7 +115,7 @@ static void check_clip(gq_loader *l)
         gq_problem_key(l, "data.features", "cached states cannot train CLIP; clip.train needs 'live'");
 }
 
-static void check_towers(gq_loader *l)
+static void check_towers(gq_config_loader *l)
 {
     const gq_config *c = l->c;
 
@@ -131,7 +132,7 @@ static void check_towers(gq_loader *l)
                        (long long)c->clip.width);
 }
 
-static void check_sequence(gq_loader *l)
+static void check_sequence(gq_config_loader *l)
 {
     const gq_config *c = l->c;
     int64_t          visual = c->data.frames * c->qformer.queries;
@@ -150,7 +151,7 @@ static void check_sequence(gq_loader *l)
         gq_problem_key(l, "prompt.template", "must hold {q} exactly once");
 }
 
-static void check_mvm(gq_loader *l)
+static void check_mvm(gq_config_loader *l)
 {
     const gq_config *c = l->c;
     bool             drop = c->mvm.mode == GQ_CFG_MVM_DROP;
@@ -171,7 +172,7 @@ static void check_mvm(gq_loader *l)
         gq_problem_key(l, "mvm.pos", "'compact' is about removed tokens; mvm.mode 'zero' removes none");
 }
 
-static void check_train(gq_loader *l)
+static void check_train(gq_config_loader *l)
 {
     const gq_config *c = l->c;
     gq_amount        before = {0};
@@ -193,7 +194,7 @@ static void check_train(gq_loader *l)
         gq_problem_key(l, "train.mix", "every weight is 0: nothing would be drawn");
 }
 
-void gq_config_check(gq_loader *l)
+void gq_config_check(gq_config_loader *l)
 {
     check_clip(l);
     check_towers(l);
