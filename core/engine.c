@@ -42,8 +42,11 @@ gq_status gq_arena_reserve(gq_arena *a, size_t bytes, gq_error *err)
         return GQ_OK;
     p = gq_aligned(256, bytes);
     if (!p)
-        return gq_fail(err, GQ_ENOMEM, "no memory for an arena of %.1f MiB: lower train.batch or set train.checkpoint: "
-                       "segment", (double)bytes / 1048576.0);
+        return gq_fail(
+            err, GQ_ENOMEM,
+            "no memory for an arena of %.1f MiB: lower train.batch or set train.checkpoint: "
+            "segment",
+            (double)bytes / 1048576.0);
     gq_free(a->base);
     a->base = p;
     a->bytes = bytes;

@@ -114,10 +114,12 @@ gq_status gq_tape_finish(gq_tape *t, gq_t loss, const gq_plan_opts *o, gq_error 
     gq_plan_opts keep = {0};
     gq_status    s;
 
-    if (t->err.code == GQ_OK && loss.i && (t->tensor[loss.i].rank != 1 || t->tensor[loss.i].shape[0] != 1))
+    if (t->err.code == GQ_OK && loss.i &&
+        (t->tensor[loss.i].rank != 1 || t->tensor[loss.i].shape[0] != 1))
         gq_fail(&t->err, GQ_EBUG, "tape '%s': the loss is not a scalar", t->name);
     if (t->err.code == GQ_OK && loss.i && !(t->tensor[loss.i].flags & GQ_TF_NEEDS_GRAD))
-        gq_fail(&t->err, GQ_ECONFIG, "tape '%s': the loss depends on no trained parameter", t->name);
+        gq_fail(&t->err, GQ_ECONFIG, "tape '%s': the loss depends on no trained parameter",
+                t->name);
     if (t->err.code != GQ_OK)
         return gq_fail(err, t->err.code, "%s", t->err.text);
     t->loss = loss.i;
@@ -187,8 +189,10 @@ static gq_status check_indices(const gq_tape *t, gq_error *err)
             for (int64_t j = 0; j < count; j++) {
                 int32_t v = ((const int32_t *)x->data)[j];
                 if ((v < lo || v >= hi) && !(v == GQ_IGNORE && rule->ignore >> k & 1))
-                    return gq_fail(err, GQ_EINPUT, "%s:%d: %s: element %lld of '%s' is %d, outside [%lld,%lld)", n->file,
-                                   n->line, gq_op_table[n->op].name, (long long)j, x->name, v, (long long)lo, (long long)hi);
+                    return gq_fail(err, GQ_EINPUT,
+                                   "%s:%d: %s: element %lld of '%s' is %d, outside [%lld,%lld)",
+                                   n->file, n->line, gq_op_table[n->op].name, (long long)j, x->name,
+                                   v, (long long)lo, (long long)hi);
             }
         }
     }
@@ -251,8 +255,8 @@ static gq_status run_entry(gq_tape *t, const gq_entry *e, bool accumulate, gq_er
     }
 #ifdef GIFQA_CHECKED
     if (!t->eager && !guards(t, e, false))
-        return gq_fail(err, GQ_EBUG, "%s:%d: %s wrote past the end of a buffer (backend %s)", n->file, n->line,
-                       gq_op_table[n->op].name, t->engine->backend->name);
+        return gq_fail(err, GQ_EBUG, "%s:%d: %s wrote past the end of a buffer (backend %s)",
+                       n->file, n->line, gq_op_table[n->op].name, t->engine->backend->name);
 #else
     (void)err;
 #endif
@@ -331,7 +335,8 @@ static bool finite_buffer(const gq_buf *b)
     if (!b->p || b->dtype == GQ_I32 || b->dtype == GQ_U8)
         return true;
     for (int64_t i = 0; i < n; i++)
-        if (!isfinite(b->dtype == GQ_F64 ? ((const double *)b->p)[i] : (double)((const float *)b->p)[i]))
+        if (!isfinite(b->dtype == GQ_F64 ? ((const double *)b->p)[i]
+                                         : (double)((const float *)b->p)[i]))
             return false;
     return true;
 }
@@ -353,8 +358,8 @@ static bool blame(const gq_tape *t, const gq_entry *e, char *text, size_t size)
     const char    *name = n->nin > 1 ? t->tensor[n->in[1]].name : "";
     for (int k = 0; k < n->nin && e->phase != GQ_BACKWARD; k++)
         if (!finite_buffer(&t->call[e->node].in[k])) {
-            snprintf(text, size, "input '%s' of %s '%s' (%s:%d)", t->tensor[n->in[k]].name, gq_op_table[n->op].name, name,
-                     n->file, n->line);
+            snprintf(text, size, "input '%s' of %s '%s' (%s:%d)", t->tensor[n->in[k]].name,
+                     gq_op_table[n->op].name, name, n->file, n->line);
             return true;
         }
     snprintf(text, size, "%s of %s '%s' (%s:%d)", e->phase == GQ_BACKWARD ? "backward" : "output",

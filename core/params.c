@@ -84,11 +84,13 @@ static gq_status check_again(const gq_param *q, int rank, const int64_t *shape, 
 {
     for (int i = 0; i < rank; i++)
         if (rank != q->rank || shape[i] != q->shape[i])
-            return gq_fail(err, GQ_EBUG, "parameter '%s' is declared twice with different shapes", q->name);
+            return gq_fail(err, GQ_EBUG, "parameter '%s' is declared twice with different shapes",
+                           q->name);
     return GQ_OK;
 }
 
-gq_status gq_params_add(gq_params *p, const char *name, gq_init init, int rank, const int64_t *shape, gq_error *err)
+gq_status gq_params_add(gq_params *p, const char *name, gq_init init, int rank,
+                        const int64_t *shape, gq_error *err)
 {
     gq_param *q = gq_params_find(p, name);
     uint32_t  h;
@@ -96,7 +98,8 @@ gq_status gq_params_add(gq_params *p, const char *name, gq_init init, int rank, 
     if (q)
         return check_again(q, rank, shape, err);
     if (p->sealed)
-        return gq_fail(err, GQ_EBUG, "parameter '%s' is declared after the registry was sealed", name);
+        return gq_fail(err, GQ_EBUG, "parameter '%s' is declared after the registry was sealed",
+                       name);
     if (p->count == p->capacity && !grow(p))
         return gq_fail(err, GQ_ENOMEM, "parameter registry: out of memory");
     q = &p->param[p->count];
@@ -108,9 +111,11 @@ gq_status gq_params_add(gq_params *p, const char *name, gq_init init, int rank, 
     q->n = 1;
     for (int i = 0; i < GQ_MAX_RANK; i++) {
         q->shape[i] = i < rank ? shape[i] : 1;
-        if (q->shape[i] < 1 || __builtin_mul_overflow(q->n, q->shape[i], &q->n) || q->n > (int64_t)1 << 40) {
+        if (q->shape[i] < 1 || __builtin_mul_overflow(q->n, q->shape[i], &q->n) ||
+            q->n > (int64_t)1 << 40) {
             gq_free(q->name);
-            return gq_fail(err, GQ_ECONFIG, "parameter '%s': dimension %d is %lld", name, i, (long long)q->shape[i]);
+            return gq_fail(err, GQ_ECONFIG, "parameter '%s': dimension %d is %lld", name, i,
+                           (long long)q->shape[i]);
         }
     }
     q->init = init;
@@ -259,7 +264,7 @@ static void init_tile(void *ctx, int64_t tile, int thread)
 {
     const init_job *j = ctx;
     const gq_param *q = j->q;
-    int64_t         first = tile * INIT_TILE, last = first + INIT_TILE < q->n ? first + INIT_TILE : q->n;
+    int64_t first = tile * INIT_TILE, last = first + INIT_TILE < q->n ? first + INIT_TILE : q->n;
     float           x[INIT_TILE];
 
     (void)thread;
@@ -279,7 +284,8 @@ void gq_params_init(gq_params *p, uint64_t seed)
     for (int32_t i = 0; i < p->count; i++)
         if (!p->param[i].loaded) {
             init_job j = {p, &p->param[i], seed};
-            gq_parallel(p->engine->pool, (p->param[i].n + INIT_TILE - 1) / INIT_TILE, init_tile, &j);
+            gq_parallel(p->engine->pool, (p->param[i].n + INIT_TILE - 1) / INIT_TILE, init_tile,
+                        &j);
         }
 }
 
@@ -287,7 +293,9 @@ void gq_params_init(gq_params *p, uint64_t seed)
 
 double gq_params_grad_norm(gq_params *p)
 {
-    return p->grad.base ? sqrt(p->engine->backend->sumsq(p->grad.base, p->trainable_n, &p->engine->work)) : 0.0;
+    return p->grad.base
+               ? sqrt(p->engine->backend->sumsq(p->grad.base, p->trainable_n, &p->engine->work))
+               : 0.0;
 }
 
 void gq_params_adamw(gq_params *p, const gq_adamw_opts *o, int64_t t, double norm)

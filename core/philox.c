@@ -7,7 +7,8 @@ void gq_normal_pair(uint64_t seed, uint64_t pair, uint32_t purpose, uint32_t ste
     /* two elements share one block: words 0,1 make the radius, words 2,3 the angle */
     gq_philox b = gq_philox_block(seed, pair, purpose, step);
     double    u = ((double)(((uint64_t)b.w[0] << 21) ^ (b.w[1] >> 11)) + 0.5) * 0x1p-53;
-    double    a = (double)(((uint64_t)b.w[2] << 21) ^ (b.w[3] >> 11)) * 0x1p-53 * 6.283185307179586476925;
+    double    a =
+        (double)(((uint64_t)b.w[2] << 21) ^ (b.w[3] >> 11)) * 0x1p-53 * 6.283185307179586476925;
     double    r = sqrt(-2.0 * log(u));
     out[0] = r * cos(a);
     out[1] = r * sin(a);

@@ -18,7 +18,8 @@ enum { GUARD = 0 };
 
 static bool wants_grad(const gq_tape *t, const gq_node *n, int k)
 {
-    return n->in[k] && t->tensor[n->in[k]].flags & GQ_TF_NEEDS_GRAD && !(gq_op_table[n->op].rule->no_grad >> k & 1);
+    return n->in[k] && t->tensor[n->in[k]].flags & GQ_TF_NEEDS_GRAD &&
+           !(gq_op_table[n->op].rule->no_grad >> k & 1);
 }
 
 /* ---- backward ------------------------------------------------------------------------------------------ */
@@ -78,7 +79,8 @@ static gq_status mark_backward(gq_tape *t, gq_error *err)
 static void find_inner(const gq_tape *t, int last_segment, bool *inner)
 {
     for (int32_t i = 1; i < t->ntensor; i++)
-        inner[i] = t->tensor[i].root == i && t->tensor[i].node >= 0 && !(t->tensor[i].flags & GQ_TF_KEEP) &&
+        inner[i] = t->tensor[i].root == i && t->tensor[i].node >= 0 &&
+                   !(t->tensor[i].flags & GQ_TF_KEEP) &&
                    t->node[t->tensor[i].node].segment < last_segment;
     for (int32_t i = 0; i < t->nnode; i++)
         for (int k = 0; k < t->node[i].nin; k++) {
@@ -91,7 +93,8 @@ static void find_inner(const gq_tape *t, int last_segment, bool *inner)
 /* Decides which nodes run again: those whose saved or inner tensors a backward of their segment reads. */
 static gq_status mark_again(gq_tape *t, gq_error *err)
 {
-    bool *inner = gq_calloc((size_t)t->ntensor, sizeof *inner), *need = gq_calloc((size_t)t->ntensor, sizeof *need);
+    bool *inner = gq_calloc((size_t)t->ntensor, sizeof *inner),
+         *need = gq_calloc((size_t)t->ntensor, sizeof *need);
     int   last = 0;
 
     if (!inner || !need) {
@@ -252,7 +255,8 @@ static size_t first_fit(const gq_tape *t, const int32_t *placed, int32_t count, 
 static bool in_act(const gq_tape *t, int32_t i)
 {
     const gq_tensor *x = &t->tensor[i];
-    return x->root == i && !(x->flags & (GQ_TF_PARAM | GQ_TF_INPUT | GQ_TF_EXTERN)) && x->life[0][0] >= 0;
+    return x->root == i && !(x->flags & (GQ_TF_PARAM | GQ_TF_INPUT | GQ_TF_EXTERN)) &&
+           x->life[0][0] >= 0;
 }
 
 static int by_size(const void *a, const void *b, void *tape)
@@ -265,7 +269,8 @@ static int by_size(const void *a, const void *b, void *tape)
 
 static gq_status offsets(gq_tape *t, bool separate, gq_error *err)
 {
-    int32_t *slot = gq_calloc(2 * (size_t)t->ntensor, sizeof *slot), *placed = slot + t->ntensor, count = 0;
+    int32_t *slot = gq_calloc(2 * (size_t)t->ntensor, sizeof *slot), *placed = slot + t->ntensor,
+            count = 0;
 
     if (!slot)
         return gq_fail(err, GQ_ENOMEM, "tape '%s': out of memory", t->name);

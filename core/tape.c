@@ -32,7 +32,8 @@ bool gq__fail(gq_tape *t, const gq_node *n, const char *fmt, ...)
     vsnprintf(what, sizeof what, fmt, ap);
     va_end(ap);
     if (n)
-        gq_fail(&t->err, GQ_ECONFIG, "%s:%d: %s '%s': %s", t->file, t->line, gq_op_table[n->op].name,
+        gq_fail(&t->err, GQ_ECONFIG, "%s:%d: %s '%s': %s", t->file, t->line,
+                gq_op_table[n->op].name,
                 n->nin > 1 && n->in[1] ? t->tensor[n->in[1]].name : t->tensor[n->in[0]].name, what);
     else
         gq_fail(&t->err, GQ_ECONFIG, "%s:%d: %s", t->file ? t->file : "tape", t->line, what);
@@ -76,12 +77,14 @@ static const char *own_name(gq_tape *t, const char *name)
     return t->names[t->nnames++] = copy;
 }
 
-static int32_t new_tensor(gq_tape *t, const char *name, int32_t dtype, int rank, const int64_t *shape, uint32_t flags)
+static int32_t new_tensor(gq_tape *t, const char *name, int32_t dtype, int rank,
+                          const int64_t *shape, uint32_t flags)
 {
     gq_tensor *x;
     size_t     bytes = gq_dtype_size(dtype);
 
-    if (t->err.code != GQ_OK || !reserve(t, (void **)&t->tensor, t->ntensor, &t->tensor_cap, sizeof *t->tensor))
+    if (t->err.code != GQ_OK ||
+        !reserve(t, (void **)&t->tensor, t->ntensor, &t->tensor_cap, sizeof *t->tensor))
         return 0;
     x = &t->tensor[t->ntensor];
     memset(x, 0, sizeof *x);
@@ -94,8 +97,10 @@ static int32_t new_tensor(gq_tape *t, const char *name, int32_t dtype, int rank,
         x->life[i][0] = x->life[i][1] = -1;
     for (int i = 0; i < GQ_MAX_RANK; i++) {
         x->shape[i] = i < rank ? shape[i] : 1;
-        if (x->shape[i] < 0 || !gq_mul_size(bytes, (size_t)x->shape[i], &bytes) || bytes > (size_t)1 << 46) {
-            gq__fail(t, NULL, "'%s': dimension %d is %lld", name ? name : "", i, (long long)x->shape[i]);
+        if (x->shape[i] < 0 || !gq_mul_size(bytes, (size_t)x->shape[i], &bytes) ||
+            bytes > (size_t)1 << 46) {
+            gq__fail(t, NULL, "'%s': dimension %d is %lld", name ? name : "", i,
+                     (long long)x->shape[i]);
             return 0;
         }
     }
@@ -259,15 +264,16 @@ static gq_t alias(gq_tape *t, gq_t x, int rank, const int64_t *shape, bool grad)
 
     if (t->err.code != GQ_OK || !x.i)
         return GQ_T_NONE;
-    i = new_tensor(t, t->tensor[x.i].name, t->tensor[x.i].dtype, rank, shape, t->tensor[x.i].flags & GQ_TF_NEEDS_GRAD);
+    i = new_tensor(t, t->tensor[x.i].name, t->tensor[x.i].dtype, rank, shape,
+                   t->tensor[x.i].flags & GQ_TF_NEEDS_GRAD);
     if (!i)
         return GQ_T_NONE;
     a = &t->tensor[i];
     b = &t->tensor[x.i];
     if (a->bytes != b->bytes) {
         char s0[64], s1[64];
-        gq__fail(t, NULL, "reshape '%s': %s does not hold as many elements as %s", b->name, gq__shape(b, s0),
-                 gq__shape(a, s1));
+        gq__fail(t, NULL, "reshape '%s': %s does not hold as many elements as %s", b->name,
+                 gq__shape(b, s0), gq__shape(a, s1));
         return GQ_T_NONE;
     }
     a->root = b->root;
@@ -319,7 +325,8 @@ void gq_keep(gq_tape *t, gq_t x, const char *name)
 gq_t gq_find(const gq_tape *t, const char *name)
 {
     for (int32_t i = t->ntensor - 1; i > 0; i--)
-        if (t->tensor[i].flags & (GQ_TF_KEEP | GQ_TF_INPUT | GQ_TF_EXTERN) && strcmp(t->tensor[i].name, name) == 0)
+        if (t->tensor[i].flags & (GQ_TF_KEEP | GQ_TF_INPUT | GQ_TF_EXTERN) &&
+            strcmp(t->tensor[i].name, name) == 0)
             return (gq_t){i};
     return GQ_T_NONE;
 }
@@ -364,13 +371,15 @@ static bool settle_grad(gq_tape *t, gq_node *n)
     bool              wanted = false;
 
     for (int k = 0; k < n->nin; k++)
-        if (n->in[k] && !(info->rule->no_grad >> k & 1) && t->tensor[n->in[k]].flags & GQ_TF_NEEDS_GRAD)
+        if (n->in[k] && !(info->rule->no_grad >> k & 1) &&
+            t->tensor[n->in[k]].flags & GQ_TF_NEEDS_GRAD)
             wanted = true;
     if (!wanted || t->paused)
         return true;
     if (info->flags & GQ_OP_NOGRAD || !t->engine->backend->ops[n->op].bwd)
-        return gq__fail(t, n, "a gradient is needed through this op, and backend %s has no backward for it",
-                        t->engine->backend->name);
+        return gq__fail(
+            t, n, "a gradient is needed through this op, and backend %s has no backward for it",
+            t->engine->backend->name);
     for (int k = 0; k < n->nout; k++)
         t->tensor[n->out[k]].flags |= GQ_TF_NEEDS_GRAD;
     return true;
@@ -384,10 +393,13 @@ static bool check_inputs(gq_tape *t, gq_node *n, const gq_op_info *info)
         for (int j = 0; n->in[k] && j < k; j++)
             if (n->in[j] && t->tensor[n->in[k]].root == t->tensor[n->in[j]].root &&
                 t->tensor[n->in[k]].flags & t->tensor[n->in[j]].flags & GQ_TF_NEEDS_GRAD)
-                return gq__fail(t, n, "inputs %d and %d are the same tensor: their gradients would overlap", j, k);
+                return gq__fail(
+                    t, n, "inputs %d and %d are the same tensor: their gradients would overlap", j,
+                    k);
     }
     if (!t->engine->backend->ops[n->op].fwd)
-        return gq__fail(t, NULL, "backend %s has no kernel for op %s", t->engine->backend->name, info->name);
+        return gq__fail(t, NULL, "backend %s has no kernel for op %s", t->engine->backend->name,
+                        info->name);
     return true;
 }
 
@@ -396,7 +408,8 @@ gq_node *gq__record(gq_tape *t, gq_op op, int nin, const gq_t *in, const gq_attr
     const gq_op_info *info = &gq_op_table[op];
     gq_node          *n;
 
-    if (t->err.code != GQ_OK || !reserve(t, (void **)&t->node, t->nnode, &t->node_cap, sizeof *t->node))
+    if (t->err.code != GQ_OK ||
+        !reserve(t, (void **)&t->node, t->nnode, &t->node_cap, sizeof *t->node))
         return NULL;
     if (t->finished) {
         gq__fail(t, NULL, "%s: the tape is finished", info->name);
@@ -413,7 +426,8 @@ gq_node *gq__record(gq_tape *t, gq_op op, int nin, const gq_t *in, const gq_attr
     n->attr = *attr;
     for (int k = 0; k < nin; k++)
         n->in[k] = in[k].i;
-    if (!check_inputs(t, n, info) || !info->rule->infer(t, n) || t->err.code != GQ_OK || !settle_grad(t, n))
+    if (!check_inputs(t, n, info) || !info->rule->infer(t, n) || t->err.code != GQ_OK ||
+        !settle_grad(t, n))
         return NULL;
     if (t->eager) {
         for (int k = 0; k < n->nout; k++)
@@ -433,7 +447,8 @@ int32_t gq__grad_tensor(gq_tape *t, int32_t root)
     if (!g) {
         int64_t shape[GQ_MAX_RANK];
         memcpy(shape, t->tensor[root].shape, sizeof shape);
-        g = new_tensor(t, t->tensor[root].name, t->tensor[root].dtype, t->tensor[root].rank, shape, GQ_TF_GRAD);
+        g = new_tensor(t, t->tensor[root].name, t->tensor[root].dtype, t->tensor[root].rank, shape,
+                       GQ_TF_GRAD);
         if (g && !eager_storage(t, g))
             g = 0;
         t->tensor[root].grad = g;
@@ -471,7 +486,7 @@ int gq_tape_line(const gq_tape *t, int32_t i, char *text, size_t size)
     gq_op_table[n->op].rule->cost(t, n, &c);
     if (n->nout)
         gq__shape(&t->tensor[n->out[0]], shape);
-    return snprintf(text, size, "%4d %-12s %-28s %-18s %10.3f MFLOP %8.3f MB  %s:%d", i, gq_op_table[n->op].name,
-                    n->in[k] ? t->tensor[n->in[k]].name : "", shape, c.fwd_flops / 1e6, c.fwd_bytes / 1e6, n->file,
-                    n->line);
+    return snprintf(text, size, "%4d %-12s %-28s %-18s %10.3f MFLOP %8.3f MB  %s:%d", i,
+                    gq_op_table[n->op].name, n->in[k] ? t->tensor[n->in[k]].name : "", shape,
+                    c.fwd_flops / 1e6, c.fwd_bytes / 1e6, n->file, n->line);
 }

@@ -23,7 +23,8 @@ size_t gq_edit_distance(const char *a, const char *b)
         now[0] = i;
         for (size_t j = 1; j <= m; j++) {
             now[j] = min3(one[j] + 1, now[j - 1] + 1, one[j - 1] + (a[i - 1] != b[j - 1]));
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && two[j - 2] + 1 < now[j])
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+                two[j - 2] + 1 < now[j])
                 now[j] = two[j - 2] + 1;
         }
     }
@@ -71,8 +72,8 @@ static bool harmless(uint32_t c)
     if (c < 0x20 || (c >= 0x7F && c < 0xA0))
         return false;
     /* marks that reorder or hide what follows: U+200B..200F, 2028..202E, 2060..206F, the byte order mark */
-    return !((c >= 0x200B && c <= 0x200F) || (c >= 0x2028 && c <= 0x202E) || (c >= 0x2060 && c <= 0x206F) ||
-             c == 0xFEFF);
+    return !((c >= 0x200B && c <= 0x200F) || (c >= 0x2028 && c <= 0x202E) ||
+             (c >= 0x2060 && c <= 0x206F) || c == 0xFEFF);
 }
 
 char *gq_printable(const char *text, size_t bytes, char *out, size_t out_size)

@@ -118,7 +118,8 @@ static void work(gq_pool *p, int thread)
         t = atomic_load_explicit(&p->ticket, memory_order_acquire);
     }
     /* count > 0 holds the caller in this job, so `tiles` above is still this job's number */
-    if (count && atomic_fetch_add(&p->done, count) + count == tiles && atomic_load(&p->caller_sleeps))
+    if (count && atomic_fetch_add(&p->done, count) + count == tiles &&
+        atomic_load(&p->caller_sleeps))
         futex_wake(&p->done, 1);
 }
 
@@ -199,7 +200,8 @@ gq_status gq_pool_new(int threads, gq_pool **out, gq_error *err)
 {
     *out = NULL;
     if (threads < 1 || threads > MAX_THREADS)
-        return gq_fail(err, GQ_EUSAGE, "%d threads asked for: the number must lie in 1..%d", threads, MAX_THREADS);
+        return gq_fail(err, GQ_EUSAGE, "%d threads asked for: the number must lie in 1..%d",
+                       threads, MAX_THREADS);
     size_t   bytes = sizeof(gq_pool) + (size_t)(threads - 1) * sizeof(worker);
     gq_pool *p = gq_aligned(64, (bytes + 63) / 64 * 64);
     if (!p)
@@ -213,8 +215,9 @@ gq_status gq_pool_new(int threads, gq_pool **out, gq_error *err)
         int rc = start_worker(w);
         if (rc != 0) {
             gq_pool_free(p);
-            return gq_fail(err, GQ_ENOMEM, "thread %d of %d did not start: %s; ask for fewer threads", i + 1, threads,
-                           strerror(rc));
+            return gq_fail(err, GQ_ENOMEM,
+                           "thread %d of %d did not start: %s; ask for fewer threads", i + 1,
+                           threads, strerror(rc));
         }
         p->size = i + 1;
     }
@@ -248,7 +251,8 @@ static int cgroup_quota(void)
     if (!f)
         return 0;
     if (fscanf(f, "%lld %lld", &quota, &period) == 2 && quota > 0 && period > 0)
-        n = (int)((quota + period - 1) / period < MAX_THREADS ? (quota + period - 1) / period : MAX_THREADS);
+        n = (int)((quota + period - 1) / period < MAX_THREADS ? (quota + period - 1) / period
+                                                              : MAX_THREADS);
     fclose(f);
     return n;
 }
@@ -256,7 +260,8 @@ static int cgroup_quota(void)
 int gq_cpu_count(void)
 {
     cpu_set_t set;
-    int       n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : (int)sysconf(_SC_NPROCESSORS_ONLN);
+    int       n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set)
+                                                              : (int)sysconf(_SC_NPROCESSORS_ONLN);
     int       quota = cgroup_quota();
     if (quota > 0 && quota < n)
         n = quota;

@@ -2,7 +2,8 @@
 
 #include <stdio.h>
 
-gq_status gq_declare(gq_params *p, gq_error *err, gq_init init, int rank, const int64_t *shape, const char *fmt, ...)
+gq_status gq_declare(gq_params *p, gq_error *err, gq_init init, int rank, const int64_t *shape,
+                     const char *fmt, ...)
 {
     char    name[128];
     va_list ap;
@@ -12,8 +13,8 @@ gq_status gq_declare(gq_params *p, gq_error *err, gq_init init, int rank, const 
     return gq_params_add(p, name, init, rank, shape, err);
 }
 
-gq_status gq_declare_linear(gq_params *p, gq_error *err, double std, int64_t out, int64_t in, bool bias,
-                            const char *name)
+gq_status gq_declare_linear(gq_params *p, gq_error *err, double std, int64_t out, int64_t in,
+                            bool bias, const char *name)
 {
     gq_status s = gq_declare(p, err, GQ_NORMAL(std), 2, GQ_SHAPE(out, in), "%s.w", name);
     if (s == GQ_OK && bias)
@@ -29,11 +30,15 @@ gq_status gq_declare_norm(gq_params *p, gq_error *err, int64_t width, bool bias,
     return s;
 }
 
-static gq_status declare_block(gq_params *p, const gq_blocks *b, const gq_block_init *init, int l, gq_error *err)
+static gq_status declare_block(gq_params *p, const gq_blocks *b, const gq_block_init *init, int l,
+                               gq_error *err)
 {
-    struct { const char *part; double std; int64_t out, in; } linear[] = {
-        {"attn.qkv", init->qkv, 3 * b->width, b->width}, {"attn.out", init->out, b->width, b->width},
-        {"mlp.fc1", init->fc1, b->mlp, b->width},        {"mlp.fc2", init->fc2, b->width, b->mlp},
+    struct { const char *part; double std; int64_t out, in;
+    } linear[] = {
+        {"attn.qkv", init->qkv, 3 * b->width, b->width},
+        {"attn.out", init->out, b->width, b->width},
+        {"mlp.fc1", init->fc1, b->mlp, b->width},
+        {"mlp.fc2", init->fc2, b->width, b->mlp},
     };
     char      name[96];
     gq_status s = GQ_OK;
@@ -45,12 +50,14 @@ static gq_status declare_block(gq_params *p, const gq_blocks *b, const gq_block_
         }
         snprintf(name, sizeof name, "%s.h.%d.%s", b->scope, l, linear[i].part);
         if (s == GQ_OK)
-            s = gq_declare_linear(p, err, linear[i].std, linear[i].out, linear[i].in, b->bias, name);
+            s = gq_declare_linear(p, err, linear[i].std, linear[i].out, linear[i].in, b->bias,
+                                  name);
     }
     return s;
 }
 
-gq_status gq_blocks_declare(gq_params *p, const gq_blocks *b, const gq_block_init *init, gq_error *err)
+gq_status gq_blocks_declare(gq_params *p, const gq_blocks *b, const gq_block_init *init,
+                            gq_error *err)
 {
     gq_status s = GQ_OK;
     for (int l = 0; s == GQ_OK && l < b->layers; l++)
@@ -86,7 +93,8 @@ static gq_t attention(gq_tape *t, const gq_blocks *b, int l, gq_t qkv)
 /* Everything of a block but its last linear. */
 static gq_t block_hidden(gq_tape *t, const gq_blocks *b, int l, gq_t *sum, gq_t branch)
 {
-    gq_t h, u, gain = gq_p(t, "%s.h.%d.ln_1.g", b->scope, l), bias = gq_p_opt(t, "%s.h.%d.ln_1.b", b->scope, l);
+    gq_t h, u, gain = gq_p(t, "%s.h.%d.ln_1.g", b->scope, l),
+               bias = gq_p_opt(t, "%s.h.%d.ln_1.b", b->scope, l);
 
     if (branch.i)
         h = gq_add_norm(t, *sum, branch, gain, bias, b->ln_eps, sum);
@@ -95,15 +103,16 @@ static gq_t block_hidden(gq_tape *t, const gq_blocks *b, int l, gq_t *sum, gq_t 
     h = gq_dense(t, h, GQ_NONE, GQ_T_NONE, "%s.h.%d.attn.qkv", b->scope, l);
     u = gq_dense(t, attention(t, b, l, h), GQ_NONE, GQ_T_NONE, "%s.h.%d.attn.out", b->scope, l);
     u = gq_dropout(t, u, b->dropout);
-    h = gq_add_norm(t, *sum, u, gq_p(t, "%s.h.%d.ln_2.g", b->scope, l), gq_p_opt(t, "%s.h.%d.ln_2.b", b->scope, l),
-                    b->ln_eps, sum);
+    h = gq_add_norm(t, *sum, u, gq_p(t, "%s.h.%d.ln_2.g", b->scope, l),
+                    gq_p_opt(t, "%s.h.%d.ln_2.b", b->scope, l), b->ln_eps, sum);
     return gq_dense(t, h, b->act, GQ_T_NONE, "%s.h.%d.mlp.fc1", b->scope, l);
 }
 
 gq_t gq_block(gq_tape *t, const gq_blocks *b, int l, gq_t *sum, gq_t branch)
 {
     gq_t h = block_hidden(t, b, l, sum, branch);
-    return gq_dropout(t, gq_dense(t, h, GQ_NONE, GQ_T_NONE, "%s.h.%d.mlp.fc2", b->scope, l), b->dropout);
+    return gq_dropout(t, gq_dense(t, h, GQ_NONE, GQ_T_NONE, "%s.h.%d.mlp.fc2", b->scope, l),
+                      b->dropout);
 }
 
 gq_t gq_block_stream(gq_tape *t, const gq_blocks *b, int l, gq_t sum, gq_t branch)

@@ -39,7 +39,8 @@ struct gq_generator {
 static void bind_caches(gq_tape *t, gq_generator *g, char *base, int rows, gq_t *cache)
 {
     for (int l = 0; l < g->cfg.gpt2.layers; l++)
-        cache[l] = gq_extern(t, "cache", g->engine->backend->real, 3, GQ_SHAPE(rows, g->cap, 2 * g->cfg.gpt2.width),
+        cache[l] = gq_extern(t, "cache", g->engine->backend->real, 3,
+                             GQ_SHAPE(rows, g->cap, 2 * g->cfg.gpt2.width),
                              base + (size_t)l * (size_t)rows * g->row_bytes);
 }
 
@@ -61,7 +62,8 @@ static gq_status record_prefill(gq_generator *g, int text, prefill *p, gq_error 
         return s;
     memset(p, 0, sizeof *p);
     p->h.tape = t;
-    p->h.shape = (gq_stllm_shape){.batch = g->batch, .frames = g->frames, .text = text, .live = g->live};
+    p->h.shape =
+        (gq_stllm_shape){.batch = g->batch, .frames = g->frames, .text = text, .live = g->live};
     gq_tape_no_grad(t);
     bind_caches(t, g, g->prompt_cache, g->batch, cache);
     p->h.ids = gq_input(t, "ids", GQ_I32, 2, GQ_SHAPE(b, text));
@@ -97,7 +99,8 @@ static gq_status record_step(gq_generator *g, gq_error *err)
     o.lengths = g->lengths = gq_input(g->step, "lengths", GQ_I32, 1, &r);
     x = gq_gpt2_states(g->step, &g->cfg.gpt2, gq_gpt2_tokens(g->step, g->ids), g->pos, &o);
     all = gq_reshape(g->step, x, 2, GQ_SHAPE(r, g->cfg.gpt2.width));
-    g->logits = gq_linear(g->step, all, gq_gpt2_head(g->step, &g->cfg.gpt2), GQ_T_NONE, GQ_NONE, GQ_T_NONE);
+    g->logits =
+        gq_linear(g->step, all, gq_gpt2_head(g->step, &g->cfg.gpt2), GQ_T_NONE, GQ_NONE, GQ_T_NONE);
     gq_keep(g->step, g->logits, "logits");
     return gq_tape_finish(g->step, GQ_T_NONE, NULL, err);
 }
@@ -125,18 +128,23 @@ static gq_status make_caches(gq_generator *g, int text, gq_error *err)
 
     free_tapes(g);
     g->cap = g->visual + text + g->o.max_new;
-    g->row_bytes = (size_t)g->cap * 2 * (size_t)g->cfg.gpt2.width * gq_dtype_size(g->engine->backend->real);
+    g->row_bytes =
+        (size_t)g->cap * 2 * (size_t)g->cfg.gpt2.width * gq_dtype_size(g->engine->backend->real);
     g->prompt_cache = gq_calloc(layers * (size_t)g->batch, g->row_bytes);
-    g->beam_cache = g->o.beams > 1 ? gq_calloc(layers * (size_t)g->rows, g->row_bytes) : g->prompt_cache;
+    g->beam_cache =
+        g->o.beams > 1 ? gq_calloc(layers * (size_t)g->rows, g->row_bytes) : g->prompt_cache;
     g->spare = g->o.beams > 1 ? gq_calloc((size_t)g->rows, g->row_bytes) : NULL;
     if (!g->prompt_cache || !g->beam_cache || (g->o.beams > 1 && !g->spare))
-        return gq_fail(err, GQ_ENOMEM, "decoding: no memory for a cache of %d positions: lower decode.beams or the batch",
-                       g->cap);
+        return gq_fail(
+            err, GQ_ENOMEM,
+            "decoding: no memory for a cache of %d positions: lower decode.beams or the batch",
+            g->cap);
     return record_step(g, err);
 }
 
-gq_status gq_generator_new(gq_engine *e, gq_params *p, const gq_stllm_config *c, int batch, int frames, bool live,
-                           const gq_decode_opts *o, gq_generator **out, gq_error *err)
+gq_status gq_generator_new(gq_engine *e, gq_params *p, const gq_stllm_config *c, int batch,
+                           int frames, bool live, const gq_decode_opts *o, gq_generator **out,
+                           gq_error *err)
 {
     gq_generator *g = gq_calloc(1, sizeof *g);
 
@@ -181,8 +189,11 @@ static gq_status find_prefill(gq_generator *g, int text, prefill **out, gq_error
     gq_status s = GQ_OK;
 
     if (g->visual + text + g->o.max_new > g->cfg.gpt2.positions)
-        return gq_fail(err, GQ_EINPUT, "%d visual tokens, a question of %d and %d new tokens need more than the %d positions of "
-                       "GPT-2: shorten the question", g->visual, text, g->o.max_new, g->cfg.gpt2.positions);
+        return gq_fail(err, GQ_EINPUT,
+                       "%d visual tokens, a question of %d and %d new tokens need more than the %d "
+                       "positions of "
+                       "GPT-2: shorten the question",
+                       g->visual, text, g->o.max_new, g->cfg.gpt2.positions);
     if (g->visual + text + g->o.max_new > g->cap)
         s = make_caches(g, text, err);
     for (int i = 0; s == GQ_OK && i < g->npre; i++)
@@ -297,7 +308,8 @@ static gq_status greedy(gq_generator *g, int count, gq_answer *answer, gq_error 
         for (int b = 0; b < g->batch; b++) {
             gq_answer *a = &answer[b < count ? b : 0];
             double     logprob;
-            int32_t    id = best_token(g->row + (size_t)b * (size_t)g->cfg.gpt2.vocab, g->cfg.gpt2.vocab, &logprob);
+            int32_t    id = best_token(g->row + (size_t)b * (size_t)g->cfg.gpt2.vocab,
+                                       g->cfg.gpt2.vocab, &logprob);
             g->token[b] = id;
             if (b >= count || a->ended || a->n >= g->o.max_new)
                 continue;
@@ -327,23 +339,30 @@ static void reorder(gq_generator *g, const int *parent)
         memcpy(g->spare, base, (size_t)g->rows * g->row_bytes);
         for (int r = 0; r < g->rows; r++)
             if (parent[r] != r)
-                memcpy(base + (size_t)r * g->row_bytes, g->spare + (size_t)parent[r] * g->row_bytes, g->row_bytes);
+                memcpy(base + (size_t)r * g->row_bytes, g->spare + (size_t)parent[r] * g->row_bytes,
+                       g->row_bytes);
     }
 }
 
-static void spread_prompts(gq_generator *g)          /* every beam of a prompt starts from its prompt's cache */
+static void
+spread_prompts(gq_generator *g) /* every beam of a prompt starts from its prompt's cache */
 {
     for (int l = 0; l < g->cfg.gpt2.layers; l++)
         for (int r = 0; r < g->rows; r++)
             memcpy(g->beam_cache + ((size_t)l * (size_t)g->rows + (size_t)r) * g->row_bytes,
-                   g->prompt_cache + ((size_t)l * (size_t)g->batch + (size_t)(r / g->o.beams)) * g->row_bytes,
+                   g->prompt_cache +
+                       ((size_t)l * (size_t)g->batch + (size_t)(r / g->o.beams)) * g->row_bytes,
                    g->row_bytes);
 }
 
 static gq_status beam_search(gq_generator *g, int count, gq_answer *answer, gq_error *err)
 {
-    gq_beam_opts o = {.beams = g->o.beams, .max_new = g->o.max_new, .vocab = g->cfg.gpt2.vocab, .end_id = g->o.end_id,
-                      .length_penalty = g->o.length_penalty, .legacy_length = g->o.legacy_length,
+    gq_beam_opts o = {.beams = g->o.beams,
+                      .max_new = g->o.max_new,
+                      .vocab = g->cfg.gpt2.vocab,
+                      .end_id = g->o.end_id,
+                      .length_penalty = g->o.length_penalty,
+                      .legacy_length = g->o.legacy_length,
                       .early = (int)g->o.early};
     gq_beam    **beam = gq_calloc((size_t)count, sizeof *beam);
     int         *parent = gq_calloc((size_t)g->rows, sizeof *parent), open = count;
@@ -371,7 +390,8 @@ static gq_status beam_search(gq_generator *g, int count, gq_answer *answer, gq_e
     }
     for (int b = 0; b < count && beam; b++) {
         if (s == GQ_OK)
-            gq_beam_best(beam[b], answer[b].ids, &answer[b].n, &answer[b].ended, &answer[b].logprob);
+            gq_beam_best(beam[b], answer[b].ids, &answer[b].n, &answer[b].ended,
+                         &answer[b].logprob);
         gq_beam_free(beam[b]);
     }
     gq_free(beam);
@@ -379,8 +399,8 @@ static gq_status beam_search(gq_generator *g, int count, gq_answer *answer, gq_e
     return s;
 }
 
-gq_status gq_generate(gq_generator *g, const gq_prompt *prompt, int count, gq_answer *answer, double seconds[2],
-                      gq_error *err)
+gq_status gq_generate(gq_generator *g, const gq_prompt *prompt, int count, gq_answer *answer,
+                      double seconds[2], gq_error *err)
 {
     double    start = gq_now(), middle;
     gq_status s = run_prefill(g, prompt, count, err);

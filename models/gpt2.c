@@ -5,8 +5,15 @@
 
 static gq_blocks blocks(const gq_gpt2_config *c)
 {
-    return (gq_blocks){.scope = "gpt2", .layers = c->layers, .width = c->width, .heads = c->heads, .mlp = c->mlp,
-                       .act = c->act, .ln_eps = c->ln_eps, .bias = c->bias, .mask = GQ_MASK_CAUSAL};
+    return (gq_blocks){.scope = "gpt2",
+                       .layers = c->layers,
+                       .width = c->width,
+                       .heads = c->heads,
+                       .mlp = c->mlp,
+                       .act = c->act,
+                       .ln_eps = c->ln_eps,
+                       .bias = c->bias,
+                       .mask = GQ_MASK_CAUSAL};
 }
 
 gq_status gq_gpt2_declare(gq_params *p, const gq_gpt2_config *c, gq_error *err)
@@ -14,7 +21,7 @@ gq_status gq_gpt2_declare(gq_params *p, const gq_gpt2_config *c, gq_error *err)
     double        deep = 0.02 / sqrt(2.0 * c->layers);
     gq_block_init init = {.qkv = 0.02, .out = deep, .fc1 = 0.02, .fc2 = deep};
     gq_blocks     b = blocks(c);
-    gq_status     s = gq_declare(p, err, GQ_NORMAL(0.02), 2, GQ_SHAPE(c->vocab, c->width), "gpt2.wte");
+    gq_status s = gq_declare(p, err, GQ_NORMAL(0.02), 2, GQ_SHAPE(c->vocab, c->width), "gpt2.wte");
 
     if (s == GQ_OK)
         s = gq_declare(p, err, GQ_NORMAL(0.02), 2, GQ_SHAPE(c->positions, c->width), "gpt2.wpe");
@@ -55,5 +62,6 @@ gq_t gq_gpt2_states(gq_tape *t, const gq_gpt2_config *c, gq_t x, gq_t pos, const
         branch = gq_block(t, &b, l, &x, branch);
     }
     gq_segment(t, "gpt2.ln_f");
-    return gq_add_norm(t, x, branch, gq_p(t, "gpt2.ln_f.g"), gq_p_opt(t, "gpt2.ln_f.b"), c->ln_eps, NULL);
+    return gq_add_norm(t, x, branch, gq_p(t, "gpt2.ln_f.g"), gq_p_opt(t, "gpt2.ln_f.b"), c->ln_eps,
+                       NULL);
 }

@@ -11,52 +11,60 @@ typedef enum how { AS_IS, TRANSPOSED, KERNEL, ONE_FIRST, SCALAR } how;
 
 /* {i} is the layer number. `part` of `parts`: which share of our rows this tensor holds. Suffixes .w/.g and .b stand
  * for both weight and bias when `ours` ends in ".*". */
-typedef struct entry { gq_hf_family family; const char *ours, *theirs; int part, parts; how how; } entry;
+typedef struct entry {
+    gq_hf_family family;
+    const char  *ours, *theirs;
+    int          part, parts;
+    how          how;
+} entry;
 
+#define VISION "vision_model.encoder.layers.{i}."
+#define TEXT   "text_model.encoder.layers.{i}."
+#define QUERY  "qformer.encoder.layer.{i}."
 static const entry table[] = {
     {GQ_HF_CLIP, "clip.logit_scale", "logit_scale", 0, 1, SCALAR},
     {GQ_HF_CLIP, "clip.v.patch.w", "vision_model.embeddings.patch_embedding.weight", 0, 1, KERNEL},
     {GQ_HF_CLIP, "clip.v.cls", "vision_model.embeddings.class_embedding", 0, 1, AS_IS},
     {GQ_HF_CLIP, "clip.v.pos", "vision_model.embeddings.position_embedding.weight", 0, 1, AS_IS},
     {GQ_HF_CLIP, "clip.v.ln_pre.*", "vision_model.pre_layrnorm.*", 0, 1, AS_IS},
-    {GQ_HF_CLIP, "clip.v.h.{i}.ln_1.*", "vision_model.encoder.layers.{i}.layer_norm1.*", 0, 1, AS_IS},
-    {GQ_HF_CLIP, "clip.v.h.{i}.attn.qkv.*", "vision_model.encoder.layers.{i}.self_attn.q_proj.*", 0, 3, AS_IS},
-    {GQ_HF_CLIP, "clip.v.h.{i}.attn.qkv.*", "vision_model.encoder.layers.{i}.self_attn.k_proj.*", 1, 3, AS_IS},
-    {GQ_HF_CLIP, "clip.v.h.{i}.attn.qkv.*", "vision_model.encoder.layers.{i}.self_attn.v_proj.*", 2, 3, AS_IS},
-    {GQ_HF_CLIP, "clip.v.h.{i}.attn.out.*", "vision_model.encoder.layers.{i}.self_attn.out_proj.*", 0, 1, AS_IS},
-    {GQ_HF_CLIP, "clip.v.h.{i}.ln_2.*", "vision_model.encoder.layers.{i}.layer_norm2.*", 0, 1, AS_IS},
-    {GQ_HF_CLIP, "clip.v.h.{i}.mlp.fc1.*", "vision_model.encoder.layers.{i}.mlp.fc1.*", 0, 1, AS_IS},
-    {GQ_HF_CLIP, "clip.v.h.{i}.mlp.fc2.*", "vision_model.encoder.layers.{i}.mlp.fc2.*", 0, 1, AS_IS},
+    {GQ_HF_CLIP, "clip.v.h.{i}.ln_1.*", VISION "layer_norm1.*", 0, 1, AS_IS},
+    {GQ_HF_CLIP, "clip.v.h.{i}.attn.qkv.*", VISION "self_attn.q_proj.*", 0, 3, AS_IS},
+    {GQ_HF_CLIP, "clip.v.h.{i}.attn.qkv.*", VISION "self_attn.k_proj.*", 1, 3, AS_IS},
+    {GQ_HF_CLIP, "clip.v.h.{i}.attn.qkv.*", VISION "self_attn.v_proj.*", 2, 3, AS_IS},
+    {GQ_HF_CLIP, "clip.v.h.{i}.attn.out.*", VISION "self_attn.out_proj.*", 0, 1, AS_IS},
+    {GQ_HF_CLIP, "clip.v.h.{i}.ln_2.*", VISION "layer_norm2.*", 0, 1, AS_IS},
+    {GQ_HF_CLIP, "clip.v.h.{i}.mlp.fc1.*", VISION "mlp.fc1.*", 0, 1, AS_IS},
+    {GQ_HF_CLIP, "clip.v.h.{i}.mlp.fc2.*", VISION "mlp.fc2.*", 0, 1, AS_IS},
     {GQ_HF_CLIP, "clip.v.ln_post.*", "vision_model.post_layernorm.*", 0, 1, AS_IS},
     {GQ_HF_CLIP, "clip.v.proj.w", "visual_projection.weight", 0, 1, AS_IS},
     {GQ_HF_CLIP, "clip.t.tok", "text_model.embeddings.token_embedding.weight", 0, 1, AS_IS},
     {GQ_HF_CLIP, "clip.t.pos", "text_model.embeddings.position_embedding.weight", 0, 1, AS_IS},
-    {GQ_HF_CLIP, "clip.t.h.{i}.ln_1.*", "text_model.encoder.layers.{i}.layer_norm1.*", 0, 1, AS_IS},
-    {GQ_HF_CLIP, "clip.t.h.{i}.attn.qkv.*", "text_model.encoder.layers.{i}.self_attn.q_proj.*", 0, 3, AS_IS},
-    {GQ_HF_CLIP, "clip.t.h.{i}.attn.qkv.*", "text_model.encoder.layers.{i}.self_attn.k_proj.*", 1, 3, AS_IS},
-    {GQ_HF_CLIP, "clip.t.h.{i}.attn.qkv.*", "text_model.encoder.layers.{i}.self_attn.v_proj.*", 2, 3, AS_IS},
-    {GQ_HF_CLIP, "clip.t.h.{i}.attn.out.*", "text_model.encoder.layers.{i}.self_attn.out_proj.*", 0, 1, AS_IS},
-    {GQ_HF_CLIP, "clip.t.h.{i}.ln_2.*", "text_model.encoder.layers.{i}.layer_norm2.*", 0, 1, AS_IS},
-    {GQ_HF_CLIP, "clip.t.h.{i}.mlp.fc1.*", "text_model.encoder.layers.{i}.mlp.fc1.*", 0, 1, AS_IS},
-    {GQ_HF_CLIP, "clip.t.h.{i}.mlp.fc2.*", "text_model.encoder.layers.{i}.mlp.fc2.*", 0, 1, AS_IS},
+    {GQ_HF_CLIP, "clip.t.h.{i}.ln_1.*", TEXT "layer_norm1.*", 0, 1, AS_IS},
+    {GQ_HF_CLIP, "clip.t.h.{i}.attn.qkv.*", TEXT "self_attn.q_proj.*", 0, 3, AS_IS},
+    {GQ_HF_CLIP, "clip.t.h.{i}.attn.qkv.*", TEXT "self_attn.k_proj.*", 1, 3, AS_IS},
+    {GQ_HF_CLIP, "clip.t.h.{i}.attn.qkv.*", TEXT "self_attn.v_proj.*", 2, 3, AS_IS},
+    {GQ_HF_CLIP, "clip.t.h.{i}.attn.out.*", TEXT "self_attn.out_proj.*", 0, 1, AS_IS},
+    {GQ_HF_CLIP, "clip.t.h.{i}.ln_2.*", TEXT "layer_norm2.*", 0, 1, AS_IS},
+    {GQ_HF_CLIP, "clip.t.h.{i}.mlp.fc1.*", TEXT "mlp.fc1.*", 0, 1, AS_IS},
+    {GQ_HF_CLIP, "clip.t.h.{i}.mlp.fc2.*", TEXT "mlp.fc2.*", 0, 1, AS_IS},
     {GQ_HF_CLIP, "clip.t.ln_final.*", "text_model.final_layer_norm.*", 0, 1, AS_IS},
     {GQ_HF_CLIP, "clip.t.proj.w", "text_projection.weight", 0, 1, AS_IS},
 
     {GQ_HF_QFORMER, "qformer.query", "query_tokens", 0, 1, ONE_FIRST},
     {GQ_HF_QFORMER, "qformer.ln.*", "qformer.layernorm.*", 0, 1, AS_IS},
-    {GQ_HF_QFORMER, "qformer.h.{i}.self.qkv.*", "qformer.encoder.layer.{i}.attention.attention.query.*", 0, 3, AS_IS},
-    {GQ_HF_QFORMER, "qformer.h.{i}.self.qkv.*", "qformer.encoder.layer.{i}.attention.attention.key.*", 1, 3, AS_IS},
-    {GQ_HF_QFORMER, "qformer.h.{i}.self.qkv.*", "qformer.encoder.layer.{i}.attention.attention.value.*", 2, 3, AS_IS},
-    {GQ_HF_QFORMER, "qformer.h.{i}.self.out.*", "qformer.encoder.layer.{i}.attention.output.dense.*", 0, 1, AS_IS},
-    {GQ_HF_QFORMER, "qformer.h.{i}.self.ln.*", "qformer.encoder.layer.{i}.attention.output.LayerNorm.*", 0, 1, AS_IS},
-    {GQ_HF_QFORMER, "qformer.h.{i}.cross.q.*", "qformer.encoder.layer.{i}.crossattention.attention.query.*", 0, 1, AS_IS},
-    {GQ_HF_QFORMER, "qformer.h.{i}.cross.kv.*", "qformer.encoder.layer.{i}.crossattention.attention.key.*", 0, 2, AS_IS},
-    {GQ_HF_QFORMER, "qformer.h.{i}.cross.kv.*", "qformer.encoder.layer.{i}.crossattention.attention.value.*", 1, 2, AS_IS},
-    {GQ_HF_QFORMER, "qformer.h.{i}.cross.out.*", "qformer.encoder.layer.{i}.crossattention.output.dense.*", 0, 1, AS_IS},
-    {GQ_HF_QFORMER, "qformer.h.{i}.cross.ln.*", "qformer.encoder.layer.{i}.crossattention.output.LayerNorm.*", 0, 1, AS_IS},
-    {GQ_HF_QFORMER, "qformer.h.{i}.mlp.fc1.*", "qformer.encoder.layer.{i}.intermediate_query.dense.*", 0, 1, AS_IS},
-    {GQ_HF_QFORMER, "qformer.h.{i}.mlp.fc2.*", "qformer.encoder.layer.{i}.output_query.dense.*", 0, 1, AS_IS},
-    {GQ_HF_QFORMER, "qformer.h.{i}.mlp.ln.*", "qformer.encoder.layer.{i}.output_query.LayerNorm.*", 0, 1, AS_IS},
+    {GQ_HF_QFORMER, "qformer.h.{i}.self.qkv.*", QUERY "attention.attention.query.*", 0, 3, AS_IS},
+    {GQ_HF_QFORMER, "qformer.h.{i}.self.qkv.*", QUERY "attention.attention.key.*", 1, 3, AS_IS},
+    {GQ_HF_QFORMER, "qformer.h.{i}.self.qkv.*", QUERY "attention.attention.value.*", 2, 3, AS_IS},
+    {GQ_HF_QFORMER, "qformer.h.{i}.self.out.*", QUERY "attention.output.dense.*", 0, 1, AS_IS},
+    {GQ_HF_QFORMER, "qformer.h.{i}.self.ln.*", QUERY "attention.output.LayerNorm.*", 0, 1, AS_IS},
+    {GQ_HF_QFORMER, "qformer.h.{i}.cross.q.*", QUERY "crossattention.attention.query.*", 0, 1, AS_IS},
+    {GQ_HF_QFORMER, "qformer.h.{i}.cross.kv.*", QUERY "crossattention.attention.key.*", 0, 2, AS_IS},
+    {GQ_HF_QFORMER, "qformer.h.{i}.cross.kv.*", QUERY "crossattention.attention.value.*", 1, 2, AS_IS},
+    {GQ_HF_QFORMER, "qformer.h.{i}.cross.out.*", QUERY "crossattention.output.dense.*", 0, 1, AS_IS},
+    {GQ_HF_QFORMER, "qformer.h.{i}.cross.ln.*", QUERY "crossattention.output.LayerNorm.*", 0, 1, AS_IS},
+    {GQ_HF_QFORMER, "qformer.h.{i}.mlp.fc1.*", QUERY "intermediate_query.dense.*", 0, 1, AS_IS},
+    {GQ_HF_QFORMER, "qformer.h.{i}.mlp.fc2.*", QUERY "output_query.dense.*", 0, 1, AS_IS},
+    {GQ_HF_QFORMER, "qformer.h.{i}.mlp.ln.*", QUERY "output_query.LayerNorm.*", 0, 1, AS_IS},
 
     {GQ_HF_GPT2, "gpt2.wte", "wte.weight", 0, 1, AS_IS},
     {GQ_HF_GPT2, "gpt2.wpe", "wpe.weight", 0, 1, AS_IS},
@@ -159,7 +167,8 @@ int gq_hf_parts(gq_hf_family f, const gq_param *q, gq_hf_part part[3])
 
 /* ---- loading --------------------------------------------------------------------------------------------- */
 
-static const char *const prefixes[] = {"", "transformer.", "language_model.", "language_model.transformer.", "model.", "clip."};
+static const char *const prefixes[] = {
+    "", "transformer.", "language_model.", "language_model.transformer.", "model.", "clip."};
 
 static const gq_st_tensor *find(const gq_safetensors *st, const char *name)
 {
@@ -193,11 +202,14 @@ static gq_status wrong_shape(const gq_hf_part *part, const gq_st_tensor *t, gq_e
 {
     char want[96] = "[", got[96] = "[";
     for (int i = 0; i < part->rank; i++)
-        snprintf(want + strlen(want), sizeof want - strlen(want), "%s%lld", i ? "," : "", (long long)part->shape[i]);
+        snprintf(want + strlen(want), sizeof want - strlen(want), "%s%lld", i ? "," : "",
+                 (long long)part->shape[i]);
     for (int i = 0; i < t->rank && i < 8; i++)
-        snprintf(got + strlen(got), sizeof got - strlen(got), "%s%llu", i ? "," : "", (unsigned long long)t->shape[i]);
-    return gq_fail(err, GQ_EWEIGHTS, "%s: tensor '%s' is %s], the model wants %s]: check the sizes in the config", t->file,
-                   t->name, got, want);
+        snprintf(got + strlen(got), sizeof got - strlen(got), "%s%llu", i ? "," : "",
+                 (unsigned long long)t->shape[i]);
+    return gq_fail(err, GQ_EWEIGHTS,
+                   "%s: tensor '%s' is %s], the model wants %s]: check the sizes in the config",
+                   t->file, t->name, got, want);
 }
 
 gq_status gq_hf_read(const gq_hf_part *part, const gq_st_tensor *t, double *dst, gq_error *err)
@@ -220,12 +232,14 @@ gq_status gq_hf_read(const gq_hf_part *part, const gq_st_tensor *t, double *dst,
     return s;
 }
 
-static gq_status load_part(gq_params *p, gq_param *q, const gq_hf_part *part, const gq_st_tensor *t, gq_error *err)
+static gq_status load_part(gq_params *p, gq_param *q, const gq_hf_part *part, const gq_st_tensor *t,
+                           gq_error *err)
 {
     double   *x = gq_malloc((size_t)part->n, sizeof *x);
     float    *y = gq_malloc((size_t)part->n, sizeof *y);
-    gq_status s = x && y ? gq_hf_read(part, t, x, err)
-                         : gq_fail(err, GQ_ENOMEM, "%s: no memory for tensor '%s'", t->file, t->name);
+    gq_status s = x && y
+                      ? gq_hf_read(part, t, x, err)
+                      : gq_fail(err, GQ_ENOMEM, "%s: no memory for tensor '%s'", t->file, t->name);
 
     for (int64_t i = 0; s == GQ_OK && i < part->n; i++)
         y[i] = (float)x[i];
@@ -239,8 +253,8 @@ static gq_status load_part(gq_params *p, gq_param *q, const gq_hf_part *part, co
 /* Buffers of old checkpoints, heads tied to an embedding, and what belongs to towers that are not built. */
 static bool ignorable(const char *name)
 {
-    static const char *const tails[] = {"*.attn.bias", "*.attn.masked_bias", "*.position_ids", "lm_head.weight",
-                                        "*.lm_head.weight"};
+    static const char *const tails[] = {"*.attn.bias", "*.attn.masked_bias", "*.position_ids",
+                                        "lm_head.weight", "*.lm_head.weight"};
     for (size_t i = 0; i < sizeof tails / sizeof *tails; i++)
         if (gq_glob(tails[i], name))
             return true;
@@ -261,7 +275,8 @@ static bool of_family(gq_hf_family f, const char *name)
     return false;
 }
 
-static void count_unexpected(gq_hf_family f, const gq_safetensors *st, bool *used, gq_load_report *r)
+static void count_unexpected(gq_hf_family f, const gq_safetensors *st, bool *used,
+                             gq_load_report *r)
 {
     for (size_t i = 0; i < gq_st_count(st); i++) {
         const char *name = gq_st_at(st, i)->name;
@@ -272,7 +287,8 @@ static void count_unexpected(gq_hf_family f, const gq_safetensors *st, bool *use
     }
 }
 
-gq_status gq_hf_load(gq_params *p, gq_hf_family f, const gq_safetensors *st, gq_load_report *report, gq_error *err)
+gq_status gq_hf_load(gq_params *p, gq_hf_family f, const gq_safetensors *st, gq_load_report *report,
+                     gq_error *err)
 {
     bool     *used = gq_calloc(gq_st_count(st) + 1, sizeof *used);
     gq_status s = used ? GQ_OK : gq_fail(err, GQ_ENOMEM, "loading weights: out of memory");

@@ -4,8 +4,8 @@
 
 static const double BRIDGE_EPS = 1e-6;          /* of the adapter's norm, as EVA's post_layernorm */
 
-static gq_status declare_part(gq_params *p, const gq_qformer_config *c, int l, const char *part, int64_t out, int64_t in,
-                              gq_error *err)
+static gq_status declare_part(gq_params *p, const gq_qformer_config *c, int l, const char *part,
+                              int64_t out, int64_t in, gq_error *err)
 {
     char name[64];
     (void)c;
@@ -13,7 +13,8 @@ static gq_status declare_part(gq_params *p, const gq_qformer_config *c, int l, c
     return gq_declare_linear(p, err, 0.02, out, in, true, name);
 }
 
-static gq_status declare_ln(gq_params *p, const gq_qformer_config *c, int l, const char *part, gq_error *err)
+static gq_status declare_ln(gq_params *p, const gq_qformer_config *c, int l, const char *part,
+                            gq_error *err)
 {
     char name[64];
     snprintf(name, sizeof name, "qformer.h.%d.%s.ln", l, part);
@@ -29,7 +30,8 @@ static gq_status declare_layer(gq_params *p, const gq_qformer_config *c, int l, 
         s = declare_ln(p, c, l, "self", err);
     if (s == GQ_OK && l % c->cross_every == 0) {
         s = declare_part(p, c, l, "cross.q", w, w, err);
-        if (s == GQ_OK && (s = declare_part(p, c, l, "cross.kv", 2 * w, c->encoder_width, err)) == GQ_OK &&
+        if (s == GQ_OK &&
+            (s = declare_part(p, c, l, "cross.kv", 2 * w, c->encoder_width, err)) == GQ_OK &&
             (s = declare_part(p, c, l, "cross.out", w, w, err)) == GQ_OK)
             s = declare_ln(p, c, l, "cross", err);
     }
@@ -46,8 +48,11 @@ gq_status gq_qformer_declare(gq_params *p, const gq_qformer_config *c, gq_error 
     if (c->bridge == GQ_BRIDGE_ADAPTER)
         s = gq_declare_linear(p, err, 0.02, c->encoder_width, c->vision_width, true, "bridge");
     else if (c->encoder_width != c->vision_width)
-        return gq_fail(err, GQ_ECONFIG, "qformer.encoder_width is %d and clip.width is %d: without the adapter bridge "
-                       "they must be equal", c->encoder_width, c->vision_width);
+        return gq_fail(
+            err, GQ_ECONFIG,
+            "qformer.encoder_width is %d and clip.width is %d: without the adapter bridge "
+            "they must be equal",
+            c->encoder_width, c->vision_width);
     if (s == GQ_OK && c->bridge != GQ_BRIDGE_NONE)
         s = gq_declare_norm(p, err, c->encoder_width, true, "bridge.ln");
     if (s == GQ_OK)
@@ -64,19 +69,22 @@ gq_t gq_bridge_apply(gq_tape *t, const gq_qformer_config *c, gq_t features)
     if (c->bridge == GQ_BRIDGE_NONE)
         return features;
     if (c->bridge == GQ_BRIDGE_ADAPTER)
-        features = gq_linear(t, features, gq_p(t, "bridge.w"), gq_p(t, "bridge.b"), GQ_NONE, GQ_T_NONE);
+        features =
+            gq_linear(t, features, gq_p(t, "bridge.w"), gq_p(t, "bridge.b"), GQ_NONE, GQ_T_NONE);
     return gq_layernorm(t, features, gq_p(t, "bridge.ln.g"), gq_p(t, "bridge.ln.b"), BRIDGE_EPS);
 }
 
 /* Post-LN: x = LN(x + dropout(branch)). */
-static gq_t close_part(gq_tape *t, const gq_qformer_config *c, int l, const char *part, gq_t x, gq_t branch, double dropout)
+static gq_t close_part(gq_tape *t, const gq_qformer_config *c, int l, const char *part, gq_t x,
+                       gq_t branch, double dropout)
 {
     branch = gq_dropout(t, branch, dropout);
-    return gq_add_norm(t, x, branch, gq_p(t, "qformer.h.%d.%s.ln.g", l, part), gq_p(t, "qformer.h.%d.%s.ln.b", l, part),
-                       c->ln_eps, NULL);
+    return gq_add_norm(t, x, branch, gq_p(t, "qformer.h.%d.%s.ln.g", l, part),
+                       gq_p(t, "qformer.h.%d.%s.ln.b", l, part), c->ln_eps, NULL);
 }
 
-static gq_t layer(gq_tape *t, const gq_qformer_config *c, int l, gq_t x, gq_t encoded, double dropout)
+static gq_t layer(gq_tape *t, const gq_qformer_config *c, int l, gq_t x, gq_t encoded,
+                  double dropout)
 {
     gq_sdpa_opts o = {.heads = c->heads, .dropout = dropout};
     gq_t         a, kv;
@@ -97,7 +105,8 @@ static gq_t layer(gq_tape *t, const gq_qformer_config *c, int l, gq_t x, gq_t en
 
 gq_t gq_qformer_states(gq_tape *t, const gq_qformer_config *c, gq_t encoded, double dropout)
 {
-    gq_t x = gq_layernorm(t, gq_p(t, "qformer.query"), gq_p(t, "qformer.ln.g"), gq_p(t, "qformer.ln.b"), c->ln_eps);
+    gq_t x = gq_layernorm(t, gq_p(t, "qformer.query"), gq_p(t, "qformer.ln.g"),
+                          gq_p(t, "qformer.ln.b"), c->ln_eps);
     char name[32];
 
     x = gq_dropout(t, gq_expand_rows(t, x, gq_dim(t, encoded, 0)), dropout);

@@ -23,7 +23,8 @@ gq_status gq_stllm_declare(gq_params *p, const gq_stllm_config *c, gq_error *err
 
 gq_t gq_stllm_visual(gq_tape *t, const gq_stllm_config *c, gq_stllm_tape *h)
 {
-    int64_t f = (int64_t)h->shape.batch * h->shape.frames, n = (int64_t)h->shape.frames * c->qformer.queries;
+    int64_t f = (int64_t)h->shape.batch * h->shape.frames,
+            n = (int64_t)h->shape.frames * c->qformer.queries;
     double  dropout = h->shape.train ? c->qformer.dropout : 0.0;
     gq_t    x;
 
@@ -31,7 +32,8 @@ gq_t gq_stllm_visual(gq_tape *t, const gq_stllm_config *c, gq_stllm_tape *h)
         h->frames = gq_input(t, "frames", GQ_U8, 4, GQ_SHAPE(f, c->clip.image, c->clip.image, 3));
         gq_clip_vision(t, &c->clip, h->frames, c->feature, &x, NULL);
     } else {
-        x = h->features = gq_input_real(t, "features", 3, GQ_SHAPE(f, gq_clip_tokens(&c->clip), c->clip.width));
+        x = h->features =
+            gq_input_real(t, "features", 3, GQ_SHAPE(f, gq_clip_tokens(&c->clip), c->clip.width));
     }
     h->encoded = gq_bridge_apply(t, &c->qformer, x);
     h->queries = gq_qformer_states(t, &c->qformer, h->encoded, dropout);
@@ -47,11 +49,13 @@ static gq_t masked_visual(gq_tape *t, const gq_stllm_config *c, gq_stllm_tape *h
 
     if (c->mvm.mode == GQ_MVM_DROP) {
         h->kept = gq_input(t, "kept", GQ_I32, 1, GQ_SHAPE(b * h->shape.kept));
-        o->visible = h->visible = gq_input_real(t, "visible", 2, GQ_SHAPE(b, h->shape.kept + h->shape.text));
+        o->visible = h->visible =
+            gq_input_real(t, "visible", 2, GQ_SHAPE(b, h->shape.kept + h->shape.text));
         x = gq_gather_rows(t, h->visual, h->kept);
         return gq_reshape(t, x, 3, GQ_SHAPE(b, h->shape.kept, d));
     }
-    h->u = c->mvm.element ? gq_input_real(t, "u", 3, GQ_SHAPE(b, n, d)) : gq_input_real(t, "u", 2, GQ_SHAPE(b, n));
+    h->u = c->mvm.element ? gq_input_real(t, "u", 3, GQ_SHAPE(b, n, d))
+                          : gq_input_real(t, "u", 2, GQ_SHAPE(b, n));
     if (c->mvm.hidden)
         o->visible = h->visible = gq_input_real(t, "visible", 2, GQ_SHAPE(b, n + h->shape.text));
     return gq_mask_rows(t, h->visual, h->u);
@@ -83,7 +87,8 @@ static gq_t mvm_loss(gq_tape *t, const gq_stllm_config *c, gq_stllm_tape *h)
     h->inv_mvm = gq_input_real(t, "inv_mvm", 1, GQ_SHAPE(1));
     x = gq_gather_rows(t, h->states, h->student_rows);
     if (c->mvm.predictor) {
-        x = gq_linear(t, x, gq_p(t, "mvm.predictor.w"), gq_p(t, "mvm.predictor.b"), GQ_NONE, GQ_T_NONE);
+        x = gq_linear(t, x, gq_p(t, "mvm.predictor.w"), gq_p(t, "mvm.predictor.b"), GQ_NONE,
+                      GQ_T_NONE);
         x = gq_layernorm(t, x, gq_p(t, "mvm.predictor.ln.g"), gq_p(t, "mvm.predictor.ln.b"), 1e-5);
     }
     teacher = gq_reshape(t, h->teacher, 2, GQ_SHAPE(rows, d));
@@ -118,25 +123,32 @@ static void record(gq_tape *t, const gq_stllm_config *c, gq_stllm_tape *h)
     x = gq_concat_rows(t, x, gq_gpt2_tokens(t, h->ids));
     h->states = gq_gpt2_states(t, &c->gpt2, x, h->pos, &o);
     gq_segment(t, "losses");
-    h->lm_loss = gq_lm_loss(t, h->states, gq_gpt2_head(t, &c->gpt2), h->rows, h->labels, h->inv_lm, &h->stats);
+    h->lm_loss = gq_lm_loss(t, h->states, gq_gpt2_head(t, &c->gpt2), h->rows, h->labels, h->inv_lm,
+                            &h->stats);
     h->loss = h->lm_loss;
     if (h->shape.masked) {
         h->mvm_loss = mvm_loss(t, c, h);
-        h->loss = gq_combine(t, 2, (gq_t[]){h->lm_loss, h->mvm_loss}, (double[]){1.0, c->mvm.weight});
+        h->loss =
+            gq_combine(t, 2, (gq_t[]){h->lm_loss, h->mvm_loss}, (double[]){1.0, c->mvm.weight});
     }
     gq_keep(t, h->lm_loss, "lm_loss");
     gq_keep(t, h->mvm_loss, "mvm_loss");
     gq_keep(t, h->stats, "stats");
 }
 
-gq_status gq_stllm_record(gq_engine *e, gq_params *p, const gq_stllm_config *c, const gq_stllm_shape *shape,
-                          const gq_plan_opts *plan, bool keep, gq_stllm_tape *out, gq_error *err)
+gq_status gq_stllm_record(gq_engine *e, gq_params *p, const gq_stllm_config *c,
+                          const gq_stllm_shape *shape, const gq_plan_opts *plan, bool keep,
+                          gq_stllm_tape *out, gq_error *err)
 {
     gq_status s;
 
     memset(out, 0, sizeof *out);
     out->shape = *shape;
-    s = gq_tape_new(e, p, shape->masked ? "masked step" : shape->train ? "step" : "evaluation", &out->tape, err);
+    s = gq_tape_new(e, p,
+                    shape->masked  ? "masked step"
+                    : shape->train ? "step"
+                                   : "evaluation",
+                    &out->tape, err);
     if (s != GQ_OK)
         return s;
     if (!shape->train)

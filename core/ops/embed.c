@@ -14,7 +14,8 @@ static bool infer(gq_tape *t, gq_node *n)
         shape[i] = i == rank - 1 ? table->shape[1] : ids->shape[i];
     for (int i = 0; n->in[2] && i < rank; i++)
         if (base->rank != rank || base->shape[i] != shape[i])
-            return gq__fail(t, n, "ids are %s, base is %s", gq__shape(ids, s0), gq__shape(base, s1));
+            return gq__fail(t, n, "ids are %s, base is %s", gq__shape(ids, s0),
+                            gq__shape(base, s1));
     return gq__out(t, n, rank, shape);
 }
 
@@ -32,7 +33,8 @@ static bool range(const gq_tape *t, const gq_node *n, int k, int64_t *lo, int64_
     return k == 0;
 }
 
-const gq_op_rule gq__rule_EMBED = {infer, cost, .bwd_in = 1, .bwd_out = 0, .no_grad = 1, .range = range};
+const gq_op_rule gq__rule_EMBED = {infer,        cost,         .bwd_in = 1,
+                                   .bwd_out = 0, .no_grad = 1, .range = range};
 
 gq_t gq__embed(gq_tape *t, gq_t ids, gq_t table, gq_t base)
 {

@@ -9,8 +9,8 @@ static bool gains_fit(gq_tape *t, gq_node *n, int first, int64_t d)
     for (int k = first; k < first + 2; k++) {
         const gq_tensor *g = gq__in(t, n, k);
         if (n->in[k] && (g->rank != 1 || g->shape[0] != d))
-            return gq__fail(t, n, "x is %s, %s is %s", gq__shape(gq__in(t, n, 0), s0), k == first ? "gain" : "bias",
-                            gq__shape(g, s1));
+            return gq__fail(t, n, "x is %s, %s is %s", gq__shape(gq__in(t, n, 0), s0),
+                            k == first ? "gain" : "bias", gq__shape(g, s1));
     }
     return true;
 }
@@ -29,7 +29,8 @@ static bool infer_norm(gq_tape *t, gq_node *n)
     int     rank = gq__in(t, n, 0)->rank;
 
     memcpy(shape, gq__in(t, n, 0)->shape, sizeof shape);
-    return gains_fit(t, n, 1, shape[rank - 1]) && gq__out(t, n, rank, shape) && statistics(t, n, rank, shape);
+    return gains_fit(t, n, 1, shape[rank - 1]) && gq__out(t, n, rank, shape) &&
+           statistics(t, n, rank, shape);
 }
 
 static bool infer_add_norm(gq_tape *t, gq_node *n)
@@ -42,8 +43,8 @@ static bool infer_add_norm(gq_tape *t, gq_node *n)
     memcpy(shape, a->shape, sizeof shape);
     if (b->rank != rank || memcmp(b->shape, shape, sizeof shape) != 0)
         return gq__fail(t, n, "a is %s, b is %s", gq__shape(a, s0), gq__shape(b, s1));
-    return gains_fit(t, n, 2, shape[rank - 1]) && gq__out(t, n, rank, shape) && gq__out(t, n, rank, shape) &&
-           statistics(t, n, rank, shape);
+    return gains_fit(t, n, 2, shape[rank - 1]) && gq__out(t, n, rank, shape) &&
+           gq__out(t, n, rank, shape) && statistics(t, n, rank, shape);
 }
 
 static void cost(const gq_tape *t, const gq_node *n, gq_cost *c)

@@ -8,25 +8,29 @@ static bool scalar(const gq_tensor *x)
 
 static bool infer_lm(gq_tape *t, gq_node *n)
 {
-    const gq_tensor *h = gq__in(t, n, 0), *w = gq__in(t, n, 1), *rows = gq__in(t, n, 2), *labels = gq__in(t, n, 3);
+    const gq_tensor *h = gq__in(t, n, 0), *w = gq__in(t, n, 1), *rows = gq__in(t, n, 2),
+                    *labels = gq__in(t, n, 3);
     int64_t          r = rows->shape[0], v = w->shape[0];
     char             s0[64], s1[64];
 
     if (w->rank != 2 || h->shape[h->rank - 1] != w->shape[1])
         return gq__fail(t, n, "hidden is %s, head is %s", gq__shape(h, s0), gq__shape(w, s1));
-    if (rows->dtype != GQ_I32 || labels->dtype != GQ_I32 || rows->rank != 1 || labels->rank != 1 || labels->shape[0] != r)
+    if (rows->dtype != GQ_I32 || labels->dtype != GQ_I32 || rows->rank != 1 || labels->rank != 1 ||
+        labels->shape[0] != r)
         return gq__fail(t, n, "rows are %s, labels are %s: want i32 [R] both", gq__shape(rows, s0),
                         gq__shape(labels, s1));
     if (!scalar(gq__in(t, n, 4)))
         return gq__fail(t, n, "inv_denom is %s, want [1]", gq__shape(gq__in(t, n, 4), s0));
-    return gq__out(t, n, 1, (int64_t[]){1}) && gq__out(t, n, 2, (int64_t[]){r, 2}) && gq__save(t, n, 1, &r) &&
+    return gq__out(t, n, 1, (int64_t[]){1}) && gq__out(t, n, 2, (int64_t[]){r, 2}) &&
+           gq__save(t, n, 1, &r) &&
            gq__save(t, n, 2, (int64_t[]){r < GQ_LM_CHUNK ? r : GQ_LM_CHUNK, v});
 }
 
 static void cost_lm(const gq_tape *t, const gq_node *n, gq_cost *c)
 {
     const gq_tensor *w = gq__in(t, n, 1);
-    double           r = (double)gq__in(t, n, 2)->shape[0], logits = 2.0 * r * (double)(w->shape[0] * w->shape[1]);
+    double           r = (double)gq__in(t, n, 2)->shape[0],
+           logits = 2.0 * r * (double)(w->shape[0] * w->shape[1]);
     c->fwd_flops = logits;
     c->bwd_flops = (r > GQ_LM_CHUNK ? 3.0 : 2.0) * logits;
     c->fwd_bytes = (double)w->bytes + r * (double)w->shape[0] * 4.0;
@@ -41,7 +45,8 @@ static bool infer_mvm(gq_tape *t, gq_node *n)
     if (h->bytes != te->bytes || h->shape[h->rank - 1] != te->shape[te->rank - 1])
         return gq__fail(t, n, "student is %s, teacher is %s", gq__shape(h, s0), gq__shape(te, s1));
     if (u->bytes * (size_t)h->shape[h->rank - 1] != h->bytes)
-        return gq__fail(t, n, "student is %s, kept flags are %s: want one per row", gq__shape(h, s0), gq__shape(u, s1));
+        return gq__fail(t, n, "student is %s, kept flags are %s: want one per row",
+                        gq__shape(h, s0), gq__shape(u, s1));
     if (te->flags & GQ_TF_NEEDS_GRAD)
         return gq__fail(t, n, "the teacher must be detached: pass it through gq_stop_grad");
     if (!scalar(gq__in(t, n, 3)))
@@ -68,7 +73,8 @@ static bool range_lm(const gq_tape *t, const gq_node *n, int k, int64_t *lo, int
 {
     const gq_tensor *h = gq__in(t, n, 0);
     *lo = 0;
-    *hi = k == 2 ? (int64_t)(h->bytes / gq_dtype_size(h->dtype)) / h->shape[h->rank - 1] : gq__in(t, n, 1)->shape[0];
+    *hi = k == 2 ? (int64_t)(h->bytes / gq_dtype_size(h->dtype)) / h->shape[h->rank - 1]
+                 : gq__in(t, n, 1)->shape[0];
     return k == 2 || k == 3;
 }
 
@@ -78,7 +84,8 @@ const gq_op_rule gq__rule_MVM_LOSS = {infer_mvm, cost_stream, .bwd_in = 1 | 2 | 
                                       .no_grad = 2 | 4 | 8};
 const gq_op_rule gq__rule_COMBINE = {infer_combine, cost_stream, .bwd_in = 0, .bwd_out = 0};
 
-gq_t gq__lm_loss(gq_tape *t, gq_t hidden, gq_t wte, gq_t rows, gq_t labels, gq_t inv_denom, gq_t *stats)
+gq_t gq__lm_loss(gq_tape *t, gq_t hidden, gq_t wte, gq_t rows, gq_t labels, gq_t inv_denom,
+                 gq_t *stats)
 {
     gq_t     in[] = {hidden, wte, rows, labels, inv_denom};
     gq_node *n = gq__record(t, GQ_OP_LM_LOSS, 5, in, &(gq_attr){0});

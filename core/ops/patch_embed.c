@@ -5,24 +5,28 @@
 
 static bool infer(gq_tape *t, gq_node *n)
 {
-    const gq_tensor *f = gq__in(t, n, 0), *w = gq__in(t, n, 1), *cls = gq__in(t, n, 2), *pos = gq__in(t, n, 3);
+    const gq_tensor *f = gq__in(t, n, 0), *w = gq__in(t, n, 1), *cls = gq__in(t, n, 2),
+                    *pos = gq__in(t, n, 3);
     int64_t          p = n->attr.patch, side, tokens, d;
     char             s0[64], s1[64];
 
     if (f->rank != 4 || f->dtype != GQ_U8 || f->shape[1] != f->shape[2] || f->shape[3] != 3)
         return gq__fail(t, n, "frames are %s, want u8 [B,S,S,3]", gq__shape(f, s0));
     if (p < 1 || f->shape[1] % p)
-        return gq__fail(t, n, "image side %lld is not a multiple of the patch side %lld", (long long)f->shape[1],
-                        (long long)p);
+        return gq__fail(t, n, "image side %lld is not a multiple of the patch side %lld",
+                        (long long)f->shape[1], (long long)p);
     if (w->rank != 2 || w->shape[1] != 3 * p * p)
-        return gq__fail(t, n, "w is %s, patches have %lld values", gq__shape(w, s0), (long long)(3 * p * p));
+        return gq__fail(t, n, "w is %s, patches have %lld values", gq__shape(w, s0),
+                        (long long)(3 * p * p));
     side = f->shape[1] / p;
     tokens = side * side + (n->in[2] != 0);
     d = w->shape[0];
     if (n->in[2] && (cls->rank != 1 || cls->shape[0] != d))
-        return gq__fail(t, n, "w is %s, class embedding is %s", gq__shape(w, s0), gq__shape(cls, s1));
+        return gq__fail(t, n, "w is %s, class embedding is %s", gq__shape(w, s0),
+                        gq__shape(cls, s1));
     if (n->in[3] && (pos->rank != 2 || pos->shape[0] != tokens || pos->shape[1] != d))
-        return gq__fail(t, n, "positions are %s, want [%lld,%lld]", gq__shape(pos, s0), (long long)tokens, (long long)d);
+        return gq__fail(t, n, "positions are %s, want [%lld,%lld]", gq__shape(pos, s0),
+                        (long long)tokens, (long long)d);
     return gq__out(t, n, 3, (int64_t[]){f->shape[0], tokens, d});
 }
 

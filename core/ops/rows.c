@@ -11,8 +11,8 @@ static bool infer_mask(gq_tape *t, gq_node *n)
 
     memcpy(shape, x->shape, sizeof shape);
     if (u->dtype != x->dtype || (u->bytes != x->bytes && u->bytes * (size_t)d != x->bytes))
-        return gq__fail(t, n, "x is %s, mask is %s: want one value per row or per element", gq__shape(x, s0),
-                        gq__shape(u, s1));
+        return gq__fail(t, n, "x is %s, mask is %s: want one value per row or per element",
+                        gq__shape(x, s0), gq__shape(u, s1));
     return gq__out(t, n, x->rank, shape);
 }
 
@@ -36,7 +36,8 @@ static bool infer_concat(gq_tape *t, gq_node *n)
     char             s0[64], s1[64];
 
     if (a->rank != 3 || b->rank != 3 || a->shape[0] != b->shape[0] || a->shape[2] != b->shape[2])
-        return gq__fail(t, n, "a is %s, b is %s: want [B,N,D] and [B,P,D]", gq__shape(a, s0), gq__shape(b, s1));
+        return gq__fail(t, n, "a is %s, b is %s: want [B,N,D] and [B,P,D]", gq__shape(a, s0),
+                        gq__shape(b, s1));
     return gq__out(t, n, 3, (int64_t[]){a->shape[0], a->shape[1] + b->shape[1], a->shape[2]});
 }
 
@@ -63,7 +64,8 @@ static bool range_gather(const gq_tape *t, const gq_node *n, int k, int64_t *lo,
     return k == 1;
 }
 
-const gq_op_rule gq__rule_GATHER_ROWS = {infer_gather, cost, .bwd_in = 2, .bwd_out = 0, .no_grad = 2, .range = range_gather};
+const gq_op_rule gq__rule_GATHER_ROWS = {infer_gather, cost,         .bwd_in = 2,
+                                         .bwd_out = 0, .no_grad = 2, .range = range_gather};
 const gq_op_rule gq__rule_CONCAT_ROWS = {infer_concat, cost, .bwd_in = 0, .bwd_out = 0};
 const gq_op_rule gq__rule_EXPAND_ROWS = {infer_expand, cost, .bwd_in = 0, .bwd_out = 0};
 
