@@ -1,12 +1,11 @@
 /* engine.h - a backend, a thread pool and the arenas that all tapes of a run share.
  *
- * Invariants: an engine is used by one thread at a time; what runs in parallel is inside the kernels. Arenas:
- *   PARAM  weights                     core/params.c, allocated by gq_params_seal()
+ * Invariants: an engine is used by one thread at a time; what runs in parallel is inside the
+ * kernels. Arenas: PARAM  weights                     core/params.c, allocated by gq_params_seal()
  *   STATE  gradient, first and second moment, same order and offsets as PARAM          likewise
- *   ACT    activations and their gradients, offsets by lifetime; as large as the largest finished tape
- *   TEMP   workspace of one kernel, the largest any node asks for
- *   HOST   inputs, one block per tape
- * They are allocated while tapes are finished, never while one runs.
+ *   ACT    activations and their gradients, offsets by lifetime; as large as the largest finished
+ * tape TEMP   workspace of one kernel, the largest any node asks for HOST   inputs, one block per
+ * tape They are allocated while tapes are finished, never while one runs.
  */
 #ifndef GIFQA_CORE_ENGINE_H
 #define GIFQA_CORE_ENGINE_H

@@ -7,7 +7,7 @@
 #include "core/mem.h"
 #include "core/tape.h"
 
-/* ---- binding --------------------------------------------------------------------------------------------- */
+/* ---- binding --------------------------------------------------------------------------------- */
 
 static gq_buf buffer(const gq_tape *t, int32_t i, void *p)
 {
@@ -132,7 +132,7 @@ gq_status gq_tape_finish(gq_tape *t, gq_t loss, const gq_plan_opts *o, gq_error 
     return s;
 }
 
-/* ---- data --------------------------------------------------------------------------------------------------- */
+/* ---- data ------------------------------------------------------------------------------------ */
 
 void *gq_data(gq_tape *t, gq_t x)
 {
@@ -173,9 +173,10 @@ const void *gq_grad_data(gq_tape *t, gq_t x)
     return grad_pointer(t, x.i);
 }
 
-/* ---- running -------------------------------------------------------------------------------------------------- */
+/* ---- running --------------------------------------------------------------------------------- */
 
-/* Ids, rows, lengths come from data: an index outside its table is an error here, not a wild read in a kernel. */
+/* Ids, rows, lengths come from data: an index outside its table is an error here, not a wild read
+ * in a kernel. */
 static gq_status check_indices(const gq_tape *t, gq_error *err)
 {
     for (int32_t i = 0; i < t->nnode; i++) {
@@ -327,7 +328,7 @@ gq_status gq_backward(gq_tape *t, bool accumulate, gq_error *err)
     return s;
 }
 
-/* ---- looking for trouble ------------------------------------------------------------------------------------- */
+/* ---- looking for trouble --------------------------------------------------------------------- */
 
 static bool finite_buffer(const gq_buf *b)
 {

@@ -1,11 +1,12 @@
 /* mem.h - the allocator seam. Every heap allocation of the library goes through here.
  *
- * Invariants: sizes are products checked for overflow (count * size); a NULL result always means "no memory",
- * never "zero bytes" (zero-byte requests give a valid pointer). gq_mem_count() counts calls that may allocate,
- * which is how "no allocation after step 1" is asserted. Memory from here is released with gq_free() only.
+ * Invariants: sizes are products checked for overflow (count * size); a NULL result always means
+ * "no memory", never "zero bytes" (zero-byte requests give a valid pointer). gq_mem_count() counts
+ * calls that may allocate, which is how "no allocation after step 1" is asserted. Memory from here
+ * is released with gq_free() only.
  *
- * Fault injection: gq_mem_fail_at(n, persistent) makes the n-th allocation from now (1 = the next) return NULL,
- * and all later ones too when `persistent`; n = 0 switches it off. For tests.
+ * Fault injection: gq_mem_fail_at(n, persistent) makes the n-th allocation from now (1 = the next)
+ * return NULL, and all later ones too when `persistent`; n = 0 switches it off. For tests.
  */
 #ifndef GIFQA_CORE_MEM_H
 #define GIFQA_CORE_MEM_H

@@ -1,11 +1,11 @@
-/* oplist.h - the one list of ops. The enum, names, dispatch tables, tests, profiler and docs come from here.
+/* oplist.h - the one list of ops. The enum, names, dispatch tables, tests, profiler and docs come
+ * from here.
  *
- * Columns: id, name, smallest and largest number of inputs, outputs, saved tensors, flags, documentation.
- * Flags: GEMM   compute-bound, runs on the matrix product
- *        CHEAP  memory-bound, cheap to run again in backward
- *        SAVES  its saved tensors are there in inference tapes too (the forward pass works in them)
- *        NOGRAD has no backward (decoding); using it on a path that needs a gradient is an error
- * The exact operands of each op are documented in kernels/kernels.h, in the same order.
+ * Columns: id, name, smallest and largest number of inputs, outputs, saved tensors, flags,
+ * documentation. Flags: GEMM   compute-bound, runs on the matrix product CHEAP  memory-bound, cheap
+ * to run again in backward SAVES  its saved tensors are there in inference tapes too (the forward
+ * pass works in them) NOGRAD has no backward (decoding); using it on a path that needs a gradient
+ * is an error The exact operands of each op are documented in kernels/kernels.h, in the same order.
  */
 #ifndef GIFQA_CORE_OPLIST_H
 #define GIFQA_CORE_OPLIST_H

@@ -1,7 +1,9 @@
-/* ops.h - the ops as a model author sees them. Shapes are documented in kernels/kernels.h, one paragraph an op.
+/* ops.h - the ops as a model author sees them. Shapes are documented in kernels/kernels.h, one
+ * paragraph an op.
  *
- * Every function is wrapped by a macro of the same name that notes the model's file and line. Optional operands are
- * GQ_T_NONE. All return handle 0 after an error (sticky, reported by gq_tape_finish()).
+ * Every function is wrapped by a macro of the same name that notes the model's file and line.
+ * Optional operands are GQ_T_NONE. All return handle 0 after an error (sticky, reported by
+ * gq_tape_finish()).
  */
 #ifndef GIFQA_CORE_OPS_H
 #define GIFQA_CORE_OPS_H

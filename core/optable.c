@@ -1,4 +1,5 @@
-/* The op table: one row per op of oplist.h, joined with the rule that its file in core/ops/ defines. */
+/* The op table: one row per op of oplist.h, joined with the rule that its file in core/ops/
+ * defines. */
 #include "core/tape.h"
 
 #define GQ_RULE(id, name, lo, hi, out, save, flags, doc) extern const gq_op_rule gq__rule_##id;

@@ -6,7 +6,7 @@
 #include "core/mem.h"
 #include "core/philox.h"
 
-/* ---- registry ---------------------------------------------------------------------------------------- */
+/* ---- registry -------------------------------------------------------------------------------- */
 
 static uint32_t hash_name(const char *s)
 {
@@ -128,7 +128,7 @@ gq_status gq_params_add(gq_params *p, const char *name, gq_init init, int rank,
     return GQ_OK;
 }
 
-/* ---- patterns ------------------------------------------------------------------------------------------- */
+/* ---- patterns -------------------------------------------------------------------------------- */
 
 bool gq_glob(const char *pattern, const char *name)
 {
@@ -152,7 +152,7 @@ bool gq_glob(const char *pattern, const char *name)
     return *pattern == '\0';
 }
 
-/* ---- arenas -------------------------------------------------------------------------------------------- */
+/* ---- arenas ---------------------------------------------------------------------------------- */
 
 static int64_t padded(const gq_params *p, int64_t n)
 {
@@ -229,9 +229,10 @@ void gq_param_get_f32(const gq_params *p, const gq_param *q, int64_t first, floa
             dst[i] = (float)((const double *)w)[first + i];
 }
 
-/* ---- initialisation --------------------------------------------------------------------------------------- */
+/* ---- initialisation -------------------------------------------------------------------------- */
 
-/* position table: sin and cos of pos / base^(2i/D), amplitude value*sqrt(2) so that its rms is `value` */
+/* position table: sin and cos of pos / base^(2i/D), amplitude value*sqrt(2) so that its rms is
+ * `value` */
 static float sinusoid(const gq_param *q, int64_t e)
 {
     int64_t d = q->shape[q->rank - 1], pos = e / d, c = e % d;
@@ -289,7 +290,7 @@ void gq_params_init(gq_params *p, uint64_t seed)
         }
 }
 
-/* ---- optimiser ---------------------------------------------------------------------------------------------- */
+/* ---- optimiser ------------------------------------------------------------------------------- */
 
 double gq_params_grad_norm(gq_params *p)
 {

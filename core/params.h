@@ -1,9 +1,11 @@
-/* params.h - the registry of parameters: names, shapes, initialisation, groups, and their flat arenas.
+/* params.h - the registry of parameters: names, shapes, initialisation, groups, and their flat
+ * arenas.
  *
- * Life: declare (gq_params_add) -> set trainable, lr_mult, decay -> gq_params_seal() allocates PARAM and STATE -> initialise or load.
- * Layout: trainable parameters first, in reverse order of declaration (so gradients become final from one end of the
- * arena to the other), frozen ones after them, without STATE. Every parameter starts at a multiple of 64
- * bytes; gaps are zero and stay zero. Offsets count elements of the backend's real type.
+ * Life: declare (gq_params_add) -> set trainable, lr_mult, decay -> gq_params_seal() allocates
+ * PARAM and STATE -> initialise or load. Layout: trainable parameters first, in reverse order of
+ * declaration (so gradients become final from one end of the arena to the other), frozen ones after
+ * them, without STATE. Every parameter starts at a multiple of 64 bytes; gaps are zero and stay
+ * zero. Offsets count elements of the backend's real type.
  */
 #ifndef GIFQA_CORE_PARAMS_H
 #define GIFQA_CORE_PARAMS_H
@@ -50,7 +52,8 @@ typedef struct gq_params {
 gq_status gq_params_new(gq_engine *e, gq_params **out, gq_error *err);
 void      gq_params_free(gq_params *p);                      /* NULL allowed                      */
 
-/* Declares a parameter; a second declaration of a name must have the same shape and is ignored (ties). */
+/* Declares a parameter; a second declaration of a name must have the same shape and is ignored
+ * (ties). */
 gq_status gq_params_add(gq_params *p, const char *name, gq_init init, int rank, const int64_t *shape, gq_error *err);
 gq_param *gq_params_find(const gq_params *p, const char *name);      /* NULL: no such parameter   */
 
@@ -58,8 +61,8 @@ bool      gq_glob(const char *pattern, const char *name);   /* '*' any run of ch
 
 /* with_state: false for inference; the layout is the same, only STATE is not there. */
 gq_status gq_params_seal(gq_params *p, bool with_state, gq_error *err);
-/* Fills every parameter that was not loaded from its init rule; a pure function of (seed, name, element), so adding
- * a parameter changes no other. */
+/* Fills every parameter that was not loaded from its init rule; a pure function of (seed, name,
+ * element), so adding a parameter changes no other. */
 void      gq_params_init(gq_params *p, uint64_t seed);
 
 void     *gq_param_data(const gq_params *p, const gq_param *q);      /* real[n]                   */

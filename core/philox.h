@@ -1,11 +1,12 @@
 /* philox.h - counter-based random numbers, the same bits on host and device.
  *
- * Philox4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", SC 2011). Every random
- * number of gifqa is a pure function of (seed, purpose, step, element): there is no generator state to save, the
- * order of work cannot matter, and a resumed run draws what the uninterrupted one would have drawn.
+ * Philox4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", SC
+ * 2011). Every random number of gifqa is a pure function of (seed, purpose, step, element): there
+ * is no generator state to save, the order of work cannot matter, and a resumed run draws what the
+ * uninterrupted one would have drawn.
  *
- * Counter layout: word 0 and 1 = element index / 4 (low, high), word 2 = purpose or op id, word 3 = step.
- * Element e takes word e % 4 of the block. Key = the 64-bit run seed.
+ * Counter layout: word 0 and 1 = element index / 4 (low, high), word 2 = purpose or op id, word 3 =
+ * step. Element e takes word e % 4 of the block. Key = the 64-bit run seed.
  */
 #ifndef GIFQA_CORE_PHILOX_H
 #define GIFQA_CORE_PHILOX_H
@@ -61,11 +62,13 @@ double gq_normal_at(uint64_t seed, uint64_t element, uint32_t purpose, uint32_t 
 /* Elements 2*pair and 2*pair+1 of the same stream at once, for half the work. */
 void   gq_normal_pair(uint64_t seed, uint64_t pair, uint32_t purpose, uint32_t step, double out[2]);
 
-/* Uniform integer in [0, n), unbiased for n < 2^32 by multiply-shift with rejection over `element` sub-draws. */
+/* Uniform integer in [0, n), unbiased for n < 2^32 by multiply-shift with rejection over `element`
+ * sub-draws. */
 uint32_t gq_below_at(uint64_t seed, uint64_t element, uint32_t purpose, uint32_t step, uint32_t n);
 
-/* The i-th element of a keyed pseudo-random permutation of 0..n-1: a four-round-plus Feistel network over the
- * next even power of two, cycle-walked into range. Position i of epoch e is known without any other position. */
+/* The i-th element of a keyed pseudo-random permutation of 0..n-1: a four-round-plus Feistel
+ * network over the next even power of two, cycle-walked into range. Position i of epoch e is known
+ * without any other position. */
 uint64_t gq_permute(uint64_t seed, uint32_t epoch, uint64_t n, uint64_t i);
 
 #endif

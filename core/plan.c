@@ -1,8 +1,9 @@
-/* plan.c - what finishing a tape means: which nodes run backward, in which order everything runs, how long each
- * tensor lives, and where it lies.
+/* plan.c - what finishing a tape means: which nodes run backward, in which order everything runs,
+ * how long each tensor lives, and where it lies.
  *
- * Offsets: first-fit over slots sorted by decreasing size; two slots may share memory when none of their lifetimes
- * meet. A tensor that is recomputed has two lifetimes (forward, and again before its backward) at one address.
+ * Offsets: first-fit over slots sorted by decreasing size; two slots may share memory when none of
+ * their lifetimes meet. A tensor that is recomputed has two lifetimes (forward, and again before
+ * its backward) at one address.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +23,7 @@ static bool wants_grad(const gq_tape *t, const gq_node *n, int k)
            !(gq_op_table[n->op].rule->no_grad >> k & 1);
 }
 
-/* ---- backward ------------------------------------------------------------------------------------------ */
+/* ---- backward -------------------------------------------------------------------------------- */
 
 static void mark_input(gq_tape *t, gq_node *n, int k, bool *reached)
 {
@@ -73,9 +74,10 @@ static gq_status mark_backward(gq_tape *t, gq_error *err)
     return t->err.code == GQ_OK ? GQ_OK : gq_fail(err, t->err.code, "%s", t->err.text);
 }
 
-/* ---- checkpointing --------------------------------------------------------------------------------------- */
+/* ---- checkpointing --------------------------------------------------------------------------- */
 
-/* inner[r]: tensor r lives only inside its segment and may be dropped between forward and backward */
+/* inner[r]: tensor r lives only inside its segment and may be dropped between forward and backward
+ */
 static void find_inner(const gq_tape *t, int last_segment, bool *inner)
 {
     for (int32_t i = 1; i < t->ntensor; i++)
@@ -90,7 +92,8 @@ static void find_inner(const gq_tape *t, int last_segment, bool *inner)
         }
 }
 
-/* Decides which nodes run again: those whose saved or inner tensors a backward of their segment reads. */
+/* Decides which nodes run again: those whose saved or inner tensors a backward of their segment
+ * reads. */
 static gq_status mark_again(gq_tape *t, gq_error *err)
 {
     bool *inner = gq_calloc((size_t)t->ntensor, sizeof *inner),
@@ -126,7 +129,7 @@ static gq_status mark_again(gq_tape *t, gq_error *err)
     return GQ_OK;
 }
 
-/* ---- schedule ---------------------------------------------------------------------------------------------- */
+/* ---- schedule -------------------------------------------------------------------------------- */
 
 static gq_status schedule(gq_tape *t, gq_error *err)
 {
@@ -153,7 +156,7 @@ static gq_status schedule(gq_tape *t, gq_error *err)
     return GQ_OK;
 }
 
-/* ---- lifetimes ---------------------------------------------------------------------------------------------- */
+/* ---- lifetimes ------------------------------------------------------------------------------- */
 
 static void write_at(gq_tape *t, int32_t i, int32_t e, bool again)
 {
@@ -219,7 +222,7 @@ static void lifetimes(gq_tape *t)
             t->tensor[i].life[t->tensor[i].life[1][0] >= 0][1] = t->nentry;
 }
 
-/* ---- offsets -------------------------------------------------------------------------------------------------- */
+/* ---- offsets --------------------------------------------------------------------------------- */
 
 static bool meet(const gq_tensor *a, const gq_tensor *b)
 {

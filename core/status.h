@@ -1,10 +1,10 @@
 /* status.h - result codes and error text, used by every room.
  *
- * Invariants: a function that can fail returns gq_status: GQ_OK (0) or a negative code. The code says which
- * family the failure belongs to and, through gq_exit_code(), with what a program ends. The text says what was
- * found, where (file, line, column, tensor, key) and what to do about it. The first failure stays: gq_fail()
- * never overwrites a text that is already there, so the deepest and most precise message wins; gq_context()
- * puts "where" in front of it on the way out.
+ * Invariants: a function that can fail returns gq_status: GQ_OK (0) or a negative code. The code
+ * says which family the failure belongs to and, through gq_exit_code(), with what a program ends.
+ * The text says what was found, where (file, line, column, tensor, key) and what to do about it.
+ * The first failure stays: gq_fail() never overwrites a text that is already there, so the deepest
+ * and most precise message wins; gq_context() puts "where" in front of it on the way out.
  *
  * Library code never prints, exits, aborts on input, or reads the environment.
  */
@@ -40,8 +40,8 @@ typedef struct gq_error {
     char      text[1024];               /* one or more lines, no newline at the end               */
 } gq_error;
 
-/* Records a failure in *err (err may be NULL) unless one is there already; returns `code` always, so that
- * callers write `return gq_fail(err, GQ_EINPUT, ...)`. */
+/* Records a failure in *err (err may be NULL) unless one is there already; returns `code` always,
+ * so that callers write `return gq_fail(err, GQ_EINPUT, ...)`. */
 gq_status gq_fail(gq_error *err, gq_status code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 gq_status gq_vfail(gq_error *err, gq_status code, const char *fmt, va_list ap);

@@ -5,7 +5,7 @@
 
 #include "core/mem.h"
 
-/* ---- errors: the first one stays ------------------------------------------------------------------------ */
+/* ---- errors: the first one stays ------------------------------------------------------------- */
 
 gq_tape *gq__at(gq_tape *t, const char *file, int line)
 {
@@ -46,7 +46,7 @@ static bool no_memory(gq_tape *t)
     return false;
 }
 
-/* ---- growing arrays -------------------------------------------------------------------------------------- */
+/* ---- growing arrays -------------------------------------------------------------------------- */
 
 static bool reserve(gq_tape *t, void **array, int32_t count, int32_t *capacity, size_t size)
 {
@@ -109,7 +109,7 @@ static int32_t new_tensor(gq_tape *t, const char *name, int32_t dtype, int rank,
     return t->ntensor++;
 }
 
-/* ---- life -------------------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 gq_status gq_tape_new(gq_engine *e, gq_params *p, const char *name, gq_tape **out, gq_error *err)
 {
@@ -171,7 +171,7 @@ void gq_tape_eager(gq_tape *t)
     t->eager = true;
 }
 
-/* ---- leaves ------------------------------------------------------------------------------------------------- */
+/* ---- leaves ---------------------------------------------------------------------------------- */
 
 /* An eager tape has storage at once; a planned one when it is finished. */
 static bool eager_storage(gq_tape *t, int32_t i)
@@ -342,7 +342,7 @@ int gq_rank(const gq_tape *t, gq_t x)
     return t->tensor[x.i].rank;
 }
 
-/* ---- recording ------------------------------------------------------------------------------------------------ */
+/* ---- recording ------------------------------------------------------------------------------- */
 
 int32_t gq__out(gq_tape *t, gq_node *n, int rank, const int64_t *shape)
 {
@@ -364,7 +364,8 @@ int32_t gq__save(gq_tape *t, gq_node *n, int rank, const int64_t *shape)
     return i;
 }
 
-/* Gradients flow into this node when an input needs one; then its backward must exist in the backend. */
+/* Gradients flow into this node when an input needs one; then its backward must exist in the
+ * backend. */
 static bool settle_grad(gq_tape *t, gq_node *n)
 {
     const gq_op_info *info = &gq_op_table[n->op];
@@ -456,7 +457,7 @@ int32_t gq__grad_tensor(gq_tape *t, int32_t root)
     return g;
 }
 
-/* ---- looking ---------------------------------------------------------------------------------------------------- */
+/* ---- looking --------------------------------------------------------------------------------- */
 
 gq_cost gq_tape_cost(const gq_tape *t)
 {

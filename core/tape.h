@@ -1,17 +1,20 @@
 /* tape.h - the recorded linear tape: tensors, nodes, schedule, and how they run.
  *
- * A model calls ops (core/ops.h) once; each call appends one node. gq_tape_finish() walks the nodes backwards to
- * decide what needs a gradient, gives every tensor a lifetime and an offset, and binds addresses. From then on
- * gq_forward() and gq_backward() are loops over one array: no allocation, no lookup, no decision on the host.
+ * A model calls ops (core/ops.h) once; each call appends one node. gq_tape_finish() walks the nodes
+ * backwards to decide what needs a gradient, gives every tensor a lifetime and an offset, and binds
+ * addresses. From then on gq_forward() and gq_backward() are loops over one array: no allocation,
+ * no lookup, no decision on the host.
  *
  * Invariants
- *  - Tensors are dense and row-major; a reshape or gq_stop_grad is another tensor with the same storage (`root`).
- *  - Errors are sticky: after the first one every op does nothing and returns handle 0; gq_tape_finish() reports it
- *    with the file and line of the model code that asked.
- *  - `acc` is decided when the tape is finished: the first writer of a gradient stores, later ones add, in reverse
- *    tape order. That order is the documented order of gradient accumulation; for parameters micro-batches come
- *    first (micro 0 stores, later ones add).
- *  - Handles die with their tape. The engine owns arenas, the tape owns nodes and tensors, the caller owns nothing.
+ *  - Tensors are dense and row-major; a reshape or gq_stop_grad is another tensor with the same
+ *    storage (`root`).
+ *  - Errors are sticky: after the first one every op does nothing and returns handle 0;
+ *    gq_tape_finish() reports it with the file and line of the model code that asked.
+ *  - `acc` is decided when the tape is finished: the first writer of a gradient stores, later ones
+ *    add, in reverse tape order. That order is the documented order of gradient accumulation; for
+ *    parameters micro-batches come first (micro 0 stores, later ones add).
+ *  - Handles die with their tape. The engine owns arenas, the tape owns nodes and tensors, the
+ *    caller owns nothing.
  */
 #ifndef GIFQA_CORE_TAPE_H
 #define GIFQA_CORE_TAPE_H
@@ -88,19 +91,21 @@ typedef struct gq_tape {
     double    *seconds;                 /* [nnode*3] per phase, NULL unless profiling             */
 } gq_tape;
 
-/* ---- life ------------------------------------------------------------------------------------------ */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 gq_status gq_tape_new(gq_engine *e, gq_params *p, const char *name, gq_tape **out, gq_error *err);
 void      gq_tape_free(gq_tape *t);                          /* NULL allowed                      */
 void      gq_tape_eager(gq_tape *t);                    /* debug mode: ops also run when recorded */
-/* Inference tapes save nothing for backward and treat parameters as constants. Default: gradients on. */
+/* Inference tapes save nothing for backward and treat parameters as constants. Default: gradients
+ * on. */
 void      gq_tape_no_grad(gq_tape *t);
-/* While paused, recorded ops are constants for backward: the teacher pass is the same model code under a pause. */
+/* While paused, recorded ops are constants for backward: the teacher pass is the same model code
+ * under a pause. */
 void      gq_grad_pause(gq_tape *t, bool paused);
 /* loss: a scalar, or none for an inference tape. */
 gq_status gq_tape_finish(gq_tape *t, gq_t loss, const gq_plan_opts *o, gq_error *err);
 
-/* ---- leaves ---------------------------------------------------------------------------------------- */
+/* ---- leaves ---------------------------------------------------------------------------------- */
 
 gq_t      gq_input(gq_tape *t, const char *name, gq_dtype d, int rank, const int64_t *shape);
 gq_t      gq_input_real(gq_tape *t, const char *name, int rank, const int64_t *shape);  /* the backend's real */
@@ -111,14 +116,15 @@ gq_t      gq_p_opt(gq_tape *t, const char *fmt, ...) __attribute__((format(print
 gq_t      gq_reshape(gq_tape *t, gq_t x, int rank, const int64_t *shape);
 gq_t      gq_stop_grad(gq_tape *t, gq_t x);
 void      gq_segment(gq_tape *t, const char *name);          /* checkpoint boundary               */
-/* Keeps a tensor alive to the end of the run and names it, so that the host may read it with gq_data(). */
+/* Keeps a tensor alive to the end of the run and names it, so that the host may read it with
+ * gq_data(). */
 void      gq_keep(gq_tape *t, gq_t x, const char *name);
 gq_t      gq_find(const gq_tape *t, const char *name);       /* an input or kept tensor by name   */
 
 int64_t   gq_dim(const gq_tape *t, gq_t x, int axis);        /* negative axis counts from the end */
 int       gq_rank(const gq_tape *t, gq_t x);
 
-/* ---- running --------------------------------------------------------------------------------------- */
+/* ---- running --------------------------------------------------------------------------------- */
 
 void     *gq_data(gq_tape *t, gq_t x);                     /* storage of a finished tape's tensor */
 void      gq_put_real(gq_tape *t, gq_t x, const float *src, int64_t n);      /* converts to real  */
@@ -127,20 +133,22 @@ double    gq_scalar(gq_tape *t, gq_t x);                     /* first element of
 const void *gq_grad_data(gq_tape *t, gq_t x);                /* NULL: has none (valid after backward, separate plan) */
 
 gq_status gq_forward(gq_tape *t, gq_error *err);
-/* accumulate: parameter gradients are added to what is there (later micro-batches). Runs after gq_forward. */
+/* accumulate: parameter gradients are added to what is there (later micro-batches). Runs after
+ * gq_forward. */
 gq_status gq_backward(gq_tape *t, bool accumulate, gq_error *err);
-/* Runs forward and backward again with a check after every entry and names the first op with a non-finite output;
- * false: all finite. For the message after something went wrong. */
+/* Runs forward and backward again with a check after every entry and names the first op with a
+ * non-finite output; false: all finite. For the message after something went wrong. */
 bool      gq_find_nonfinite(gq_tape *t, char *text, size_t size);
 
-/* ---- looking --------------------------------------------------------------------------------------- */
+/* ---- looking --------------------------------------------------------------------------------- */
 
 gq_cost   gq_tape_cost(const gq_tape *t);
 gq_status gq_tape_profile(gq_tape *t, bool on, gq_error *err);
-/* One text line per node: number, op, name, output shape, bytes, flops, model file:line, seconds. */
+/* One text line per node: number, op, name, output shape, bytes, flops, model file:line, seconds.
+ */
 int       gq_tape_line(const gq_tape *t, int32_t node, char *text, size_t size);
 
-/* ---- for core/ops ---------------------------------------------------------------------------------- */
+/* ---- for core/ops ---------------------------------------------------------------------------- */
 
 enum { GQ_IGNORE = -100 };           /* a label that is not counted                               */
 

@@ -1,8 +1,9 @@
-/* threads.c - how a call travels: the caller writes the job, then publishes it by storing `ticket` = (generation,
- * next tile 0) and raising `generation`, the word the workers watch. A tile is taken by a compare-and-swap on
- * `ticket`: it succeeds only while that very job still has tiles to give. While the fields of a job are being
- * written the ticket is CLOSED, so a worker that wakes late and reads new fields beside an old ticket fails its
- * swap and looks again. The caller takes tiles like everybody else, then waits for `done`.
+/* threads.c - how a call travels: the caller writes the job, then publishes it by storing `ticket`
+ * = (generation, next tile 0) and raising `generation`, the word the workers watch. A tile is taken
+ * by a compare-and-swap on `ticket`: it succeeds only while that very job still has tiles to give.
+ * While the fields of a job are being written the ticket is CLOSED, so a worker that wakes late and
+ * reads new fields beside an old ticket fails its swap and looks again. The caller takes tiles like
+ * everybody else, then waits for `done`.
  */
 #include "core/threads.h"
 

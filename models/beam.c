@@ -105,7 +105,8 @@ static void extend(hypothesis *to, const hypothesis *from, candidate c)
     to->ended = false;
 }
 
-/* A finished hypothesis takes the place of the worst one when there is no free place and it is better. */
+/* A finished hypothesis takes the place of the worst one when there is no free place and it is
+ * better. */
 static void finish(gq_beam *b, candidate c, bool ended)
 {
     double score = c.sum / length_factor(b, b->steps + 1);

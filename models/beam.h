@@ -1,4 +1,5 @@
-/* beam.h - beam search over one prompt: candidates, hypotheses, stopping. No model in here: logits in, tokens out. */
+/* beam.h - beam search over one prompt: candidates, hypotheses, stopping. No model in here: logits
+ * in, tokens out. */
 #ifndef GIFQA_MODELS_BEAM_H
 #define GIFQA_MODELS_BEAM_H
 
@@ -17,8 +18,8 @@ typedef struct gq_beam gq_beam;
 
 gq_beam *gq_beam_new(const gq_beam_opts *o, int prompt_length);      /* NULL: no memory           */
 void     gq_beam_free(gq_beam *b);                                   /* NULL allowed              */
-/* One step: logits [beams,vocab] (the first step: one row). token[beams] and parent[beams] (0..beams-1) are what to
- * feed next. Returns false when the search is over. */
+/* One step: logits [beams,vocab] (the first step: one row). token[beams] and parent[beams]
+ * (0..beams-1) are what to feed next. Returns false when the search is over. */
 bool     gq_beam_step(gq_beam *b, const float *logits, int32_t *token, int *parent);
 /* The best hypothesis, without the end token. */
 void     gq_beam_best(const gq_beam *b, int32_t *ids, int *n, bool *ended, double *logprob);

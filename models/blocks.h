@@ -1,10 +1,11 @@
 /* blocks.h - the pre-LN transformer block that both CLIP towers and GPT-2 are made of.
  *
  * Parameters of block i under a scope ("gpt2", "clip.v", "clip.t"), C = width, F = mlp:
- *   <scope>.h.<i>.ln_1.{g,b} [C]     <scope>.h.<i>.attn.qkv.w [3C,C] .b [3C]     <scope>.h.<i>.attn.out.w [C,C] .b [C]
- *   <scope>.h.<i>.ln_2.{g,b} [C]     <scope>.h.<i>.mlp.fc1.w [F,C] .b [F]        <scope>.h.<i>.mlp.fc2.w [C,F] .b [C]
- * A block is x += out(attn(ln_1(x))); x += fc2(act(fc1(ln_2(x)))). The sum and the next norm are one op, so a block is
- * handed the residual stream and the branch that still has to be added to it.
+ *   <scope>.h.<i>.ln_1.{g,b} [C]     <scope>.h.<i>.attn.qkv.w [3C,C] .b [3C]
+ * <scope>.h.<i>.attn.out.w [C,C] .b [C] <scope>.h.<i>.ln_2.{g,b} [C]     <scope>.h.<i>.mlp.fc1.w
+ * [F,C] .b [F]        <scope>.h.<i>.mlp.fc2.w [C,F] .b [C] A block is x += out(attn(ln_1(x))); x +=
+ * fc2(act(fc1(ln_2(x)))). The sum and the next norm are one op, so a block is handed the residual
+ * stream and the branch that still has to be added to it.
  */
 #ifndef GIFQA_MODELS_BLOCKS_H
 #define GIFQA_MODELS_BLOCKS_H
@@ -29,10 +30,12 @@ typedef struct gq_block_init { double qkv, out, fc1, fc2; } gq_block_init; /* st
 
 gq_status gq_blocks_declare(gq_params *p, const gq_blocks *b, const gq_block_init *init, gq_error *err);
 
-/* Records block l. *sum: residual stream [B,T,C]; branch: what is to be added to it first, none for the first block.
- * Returns the block's own branch (the output of fc2); the stream after the block is *sum + that. */
+/* Records block l. *sum: residual stream [B,T,C]; branch: what is to be added to it first, none for
+ * the first block. Returns the block's own branch (the output of fc2); the stream after the block
+ * is *sum + that. */
 gq_t gq_block(gq_tape *t, const gq_blocks *b, int l, gq_t *sum, gq_t branch);
-/* The same, returning the stream after the block as a tensor of its own (no dropout): hidden_states[l + 1]. */
+/* The same, returning the stream after the block as a tensor of its own (no dropout):
+ * hidden_states[l + 1]. */
 gq_t gq_block_stream(gq_tape *t, const gq_blocks *b, int l, gq_t sum, gq_t branch);
 
 /* Small helpers all models share. */

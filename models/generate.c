@@ -34,7 +34,7 @@ struct gq_generator {
     int            *used;                           /* [B] prompt lengths                         */
 };
 
-/* ---- recording ---------------------------------------------------------------------------------------------- */
+/* ---- recording ------------------------------------------------------------------------------- */
 
 static void bind_caches(gq_tape *t, gq_generator *g, char *base, int rows, gq_t *cache)
 {
@@ -105,7 +105,7 @@ static gq_status record_step(gq_generator *g, gq_error *err)
     return gq_tape_finish(g->step, GQ_T_NONE, NULL, err);
 }
 
-/* ---- life ------------------------------------------------------------------------------------------------------ */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static void free_tapes(gq_generator *g)
 {
@@ -121,7 +121,8 @@ static void free_tapes(gq_generator *g)
     g->prompt_cache = g->beam_cache = g->spare = NULL;
 }
 
-/* Caches for `text` prompt positions and everything that can follow; recorded passes die with the old caches. */
+/* Caches for `text` prompt positions and everything that can follow; recorded passes die with the
+ * old caches. */
 static gq_status make_caches(gq_generator *g, int text, gq_error *err)
 {
     size_t layers = (size_t)g->cfg.gpt2.layers;
@@ -213,7 +214,7 @@ static gq_status find_prefill(gq_generator *g, int text, prefill **out, gq_error
     return s;
 }
 
-/* ---- running ---------------------------------------------------------------------------------------------------- */
+/* ---- running --------------------------------------------------------------------------------- */
 
 static void feed_vision(gq_generator *g, prefill *p, const gq_prompt *prompt, int count)
 {

@@ -1,12 +1,14 @@
-/* generate.h - answers token by token: prefill of [visual][question], then one row a step over a key/value cache.
+/* generate.h - answers token by token: prefill of [visual][question], then one row a step over a
+ * key/value cache.
  *
- * Semantics are those of transformers' generate(): greedy takes the lowest id on ties and stops at the end token; beam
- * search keeps the 2*beams best continuations a step, a hypothesis ends when the end token is among the best `beams`,
- * finished ones score sum of log probabilities / length^length_penalty. Only new tokens are counted. No dropout, no
- * masking: inference sees every visual token.
+ * Semantics are those of transformers' generate(): greedy takes the lowest id on ties and stops at
+ * the end token; beam search keeps the 2*beams best continuations a step, a hypothesis ends when
+ * the end token is among the best `beams`, finished ones score sum of log probabilities /
+ * length^length_penalty. Only new tokens are counted. No dropout, no masking: inference sees every
+ * visual token.
  *
- * A generator owns its caches ([rows,cap,2C] a layer) and tapes: it allocates when it is made and when a longer prompt
- * than any before arrives. Its engine and parameters outlive it.
+ * A generator owns its caches ([rows,cap,2C] a layer) and tapes: it allocates when it is made and
+ * when a longer prompt than any before arrives. Its engine and parameters outlive it.
  */
 #ifndef GIFQA_MODELS_GENERATE_H
 #define GIFQA_MODELS_GENERATE_H
@@ -45,7 +47,8 @@ gq_status gq_generator_new(gq_engine *e, gq_params *p, const gq_stllm_config *c,
                            const gq_decode_opts *o, gq_generator **out, gq_error *err);
 void      gq_generator_free(gq_generator *g);                /* NULL allowed                      */
 
-/* Answers up to `batch` prompts. Seconds spent are added to vision, prefill, decode when not NULL. */
+/* Answers up to `batch` prompts. Seconds spent are added to vision, prefill, decode when not NULL.
+ */
 gq_status gq_generate(gq_generator *g, const gq_prompt *prompt, int count, gq_answer *answer, double seconds[2],
                       gq_error *err);
 

@@ -1,8 +1,9 @@
-/* gpt2.h - GPT-2 (Radford et al. 2019): pre-LN decoder with learned positions, tanh GELU, tied head.
+/* gpt2.h - GPT-2 (Radford et al. 2019): pre-LN decoder with learned positions, tanh GELU, tied
+ * head.
  *
- * Parameters: gpt2.wte [vocab,C], gpt2.wpe [positions,C], the blocks of blocks.h under "gpt2", gpt2.ln_f.{g,b}, and
- * gpt2.head.w [vocab,C] when the head is not tied. Initialisation: N(0, 0.02); the two projections back into the
- * stream N(0, 0.02 / sqrt(2 layers)).
+ * Parameters: gpt2.wte [vocab,C], gpt2.wpe [positions,C], the blocks of blocks.h under "gpt2",
+ * gpt2.ln_f.{g,b}, and gpt2.head.w [vocab,C] when the head is not tied. Initialisation: N(0, 0.02);
+ * the two projections back into the stream N(0, 0.02 / sqrt(2 layers)).
  */
 #ifndef GIFQA_MODELS_GPT2_H
 #define GIFQA_MODELS_GPT2_H
@@ -25,7 +26,8 @@ typedef struct gq_gpt2_opts {
     const gq_t *cache; gq_t pos, lengths;                    /* decoding: see blocks.h            */
 } gq_gpt2_opts;
 
-/* x [B,T,C]: token (or visual) embeddings without positions; pos i32 [B,T] -> states after ln_f [B,T,C]. */
+/* x [B,T,C]: token (or visual) embeddings without positions; pos i32 [B,T] -> states after ln_f
+ * [B,T,C]. */
 gq_t gq_gpt2_states(gq_tape *t, const gq_gpt2_config *c, gq_t x, gq_t pos, const gq_gpt2_opts *o);
 gq_t gq_gpt2_tokens(gq_tape *t, gq_t ids);                /* ids i32 [B,T] -> rows of wte [B,T,C] */
 gq_t gq_gpt2_head(gq_tape *t, const gq_gpt2_config *c);      /* the matrix of the head [vocab,C]  */

@@ -5,12 +5,12 @@
 
 #include "core/mem.h"
 
-/* ---- the table ----------------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------- */
 
 typedef enum how { AS_IS, TRANSPOSED, KERNEL, ONE_FIRST, SCALAR } how;
 
-/* {i} is the layer number. `part` of `parts`: which share of our rows this tensor holds. Suffixes .w/.g and .b stand
- * for both weight and bias when `ours` ends in ".*". */
+/* {i} is the layer number. `part` of `parts`: which share of our rows this tensor holds. Suffixes
+ * .w/.g and .b stand for both weight and bias when `ours` ends in ".*". */
 typedef struct entry {
     gq_hf_family family;
     const char  *ours, *theirs;
@@ -165,7 +165,7 @@ int gq_hf_parts(gq_hf_family f, const gq_param *q, gq_hf_part part[3])
     return count;
 }
 
-/* ---- loading --------------------------------------------------------------------------------------------- */
+/* ---- loading --------------------------------------------------------------------------------- */
 
 static const char *const prefixes[] = {
     "", "transformer.", "language_model.", "language_model.transformer.", "model.", "clip."};
@@ -250,7 +250,8 @@ static gq_status load_part(gq_params *p, gq_param *q, const gq_hf_part *part, co
     return s;
 }
 
-/* Buffers of old checkpoints, heads tied to an embedding, and what belongs to towers that are not built. */
+/* Buffers of old checkpoints, heads tied to an embedding, and what belongs to towers that are not
+ * built. */
 static bool ignorable(const char *name)
 {
     static const char *const tails[] = {"*.attn.bias", "*.attn.masked_bias", "*.position_ids",
@@ -322,7 +323,7 @@ gq_status gq_hf_load(gq_params *p, gq_hf_family f, const gq_safetensors *st, gq_
     return s;
 }
 
-/* ---- saving ------------------------------------------------------------------------------------------------ */
+/* ---- saving ---------------------------------------------------------------------------------- */
 
 gq_status gq_hf_from_params(void *ctx, const gq_param *q, int64_t first, float *dst, int64_t n,
                             gq_error *err)

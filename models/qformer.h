@@ -1,12 +1,13 @@
 /* qformer.h - the BLIP-2 Q-Former (Li et al. 2023) and the bridge that leads CLIP features into it.
  *
- * Post-LN blocks as in BERT: self-attention of the queries, in every cross_every-th layer (0, 2, 4, ...) cross-attention
- * to the image features, then the query MLP (erf GELU). A LayerNorm is applied to the raw queries; none at the end.
- * Parameters: qformer.query [Q,W], qformer.ln.{g,b}, per layer i
- *   qformer.h.<i>.self.qkv.w [3W,W] .b   .self.out.w [W,W] .b   .self.ln.{g,b}
- *   qformer.h.<i>.cross.q.w [W,W] .b   .cross.kv.w [2W,E] .b   .cross.out.w [W,W] .b   .cross.ln.{g,b}
- *   qformer.h.<i>.mlp.fc1.w [F,W] .b   .mlp.fc2.w [W,F] .b   .mlp.ln.{g,b}
- * Bridge: adapter = bridge.w [E,V] .b and bridge.ln.{g,b} [E]; reinit_kv = bridge.ln.{g,b} [V] with E == V; none.
+ * Post-LN blocks as in BERT: self-attention of the queries, in every cross_every-th layer (0, 2, 4,
+ * ...) cross-attention to the image features, then the query MLP (erf GELU). A LayerNorm is applied
+ * to the raw queries; none at the end. Parameters: qformer.query [Q,W], qformer.ln.{g,b}, per layer
+ * i qformer.h.<i>.self.qkv.w [3W,W] .b   .self.out.w [W,W] .b   .self.ln.{g,b}
+ *   qformer.h.<i>.cross.q.w [W,W] .b   .cross.kv.w [2W,E] .b   .cross.out.w [W,W] .b
+ * .cross.ln.{g,b} qformer.h.<i>.mlp.fc1.w [F,W] .b   .mlp.fc2.w [W,F] .b   .mlp.ln.{g,b} Bridge:
+ * adapter = bridge.w [E,V] .b and bridge.ln.{g,b} [E]; reinit_kv = bridge.ln.{g,b} [V] with E == V;
+ * none.
  */
 #ifndef GIFQA_MODELS_QFORMER_H
 #define GIFQA_MODELS_QFORMER_H

@@ -1,12 +1,15 @@
-/* stllm.h - the model of Approach 1: CLIP features -> Q-Former -> projection -> GPT-2, with masked video modelling.
+/* stllm.h - the model of Approach 1: CLIP features -> Q-Former -> projection -> GPT-2, with masked
+ * video modelling.
  *
- * One training pass (B samples, k frames, Q queries a frame, N = k*Q visual tokens, frame-major, frames in time order,
- * T text positions, right-padded): V = proj(qformer(bridge(features))) [B,N,D]; X = [V or masked V][wte of question,
- * answer, end]; h = gpt2(X + wpe); loss = LM cross entropy on the labelled rows + weight * MVM (Liu et al., ST-LLM,
- * ECCV 2024, with the options of the project's specification 1.7). The teacher runs on the N visual tokens only:
- * GPT-2 is causal, so they do not see the text; it is detached.
+ * One training pass (B samples, k frames, Q queries a frame, N = k*Q visual tokens, frame-major,
+ * frames in time order, T text positions, right-padded): V = proj(qformer(bridge(features)))
+ * [B,N,D]; X = [V or masked V][wte of question, answer, end]; h = gpt2(X + wpe); loss = LM cross
+ * entropy on the labelled rows + weight * MVM (Liu et al., ST-LLM, ECCV 2024, with the options of
+ * the project's specification 1.7). The teacher runs on the N visual tokens only: GPT-2 is causal,
+ * so they do not see the text; it is detached.
  *
- * Right padding needs no length mask: a padded position is only ever seen by later padded positions.
+ * Right padding needs no length mask: a padded position is only ever seen by later padded
+ * positions.
  */
 #ifndef GIFQA_MODELS_STLLM_H
 #define GIFQA_MODELS_STLLM_H
@@ -71,12 +74,13 @@ typedef struct gq_stllm_tape {          /* handles of one recorded pass; inputs 
     gq_t stats;                         /* [R,2]: nll and hit of each labelled row                */
 } gq_stllm_tape;
 
-/* Records one pass and finishes the tape. On success the caller frees out->tape. keep: also keep the named
- * intermediate tensors readable. */
+/* Records one pass and finishes the tape. On success the caller frees out->tape. keep: also keep
+ * the named intermediate tensors readable. */
 gq_status gq_stllm_record(gq_engine *e, gq_params *p, const gq_stllm_config *c, const gq_stllm_shape *shape,
                           const gq_plan_opts *plan, bool keep, gq_stllm_tape *out, gq_error *err);
 
-/* The vision side alone: frames or features to V [B,N,D] (generation records it before the text). */
+/* The vision side alone: frames or features to V [B,N,D] (generation records it before the text).
+ */
 gq_t gq_stllm_visual(gq_tape *t, const gq_stllm_config *c, gq_stllm_tape *h);
 
 #endif

@@ -1,4 +1,5 @@
-/* dropout: inverted, the mask is a pure function of (seed, step, op, element) and is never stored. */
+/* dropout: inverted, the mask is a pure function of (seed, step, op, element) and is never stored.
+ */
 #include <string.h>
 
 #include "core/ops.h"

@@ -1,4 +1,5 @@
-/* patch_embed: pixels to tokens - normalisation, patches, projection, class row and positions in one op. */
+/* patch_embed: pixels to tokens - normalisation, patches, projection, class row and positions in
+ * one op. */
 #include <string.h>
 
 #include "core/ops.h"

@@ -8,7 +8,8 @@ static bool fits(const gq_tensor *x, int off, int64_t width)
     return off >= 0 && off + width <= x->shape[2];
 }
 
-/* With a gradient the source must hold nothing but what attention reads: backward writes it whole. */
+/* With a gradient the source must hold nothing but what attention reads: backward writes it whole.
+ */
 static bool whole(const gq_tape *t, const gq_node *n, int64_t c)
 {
     const gq_tensor *q = gq__in(t, n, 0), *kv = gq__in(t, n, 1);
