@@ -90,7 +90,7 @@ gq_status gq_worked_open(gq_worked *w, const gq_build_opts *o, const char *name,
     char *path = find_file(o, name);
     if (!path)
         return gq_fail(err, GQ_ENOMEM, "%s: no memory for a path", name);
-    gq_status s = gq_read_file(path, o->limits.max_bytes, &w->bytes, err);
+    gq_status s = gq_gif_read(path, o->limits.max_bytes, &w->bytes, err);
     if (s == GQ_OK)
         s = gq_gif_count(w->bytes.data, w->bytes.size, path, &o->limits, &sum, err);
     gq_free(path);

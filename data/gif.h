@@ -21,9 +21,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "core/status.h"
+#include "core/io.h"
 
-/* Fields carry the names of their config keys, gif.<field>, which the error texts quote. */
+/* Set by the config keys data.limits.*, which the error texts quote. */
 typedef struct gq_gif_limits {
     uint64_t max_bytes;                 /* size of the file                                       */
     uint32_t max_side;              /* screen width and height, pixels; frames: max_side^2 pixels */
@@ -82,6 +82,9 @@ gq_status gq_gif_count(const uint8_t *data, size_t size, const char *name, const
 
 /* RGBA over an opaque colour. */
 void gq_gif_over(const uint8_t *rgba, size_t pixels, const uint8_t matte[3], uint8_t *rgb);
+
+/* A GIF file into memory; one larger than max_bytes is refused before it is read. */
+gq_status gq_gif_read(const char *path, uint64_t max_bytes, gq_bytes *out, gq_error *err);
 
 typedef struct gq_gif_clip {            /* owned by the caller: gq_gif_clip_free()                */
     uint32_t width, height, nframes;

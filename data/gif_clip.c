@@ -1,6 +1,20 @@
-/* gif_clip.c - chosen frames of a GIF as plain RGB. */
+/* gif_clip.c - a GIF file into memory, chosen frames of it as plain RGB. */
+#include <sys/stat.h>
+
 #include "core/mem.h"
 #include "data/gif.h"
+
+gq_status gq_gif_read(const char *path, uint64_t max_bytes, gq_bytes *out, gq_error *err)
+{
+    struct stat st;
+
+    *out = (gq_bytes){0};
+    if (stat(path, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size > max_bytes)
+        return gq_fail(err, GQ_EINPUT,
+                       "%s: %lld bytes, the limit is %llu; raise data.limits.bytes to read it",
+                       path, (long long)st.st_size, (unsigned long long)max_bytes);
+    return gq_read_file(path, max_bytes, out, err);
+}
 
 void gq_gif_over(const uint8_t *rgba, size_t pixels, const uint8_t matte[3], uint8_t *rgb)
 {

@@ -60,7 +60,7 @@ static gq_status prepare(work *w, const char *model, const char *gif, gq_error *
         return gq_fail(err, GQ_EINPUT, "%s: there is no such GIF", gif);
     s = gq_session_open(model, &session, &w->session, err);
     if (s == GQ_OK)
-        s = gq_read_file(gif, w->session->cfg.data.limits.bytes, &w->gif, err);
+        s = gq_gif_read(gif, w->session->cfg.data.limits.bytes, &w->gif, err);
     if (s != GQ_OK)
         return s;
     s = gq_asker_open(w->session, &ask, &w->asker, err);

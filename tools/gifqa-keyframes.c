@@ -204,7 +204,7 @@ static gq_status prepare(work *w, const char *gif, gq_error *err)
     gq_status      s = check_strip(err);
 
     if (s == GQ_OK)
-        s = gq_read_file(gif, limits.max_bytes, &w->gif, err);
+        s = gq_gif_read(gif, limits.max_bytes, &w->gif, err);
     if (s == GQ_OK)
         s = gq_gif_count(w->gif.data, w->gif.size, gif, &limits, &summary, err);
     start = gq_now();

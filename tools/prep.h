@@ -41,12 +41,6 @@ void gq_prep_show_end(gq_prep_progress *progress);
 
 /* The configuration of a command; *out is released with gq_free(). path NULL: defaults. */
 gq_status gq_prep_config(const char *path, const gq_cli_list *sets, gq_config **out, gq_error *err);
-/* data.limits as the decoder takes them. */
-gq_gif_limits gq_prep_limits(const gq_config *c);
-
-/* A GIF file within data.limits.bytes into memory. */
-gq_status gq_prep_read_gif(const char *path, const gq_gif_limits *limits, gq_bytes *out,
-                           gq_error *err);
 
 /* Names of the flags of gq_gif_flags(), as a JSON array. */
 json_t *gq_prep_gif_flags(unsigned flags);

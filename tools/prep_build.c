@@ -7,6 +7,7 @@
 #include "data/table.h"
 #include "tools/prep_build.h"
 #include "train/clip_dir.h"
+#include "train/retrieve.h"
 
 enum { MADE = 8, SHOWN = 10, REJECTS_MAX = 1 << 28 };
 
@@ -204,7 +205,7 @@ static gq_build_opts build_opts(const job *j, const char *table, gq_prep_progres
         .keyframes = (int32_t)c->data.frames,
         .size = (int32_t)c->image.size,
         .filter = c->image.filter == GQ_CFG_FILTER_NEAREST ? GQ_NEAREST : GQ_BICUBIC,
-        .limits = gq_prep_limits(c),
+        .limits = gq_retriever_limits(c),
         .store_frames = strcmp(kind, "clip") != 0,
         .codec = strcmp(codec, "gzip") ? GQ_CODEC_NONE : GQ_CODEC_GZIP,
         .tokenizer = j->tok,

@@ -3,7 +3,6 @@
 #include <math.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "core/io.h"
 #include "core/mem.h"
@@ -92,27 +91,6 @@ gq_status gq_prep_config(const char *path, const gq_cli_list *sets, gq_config **
         *out = NULL;
     }
     return s;
-}
-
-gq_gif_limits gq_prep_limits(const gq_config *c)
-{
-    return (gq_gif_limits){.max_bytes = c->data.limits.bytes,
-                           .max_side = (uint32_t)c->data.limits.side,
-                           .max_pixels_total = c->data.limits.pixels,
-                           .max_frames = (uint32_t)c->data.limits.frames,
-                           .max_seconds = c->data.limits.seconds};
-}
-
-gq_status gq_prep_read_gif(const char *path, const gq_gif_limits *limits, gq_bytes *out,
-                           gq_error *err)
-{
-    struct stat st;
-
-    if (stat(path, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size > limits->max_bytes)
-        return gq_fail(err, GQ_EINPUT,
-                       "%s: %lld bytes, the limit is %llu; raise data.limits.bytes to read it",
-                       path, (long long)st.st_size, (unsigned long long)limits->max_bytes);
-    return gq_read_file(path, limits->max_bytes, out, err);
 }
 
 /* ---- what a GIF had -------------------------------------------------------------------------- */

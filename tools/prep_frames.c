@@ -7,6 +7,7 @@
 #include "core/mem.h"
 #include "data/png.h"
 #include "tools/prep.h"
+#include "train/retrieve.h"
 
 static const char *dir, *raw;
 static bool        json;
@@ -167,8 +168,8 @@ static gq_status run(const char *path, gq_error *err)
     gq_status  s = gq_prep_config(NULL, &sets, &c, err);
 
     if (s == GQ_OK) {
-        gq_gif_limits limits = gq_prep_limits(c);
-        if ((s = gq_prep_read_gif(path, &limits, &bytes, err)) == GQ_OK)
+        gq_gif_limits limits = gq_retriever_limits(c);
+        if ((s = gq_gif_read(path, limits.max_bytes, &bytes, err)) == GQ_OK)
             s = gq_gif_open(bytes.data, bytes.size, path, &limits, &g, err);
     }
     if (s == GQ_OK && dir)

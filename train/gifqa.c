@@ -124,7 +124,7 @@ int gifqa_ask(gifqa *model, const char *gif_path, const char *question, gifqa_an
         return GIFQA_EUSAGE;
     s = ready(model, gif_path, question, answer);
     if (s == GQ_OK)
-        s = gq_read_file(gif_path, model->session->cfg.data.limits.bytes, &b, &model->err);
+        s = gq_gif_read(gif_path, model->session->cfg.data.limits.bytes, &b, &model->err);
     if (s == GQ_OK) {
         gq_gif_bytes in = {b.data, b.size, gif_path};
         s = ask(model, &in, question, answer);

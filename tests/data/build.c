@@ -185,6 +185,16 @@ static const char mixed[] =
     "a.gif,where is the square?,left,where\n"
     "bad\x01name.gif,what?,red,colour\n";
 
+static void assert_listed(const char *needle)
+{
+    gq_error err = {0};
+    gq_bytes list;
+    assert_ok(gq_read_file(in_root("out/rejects.tsv"), 1 << 20, &list, &err), &err);
+    if (!strstr((char *)list.data, needle))
+        fail_msg("'%s' is not in\n%s", needle, (char *)list.data);
+    gq_bytes_free(&list);
+}
+
 static void bad_rows_and_gifs_are_listed(void **state)
 {
     (void)state;
@@ -217,10 +227,9 @@ static void bad_rows_and_gifs_are_listed(void **state)
     for (uint8_t *p = list.data; *p; p++)
         lines += *p == '\n';
     assert_int_equal(lines, 9);
-    for (size_t k = 0; k < sizeof want / sizeof *want; k++)
-        if (!strstr((char *)list.data, want[k]))
-            fail_msg("'%s' is not in\n%s", want[k], (char *)list.data);
     gq_bytes_free(&list);
+    for (size_t k = 0; k < sizeof want / sizeof *want; k++)
+        assert_listed(want[k]);
     assert_ok(gq_dataset_open(in_root("out"), &d, &err), &err);
     gq_dataset_qa(d, 1, &qa);                    /* rows follow their GIF */
     assert_string_equal(qa.question, "where is the square?");
@@ -245,6 +254,12 @@ static void bad_rows_and_gifs_are_listed(void **state)
     o.table = in_root("none.tsv");
     o.max_bad = 5;
     assert_fails(gq_build(&o, &r, &err), GQ_EINPUT, &err, "none of its 1 GIFs");
+    clean("out");
+    put("none.tsv", "gif\tquestion\tanswer\na\tq?\ta\n");
+    o.limits = gq_gif_limits_default();
+    o.limits.max_bytes = 20;
+    assert_fails(gq_build(&o, &r, &err), GQ_EINPUT, &err, "none of its 1 GIFs");
+    assert_listed("the limit is 20; raise data.limits.bytes");
     clean("out");
     put("none.tsv", "gif\tquestion\tanswer\n");
     assert_fails(gq_build(&o, &r, &err), GQ_EINPUT, &err, "no usable row");

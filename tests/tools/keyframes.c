@@ -237,6 +237,7 @@ static void wrong_gifs_are_4(void **state)
     expect("$K none.gif what", 4, "", "none.gif");
     expect("$K text.gif what", 4, "", "text.gif: not a GIF");
     expect("$K . what", 4, "", "gifqa-keyframes: ");
+    expect("$K --set data.limits.bytes=25 cat.gif what", 4, "", "raise data.limits.bytes");
     expect("$K --set data.limits.side=25 cat.gif what", 4, "", "data.limits.side");
     expect("$K --json text.gif what", 4, "{\"ok\":false,\"exit\":4,\"error\":\"text.gif", "");
 }
