@@ -1,11 +1,12 @@
-/* build_private.h - the three parts of a build: the list of work, one GIF, the shards. Private to data/build*.c. */
+/* build_private.h - the three parts of a build: the list of work, one GIF, the shards. Private to
+ * data/build*.c. */
 #ifndef GIFQA_DATA_BUILD_PRIVATE_H
 #define GIFQA_DATA_BUILD_PRIVATE_H
 
 #include "core/io.h"
 #include "data/build.h"
 
-/* ---- build_list.c: the table, grouped by GIF --------------------------------------------------------------- */
+/* ---- build_list.c: the table, grouped by GIF ------------------------------------------------- */
 
 typedef struct gq_item_row {            /* offsets into gq_items.text                             */
     uint64_t line;
@@ -30,13 +31,15 @@ typedef struct gq_items {
 } gq_items;
 
 /* Bad rows go to `rejects` (NULL: only counted). Adds the types to meta. */
-gq_status gq_items_read(const gq_build_opts *o, gq_shard_meta *meta, gq_append *rejects, gq_items *out, gq_error *err);
+gq_status gq_items_read(const gq_build_opts *o, gq_shard_meta *meta, gq_append *rejects,
+                        gq_items *out, gq_error *err);
 void      gq_items_free(gq_items *l);
 
 /* One line of rejects.tsv. */
-gq_status gq_reject(gq_append *rejects, const char *file, uint64_t line, const char *reason, gq_error *err);
+gq_status gq_reject(gq_append *rejects, const char *file, uint64_t line, const char *reason,
+                    gq_error *err);
 
-/* ---- build_gif.c: one GIF ----------------------------------------------------------------------------------- */
+/* ---- build_gif.c: one GIF -------------------------------------------------------------------- */
 
 typedef struct gq_choice {              /* one set of frames                                      */
     int32_t  *frame;                    /* [T]                                                    */

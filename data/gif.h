@@ -1,18 +1,21 @@
 /* gif.h - streaming decoder of (animated) GIFs from bytes in memory: one composed canvas at a time.
  *
- * Composition is the browsers': the canvas starts transparent, the background colour index is ignored, disposal 2
- * clears the frame's rectangle to transparent, 3 restores what was there, anything else keeps; parts of a frame
- * beyond the screen are cut off; colour indices beyond the palette draw nothing; without any palette index i is
- * grey i. Delays are the raw values of the file.
+ * Composition is the browsers': the canvas starts transparent, the background colour index is
+ * ignored, disposal 2 clears the frame's rectangle to transparent, 3 restores what was there,
+ * anything else keeps; parts of a frame beyond the screen are cut off; colour indices beyond the
+ * palette draw nothing; without any palette index i is grey i. Delays are the raw values of the
+ * file.
  *
- * Damage: frames that are complete stay. A frame whose data the end of the file cuts is dropped, unless it is the
- * first (its rest stays transparent); both set GQ_GIF_TRUNCATED, as does a missing trailer. A frame whose data end
- * early or are invalid keeps the pixels before that place and sets GQ_GIF_DAMAGED, as does rubbish between blocks,
- * which ends the animation. A file without one usable frame is an error.
+ * Damage: frames that are complete stay. A frame whose data the end of the file cuts is dropped,
+ * unless it is the first (its rest stays transparent); both set GQ_GIF_TRUNCATED, as does a missing
+ * trailer. A frame whose data end early or are invalid keeps the pixels before that place and sets
+ * GQ_GIF_DAMAGED, as does rubbish between blocks, which ends the animation. A file without one
+ * usable frame is an error.
  *
- * Invariants: the bytes stay the caller's and must outlive the reader; nothing is allocated before the limits are
- * checked; memory is the canvas, a copy of one frame's rectangle if disposal 3 occurs, and one byte per pixel of
- * the largest frame. After an error a reader only repeats that error. One thread per reader.
+ * Invariants: the bytes stay the caller's and must outlive the reader; nothing is allocated before
+ * the limits are checked; memory is the canvas, a copy of one frame's rectangle if disposal 3
+ * occurs, and one byte per pixel of the largest frame. After an error a reader only repeats that
+ * error. One thread per reader.
  */
 #ifndef GIFQA_DATA_GIF_H
 #define GIFQA_DATA_GIF_H
@@ -55,12 +58,13 @@ typedef struct gq_gif_frame {
 typedef struct gq_gif gq_gif;
 
 /* `name` is for error texts; limits NULL: the defaults. */
-gq_status gq_gif_open(const uint8_t *data, size_t size, const char *name, const gq_gif_limits *limits, gq_gif **out,
-                      gq_error *err);
+gq_status gq_gif_open(const uint8_t *data, size_t size, const char *name,
+                      const gq_gif_limits *limits, gq_gif **out, gq_error *err);
 void      gq_gif_close(gq_gif *g);                           /* NULL allowed                      */
 
-/* The next composed canvas as RGBA [height, width, 4], alpha 0 or 255, alpha-0 pixels 0,0,0,0; it is the reader's
- * and valid until the next call. At the end of the animation: GQ_OK and *rgba = NULL. */
+/* The next composed canvas as RGBA [height, width, 4], alpha 0 or 255, alpha-0 pixels 0,0,0,0; it
+ * is the reader's and valid until the next call. At the end of the animation: GQ_OK and *rgba =
+ * NULL. */
 gq_status gq_gif_next(gq_gif *g, const uint8_t **rgba, gq_gif_frame *info, gq_error *err);
 
 uint32_t gq_gif_width(const gq_gif *g);
@@ -77,8 +81,8 @@ typedef struct gq_gif_summary {
     unsigned flags;                     /* as gq_gif_flags(), without what only decoding shows    */
 } gq_gif_summary;
 
-gq_status gq_gif_count(const uint8_t *data, size_t size, const char *name, const gq_gif_limits *limits,
-                       gq_gif_summary *out, gq_error *err);
+gq_status gq_gif_count(const uint8_t *data, size_t size, const char *name,
+                       const gq_gif_limits *limits, gq_gif_summary *out, gq_error *err);
 
 /* RGBA over an opaque colour. */
 void gq_gif_over(const uint8_t *rgba, size_t pixels, const uint8_t matte[3], uint8_t *rgb);
@@ -93,11 +97,13 @@ typedef struct gq_gif_clip {            /* owned by the caller: gq_gif_clip_free
     unsigned flags;                     /* gq_gif_flags() where reading stopped                   */
 } gq_gif_clip;
 
-/* Frames `wanted` [nwanted] (ascending, repeats allowed) over `matte` (NULL: black), or all frames when wanted is
- * NULL. Refuses results of more than max_bytes before allocating them; a frame that the file lacks is an error. */
-gq_status gq_gif_load_rgb(const uint8_t *data, size_t size, const char *name, const gq_gif_limits *limits,
-                          const uint32_t *wanted, size_t nwanted, const uint8_t matte[3], size_t max_bytes,
-                          gq_gif_clip *out, gq_error *err);
+/* Frames `wanted` [nwanted] (ascending, repeats allowed) over `matte` (NULL: black), or all frames
+ * when wanted is NULL. Refuses results of more than max_bytes before allocating them; a frame that
+ * the file lacks is an error. */
+gq_status gq_gif_load_rgb(const uint8_t *data, size_t size, const char *name,
+                          const gq_gif_limits *limits, const uint32_t *wanted, size_t nwanted,
+                          const uint8_t matte[3], size_t max_bytes, gq_gif_clip *out,
+                          gq_error *err);
 void      gq_gif_clip_free(gq_gif_clip *clip);
 
 #endif

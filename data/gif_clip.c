@@ -34,8 +34,8 @@ void gq_gif_clip_free(gq_gif_clip *clip)
 }
 
 /* Puts the wanted frames into the arrays of `clip`; `wanted` NULL means 0, 1, 2, ... */
-static gq_status fill_clip(gq_gif *g, const char *name, const uint32_t *wanted, const uint8_t matte[3],
-                           gq_gif_clip *clip, gq_error *err)
+static gq_status fill_clip(gq_gif *g, const char *name, const uint32_t *wanted,
+                           const uint8_t matte[3], gq_gif_clip *clip, gq_error *err)
 {
     size_t         pixels = (size_t)clip->width * clip->height;
     const uint8_t *rgba = NULL;
@@ -44,13 +44,15 @@ static gq_status fill_clip(gq_gif *g, const char *name, const uint32_t *wanted, 
     for (uint32_t k = 0; k < clip->nframes; k++) {
         uint32_t index = wanted ? wanted[k] : k;
         if (k && wanted && index < wanted[k - 1])
-            return gq_fail(err, GQ_EUSAGE, "%s: frame %u is asked for after frame %u", name, index, wanted[k - 1]);
+            return gq_fail(err, GQ_EUSAGE, "%s: frame %u is asked for after frame %u", name, index,
+                           wanted[k - 1]);
         while (given <= index) {
             gq_status status = gq_gif_next(g, &rgba, &info, err);
             if (status)
                 return status;
             if (!rgba)
-                return gq_fail(err, GQ_EINPUT, "%s: frame %u is asked for, the file has %u", name, index, given);
+                return gq_fail(err, GQ_EINPUT, "%s: frame %u is asked for, the file has %u", name,
+                               index, given);
             given++;
         }
         gq_gif_over(rgba, pixels, matte, clip->rgb + k * pixels * 3);
@@ -63,20 +65,24 @@ static gq_status fill_clip(gq_gif *g, const char *name, const uint32_t *wanted, 
 static gq_status alloc_clip(const char *name, size_t max_bytes, gq_gif_clip *clip, gq_error *err)
 {
     size_t bytes;
-    if (!gq_mul_size((size_t)clip->width * clip->height * 3, clip->nframes, &bytes) || bytes > max_bytes)
-        return gq_fail(err, GQ_EINPUT, "%s: %u frames of %ux%u pixels need more than the %zu bytes allowed here; ask"
-                       " for fewer frames", name, clip->nframes, clip->width, clip->height, max_bytes);
+    if (!gq_mul_size((size_t)clip->width * clip->height * 3, clip->nframes, &bytes) ||
+        bytes > max_bytes)
+        return gq_fail(
+            err, GQ_EINPUT,
+            "%s: %u frames of %ux%u pixels need more than the %zu bytes allowed here; ask"
+            " for fewer frames",
+            name, clip->nframes, clip->width, clip->height, max_bytes);
     clip->rgb = gq_malloc(bytes, 1);
     clip->delay_cs = gq_calloc(clip->nframes, sizeof *clip->delay_cs);
     if (!clip->rgb || !clip->delay_cs)
-        return gq_fail(err, GQ_ENOMEM, "%s: no memory for %u frames of %ux%u pixels", name, clip->nframes,
-                       clip->width, clip->height);
+        return gq_fail(err, GQ_ENOMEM, "%s: no memory for %u frames of %ux%u pixels", name,
+                       clip->nframes, clip->width, clip->height);
     return GQ_OK;
 }
 
-gq_status gq_gif_load_rgb(const uint8_t *data, size_t size, const char *name, const gq_gif_limits *limits,
-                          const uint32_t *wanted, size_t nwanted, const uint8_t matte[3], size_t max_bytes,
-                          gq_gif_clip *out, gq_error *err)
+gq_status gq_gif_load_rgb(const uint8_t *data, size_t size, const char *name,
+                          const gq_gif_limits *limits, const uint32_t *wanted, size_t nwanted,
+                          const uint8_t matte[3], size_t max_bytes, gq_gif_clip *out, gq_error *err)
 {
     static const uint8_t black[3] = { 0, 0, 0 };
     gq_gif              *g;

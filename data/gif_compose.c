@@ -10,7 +10,9 @@ gq_status gq_canvas_init(gq_canvas *c, uint32_t width, uint32_t height, gq_error
     size_t pixels;
     if (gq_mul_size(width, height, &pixels))
         c->rgba = gq_calloc(pixels, sizeof *c->rgba);
-    return c->rgba ? GQ_OK : gq_fail(err, GQ_ENOMEM, "no memory for a canvas of %ux%u pixels", width, height);
+    return c->rgba
+               ? GQ_OK
+               : gq_fail(err, GQ_ENOMEM, "no memory for a canvas of %ux%u pixels", width, height);
 }
 
 void gq_canvas_free(gq_canvas *c)
@@ -62,7 +64,8 @@ static gq_status save_rect(gq_canvas *c, gq_rect r, gq_error *err)
     if (pixels > c->saved_room) {
         uint32_t *saved = gq_realloc(c->saved, pixels, sizeof *saved);
         if (!saved)
-            return gq_fail(err, GQ_ENOMEM, "no memory to keep %ux%u pixels that a frame will restore", r.w, r.h);
+            return gq_fail(err, GQ_ENOMEM,
+                           "no memory to keep %ux%u pixels that a frame will restore", r.w, r.h);
         c->saved = saved;
         c->saved_room = pixels;
     }
@@ -71,12 +74,14 @@ static gq_status save_rect(gq_canvas *c, gq_rect r, gq_error *err)
     return GQ_OK;
 }
 
-/* Row of the picture that the k-th row of an interlaced file is: 0 8 16 .., 4 12 .., 2 6 .., 1 3 ... */
+/* Row of the picture that the k-th row of an interlaced file is: 0 8 16 .., 4 12 .., 2 6 .., 1 3
+ * ... */
 static uint32_t interlaced_row(uint32_t k, uint32_t height)
 {
     static const uint8_t start[4] = { 0, 4, 2, 1 }, step[4] = { 8, 8, 4, 2 };
     for (int pass = 0; pass < 3; pass++) {
-        uint32_t rows = height > start[pass] ? (height - start[pass] + step[pass] - 1) / step[pass] : 0;
+        uint32_t rows =
+            height > start[pass] ? (height - start[pass] + step[pass] - 1) / step[pass] : 0;
         if (k < rows)
             return start[pass] + k * step[pass];
         k -= rows;
@@ -84,7 +89,8 @@ static uint32_t interlaced_row(uint32_t k, uint32_t height)
     return 1 + 2 * k;
 }
 
-static void draw_row(uint32_t *restrict to, const uint8_t *restrict index, const uint32_t *restrict color, size_t n)
+static void draw_row(uint32_t *restrict to, const uint8_t *restrict index,
+                     const uint32_t *restrict color, size_t n)
 {
     for (size_t x = 0; x < n; x++) {
         uint32_t pixel = color[index[x]];

@@ -1,7 +1,8 @@
 /* gif_lzw.c - GIF's LZW, decoded into one flat buffer.
  *
- * A new string is always the previous one plus the pixel that follows it in the output. So the table needs no
- * prefix chains: an entry is a place in the output and a length, and decoding a code is one forward copy.
+ * A new string is always the previous one plus the pixel that follows it in the output. So the
+ * table needs no prefix chains: an entry is a place in the output and a length, and decoding a code
+ * is one forward copy.
  */
 #include "data/gif_parts.h"
 
@@ -45,8 +46,9 @@ static bool refill(bit_reader *r, unsigned need, gq_lzw_end *why)
     return true;
 }
 
-/* Forward copy of a string to `to`. Source and target never overlap within the `len` bytes that count, so moving
- * eight at a time is right although it may write up to seven bytes of rubbish behind, which come later anyway. */
+/* Forward copy of a string to `to`. Source and target never overlap within the `len` bytes that
+ * count, so moving eight at a time is right although it may write up to seven bytes of rubbish
+ * behind, which come later anyway. */
 static inline void copy_string(uint8_t *to, const uint8_t *from, size_t len)
 {
     size_t done = 0;
@@ -65,11 +67,13 @@ gq_lzw_end gq_lzw_decode(gq_lzw *z, GifFileType *gif, uint8_t *out, size_t want,
     *got = 0;
     if (DGifGetCode(gif, &min_bits, &block) != GIF_OK)
         return GQ_LZW_CUT;
-    bit_reader     r = { .gif = gif, .at = block ? block + 1 : NULL, .end = block ? block + 1 + block[0] : NULL };
+    bit_reader r = {
+        .gif = gif, .at = block ? block + 1 : NULL, .end = block ? block + 1 + block[0] : NULL};
     const uint32_t clear = 1u << min_bits, stop = clear + 1;
     uint32_t       next = stop + 1;     /* the code that the next new string gets                 */
     unsigned       width = (unsigned)min_bits + 1;
-    size_t         pos = 0, last_at = 0, last_len = 0;       /* last_len 0: nothing since the clear code  */
+    /* last_len 0: nothing since the clear code */
+    size_t         pos = 0, last_at = 0, last_len = 0;
     gq_lzw_end     why = GQ_LZW_FULL;
     if (!block)
         return GQ_LZW_NO_MORE;

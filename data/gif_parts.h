@@ -1,6 +1,7 @@
 /* gif_parts.h - private to gif*.c: the LZW decoder and the canvas under the reader.
  *
- * Both work on memory that the reader sized and checked; neither allocates more than its comment says.
+ * Both work on memory that the reader sized and checked; neither allocates more than its comment
+ * says.
  */
 #ifndef GIFQA_DATA_GIF_PARTS_H
 #define GIFQA_DATA_GIF_PARTS_H
@@ -12,7 +13,7 @@
 
 #include "core/status.h"
 
-/* ---- LZW ------------------------------------------------------------------------------------------ */
+/* ---- LZW ------------------------------------------------------------------------------------- */
 
 #define GQ_LZW_SLACK 8                  /* bytes that may be written behind the last pixel        */
 
@@ -28,12 +29,12 @@ typedef struct gq_lzw {
     struct { uint32_t at, len; } string[4096];      /* where in the output a code's string stands */
 } gq_lzw;
 
-/* Decodes up to `want` indices (< 2^32) of the image whose header giflib has just read into out [want + slack].
- * Reads data blocks through giflib until the pixels are complete; later blocks are left unread,
- * unless the result is GQ_LZW_NO_MORE. */
+/* Decodes up to `want` indices (< 2^32) of the image whose header giflib has just read into out
+ * [want + slack]. Reads data blocks through giflib until the pixels are complete; later blocks are
+ * left unread, unless the result is GQ_LZW_NO_MORE. */
 gq_lzw_end gq_lzw_decode(gq_lzw *z, GifFileType *gif, uint8_t *out, size_t want, size_t *got);
 
-/* ---- canvas --------------------------------------------------------------------------------------- */
+/* ---- canvas ---------------------------------------------------------------------------------- */
 
 typedef struct gq_rect {
     uint32_t x, y, w, h;                /* pixels                                                 */
@@ -61,7 +62,8 @@ typedef struct gq_patch {               /* one decoded frame                    
 } gq_patch;
 
 gq_status gq_canvas_init(gq_canvas *c, uint32_t width, uint32_t height, gq_error *err);
-gq_status gq_canvas_draw(gq_canvas *c, const gq_patch *p, gq_error *err);    /* disposes the last one first */
+/* disposes the last one first */
+gq_status gq_canvas_draw(gq_canvas *c, const gq_patch *p, gq_error *err);
 void      gq_canvas_free(gq_canvas *c);
 gq_rect   gq_rect_clip(gq_rect r, uint32_t width, uint32_t height);          /* empty: w = h = 0  */
 

@@ -34,21 +34,24 @@ static int sink_write(GifFileType *gif, const GifByteType *bytes, int count)
 static gq_status check(const gq_gif_anim *a, gq_error *err)
 {
     if (a->width < 1 || a->width > 65535 || a->height < 1 || a->height > 65535)
-        return gq_fail(err, GQ_EUSAGE, "a GIF of %ux%u pixels cannot be written: each side is 1..65535",
-                       a->width, a->height);
+        return gq_fail(err, GQ_EUSAGE,
+                       "a GIF of %ux%u pixels cannot be written: each side is 1..65535", a->width,
+                       a->height);
     if (a->ncolors < 1 || a->ncolors > 256)
         return gq_fail(err, GQ_EUSAGE, "a GIF palette has 1..256 colours, not %u", a->ncolors);
     if (a->nframes < 1)
         return gq_fail(err, GQ_EUSAGE, "a GIF needs at least one frame");
     if (a->delay_cs > 65535)
-        return gq_fail(err, GQ_EUSAGE, "a GIF frame lasts at most 65535/100 s, not %u/100 s", a->delay_cs);
+        return gq_fail(err, GQ_EUSAGE, "a GIF frame lasts at most 65535/100 s, not %u/100 s",
+                       a->delay_cs);
     size_t per_frame = (size_t)a->width * a->height, total;
     if (!gq_mul_size(per_frame, a->nframes, &total))
-        return gq_fail(err, GQ_EUSAGE, "%u frames of %ux%u pixels are too many", a->nframes, a->width, a->height);
+        return gq_fail(err, GQ_EUSAGE, "%u frames of %ux%u pixels are too many", a->nframes,
+                       a->width, a->height);
     for (size_t i = 0; i < total; i++)
         if (a->frames[i] >= a->ncolors)
-            return gq_fail(err, GQ_EUSAGE, "frame %zu uses colour %u, the palette has %u", i / per_frame,
-                           a->frames[i], a->ncolors);
+            return gq_fail(err, GQ_EUSAGE, "frame %zu uses colour %u, the palette has %u",
+                           i / per_frame, a->frames[i], a->ncolors);
     return GQ_OK;
 }
 
@@ -67,15 +70,17 @@ static bool put_screen(GifFileType *gif, const gq_gif_anim *a)
     int done = EGifPutScreenDesc(gif, (int)a->width, (int)a->height, bits, 0, map);
     GifFreeMapObject(map);
     static const uint8_t endless[3] = { 1, 0, 0 };
-    return done == GIF_OK && EGifPutExtensionLeader(gif, APPLICATION_EXT_FUNC_CODE) == GIF_OK
-        && EGifPutExtensionBlock(gif, 11, "NETSCAPE2.0") == GIF_OK
-        && EGifPutExtensionBlock(gif, sizeof endless, endless) == GIF_OK && EGifPutExtensionTrailer(gif) == GIF_OK;
+    return done == GIF_OK && EGifPutExtensionLeader(gif, APPLICATION_EXT_FUNC_CODE) == GIF_OK &&
+           EGifPutExtensionBlock(gif, 11, "NETSCAPE2.0") == GIF_OK &&
+           EGifPutExtensionBlock(gif, sizeof endless, endless) == GIF_OK &&
+           EGifPutExtensionTrailer(gif) == GIF_OK;
 }
 
 /* `row`: scratch of one line, because giflib's encoder masks the pixels it is given in place. */
 static bool put_frame(GifFileType *gif, const gq_gif_anim *a, uint32_t index, uint8_t *row)
 {
-    uint8_t control[4] = { DISPOSE_DO_NOT << 2, (uint8_t)a->delay_cs, (uint8_t)(a->delay_cs >> 8), 0 };
+    uint8_t control[4] = {DISPOSE_DO_NOT << 2, (uint8_t)a->delay_cs, (uint8_t)(a->delay_cs >> 8),
+                          0};
     if (EGifPutExtension(gif, GRAPHICS_EXT_FUNC_CODE, sizeof control, control) != GIF_OK
         || EGifPutImageDesc(gif, 0, 0, (int)a->width, (int)a->height, false, NULL) != GIF_OK)
         return false;
@@ -101,8 +106,8 @@ static gq_status encode(const gq_gif_anim *a, sink *s, gq_error *err)
     gq_free(row);
     int closed = EGifCloseFile(gif, &code);                  /* frees it, also when it fails      */
     if (!good || closed != GIF_OK || s->failed)
-        return gq_fail(err, GQ_ENOMEM, "no memory to write a GIF of %u frames of %ux%u pixels", a->nframes,
-                       a->width, a->height);
+        return gq_fail(err, GQ_ENOMEM, "no memory to write a GIF of %u frames of %ux%u pixels",
+                       a->nframes, a->width, a->height);
     return GQ_OK;
 }
 
@@ -120,12 +125,14 @@ gq_status gq_gif_encode(const gq_gif_anim *anim, gq_bytes *out, gq_error *err)
         gq_free(s.data);
         return status;
     }
-    *out = (gq_bytes){ .data = s.data, .size = s.size - 1 };  /* without the NUL that gq_bytes promises     */
+    /* without the NUL that gq_bytes promises */
+    *out = (gq_bytes){ .data = s.data, .size = s.size - 1 };
     return GQ_OK;
 }
 
-gq_status gq_gif_write(const char *path, uint32_t width, uint32_t height, const uint8_t *frames, uint32_t nframes,
-                       const uint8_t (*palette)[3], uint32_t ncolors, uint32_t delay_cs, gq_error *err)
+gq_status gq_gif_write(const char *path, uint32_t width, uint32_t height, const uint8_t *frames,
+                       uint32_t nframes, const uint8_t (*palette)[3], uint32_t ncolors,
+                       uint32_t delay_cs, gq_error *err)
 {
     gq_gif_anim anim = { .width = width, .height = height, .nframes = nframes, .frames = frames,
                          .ncolors = ncolors, .palette = palette, .delay_cs = delay_cs };

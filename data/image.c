@@ -1,7 +1,7 @@
 /* image.c - Pillow's 8-bit resampling, only for the rows and columns that the crop keeps.
  *
- * The weights are doubles turned into fixed point with 22 fraction bits; a fused multiply-add anywhere in
- * fill_weights() could move one by a unit, so this file relies on -ffp-contract=off.
+ * The weights are doubles turned into fixed point with 22 fraction bits; a fused multiply-add
+ * anywhere in fill_weights() could move one by a unit, so this file relies on -ffp-contract=off.
  */
 #include "data/image.h"
 
@@ -33,7 +33,7 @@ struct gq_resizer {
     size_t   sum_room;
 };
 
-/* ---- weights --------------------------------------------------------------------------------------- */
+/* ---- weights --------------------------------------------------------------------------------- */
 
 static double cubic(double x)
 {
@@ -71,7 +71,8 @@ static void fill_weights(axis *a, uint32_t k, uint32_t index, double *w)
     a->used[k] = (uint32_t)(hi - lo);
 }
 
-/* Pillow walks the output and adds the scale each time; for exact ratios that is floor((x + 0.5) * scale). */
+/* Pillow walks the output and adds the scale each time; for exact ratios that is floor((x + 0.5) *
+ * scale). */
 static void fill_nearest(axis *a)
 {
     double scale = (double)a->in / a->out, at = scale * 0.5;
@@ -91,10 +92,11 @@ static void axis_free(axis *a)
 }
 
 /* Makes *a the table for these lengths, keeping it when it already is. */
-static gq_status axis_prepare(axis *a, uint32_t in, uint32_t out, uint32_t first, uint32_t count, gq_filter filter,
-                              gq_error *err)
+static gq_status axis_prepare(axis *a, uint32_t in, uint32_t out, uint32_t first, uint32_t count,
+                              gq_filter filter, gq_error *err)
 {
-    if (a->in == in && a->out == out && a->first == first && a->count == count && a->filter == filter)
+    if (a->in == in && a->out == out && a->first == first && a->count == count &&
+        a->filter == filter)
         return GQ_OK;
     axis_free(a);
     double widen = in > out ? (double)in / out : 1.0;
@@ -121,7 +123,7 @@ static gq_status axis_prepare(axis *a, uint32_t in, uint32_t out, uint32_t first
     return GQ_OK;
 }
 
-/* ---- passes ---------------------------------------------------------------------------------------- */
+/* ---- passes ---------------------------------------------------------------------------------- */
 
 static inline uint8_t clip8(int32_t sum)
 {
@@ -147,9 +149,10 @@ static void horizontal_row(const axis *a, const uint8_t *in, uint8_t *out)
     }
 }
 
-/* Rows [used, n] weighted into one row of n bytes; row by row, so that the inner loop is a vector loop. */
-static void vertical_row(const uint8_t *rows, const int32_t *w, uint32_t used, size_t n, int32_t *restrict sum,
-                         uint8_t *restrict out)
+/* Rows [used, n] weighted into one row of n bytes; row by row, so that the inner loop is a vector
+ * loop. */
+static void vertical_row(const uint8_t *rows, const int32_t *w, uint32_t used, size_t n,
+                         int32_t *restrict sum, uint8_t *restrict out)
 {
     for (size_t x = 0; x < n; x++)
         sum[x] = 1 << (FRACTION_BITS - 1);
@@ -185,7 +188,9 @@ static gq_status grow(gq_resizer *r, size_t bytes, size_t sums, gq_error *err)
         r->sum = gq_malloc(sums, sizeof *r->sum);
         r->sum_room = r->sum ? sums : 0;
     }
-    return r->rows && r->sum ? GQ_OK : gq_fail(err, GQ_ENOMEM, "no memory to resize an image (%zu bytes)", bytes);
+    return r->rows && r->sum
+               ? GQ_OK
+               : gq_fail(err, GQ_ENOMEM, "no memory to resize an image (%zu bytes)", bytes);
 }
 
 /* The wanted part of a bicubic resize; a direction whose length stays is only cut. */
@@ -206,8 +211,8 @@ static gq_status run_bicubic(gq_resizer *r, const uint8_t *rgb, uint8_t *out, gq
             memcpy(rows + (k - lo) * n, rgb + k * stride + (size_t)x->first * 3, n);
     }
     for (uint32_t k = 0; vertical && k < y->count; k++)
-        vertical_row(rows + (y->start[k] - lo) * n, y->weight + (size_t)k * y->taps, y->used[k], n, r->sum,
-                     out + k * n);
+        vertical_row(rows + (y->start[k] - lo) * n, y->weight + (size_t)k * y->taps, y->used[k], n,
+                     r->sum, out + k * n);
     return GQ_OK;
 }
 
@@ -221,14 +226,15 @@ static void run_nearest(const gq_resizer *r, const uint8_t *rgb, uint8_t *out)
     }
 }
 
-/* ---- entries --------------------------------------------------------------------------------------- */
+/* ---- entries --------------------------------------------------------------------------------- */
 
 typedef struct window {                 /* wanted part of the resized image, pixels               */
     uint32_t left, top, w, h;
 } window;
 
-static gq_status resize_part(gq_resizer *r, const uint8_t *rgb, uint32_t w, uint32_t h, uint32_t out_w,
-                             uint32_t out_h, window part, gq_filter filter, uint8_t *out, gq_error *err)
+static gq_status resize_part(gq_resizer *r, const uint8_t *rgb, uint32_t w, uint32_t h,
+                             uint32_t out_w, uint32_t out_h, window part, gq_filter filter,
+                             uint8_t *out, gq_error *err)
 {
     gq_status status = axis_prepare(&r->x, w, out_w, part.left, part.w, filter, err);
     if (!status)
@@ -243,7 +249,8 @@ static gq_status resize_part(gq_resizer *r, const uint8_t *rgb, uint32_t w, uint
 static gq_status check_sides(uint32_t w, uint32_t h, gq_error *err)
 {
     if (!w || !h || w > GQ_IMAGE_MAX_SIDE || h > GQ_IMAGE_MAX_SIDE)
-        return gq_fail(err, GQ_EUSAGE, "an image of %ux%u pixels cannot be resized: each side is 1..%u", w, h,
+        return gq_fail(err, GQ_EUSAGE,
+                       "an image of %ux%u pixels cannot be resized: each side is 1..%u", w, h,
                        GQ_IMAGE_MAX_SIDE);
     return GQ_OK;
 }
@@ -254,8 +261,8 @@ void gq_image_short_side(uint32_t w, uint32_t h, uint32_t size, uint32_t *out_w,
     *out_h = w <= h ? (uint32_t)((uint64_t)size * h / w) : size;
 }
 
-gq_status gq_resizer_preprocess(gq_resizer *r, const uint8_t *rgb, uint32_t w, uint32_t h, uint32_t size,
-                                gq_filter filter, uint8_t *out, gq_error *err)
+gq_status gq_resizer_preprocess(gq_resizer *r, const uint8_t *rgb, uint32_t w, uint32_t h,
+                                uint32_t size, gq_filter filter, uint8_t *out, gq_error *err)
 {
     gq_status status = check_sides(w, h, err);
     if (!status)
@@ -265,20 +272,22 @@ gq_status gq_resizer_preprocess(gq_resizer *r, const uint8_t *rgb, uint32_t w, u
     uint32_t out_w, out_h;
     gq_image_short_side(w, h, size, &out_w, &out_h);
     if (out_w > INT32_MAX / 2 || out_h > INT32_MAX / 2)
-        return gq_fail(err, GQ_EUSAGE, "an image of %ux%u pixels is too thin to be resized to %u", w, h, size);
+        return gq_fail(err, GQ_EUSAGE, "an image of %ux%u pixels is too thin to be resized to %u",
+                       w, h, size);
     window part = { (out_w - size) / 2, (out_h - size) / 2, size, size };
     return resize_part(r, rgb, w, h, out_w, out_h, part, filter, out, err);
 }
 
-gq_status gq_resizer_resize(gq_resizer *r, const uint8_t *rgb, uint32_t w, uint32_t h, uint32_t out_w,
-                            uint32_t out_h, gq_filter filter, uint8_t *out, gq_error *err)
+gq_status gq_resizer_resize(gq_resizer *r, const uint8_t *rgb, uint32_t w, uint32_t h,
+                            uint32_t out_w, uint32_t out_h, gq_filter filter, uint8_t *out,
+                            gq_error *err)
 {
     gq_status status = check_sides(w, h, err);
     if (!status)
         status = check_sides(out_w, out_h, err);
     if (status)
         return status;
-    return resize_part(r, rgb, w, h, out_w, out_h, (window){ 0, 0, out_w, out_h }, filter, out, err);
+    return resize_part(r, rgb, w, h, out_w, out_h, (window){0, 0, out_w, out_h}, filter, out, err);
 }
 
 gq_status gq_resizer_new(gq_resizer **out, gq_error *err)
@@ -298,8 +307,8 @@ void gq_resizer_free(gq_resizer *r)
     gq_free(r);
 }
 
-gq_status gq_image_preprocess(const uint8_t *rgb, uint32_t w, uint32_t h, uint32_t size, gq_filter filter,
-                              uint8_t *out, gq_error *err)
+gq_status gq_image_preprocess(const uint8_t *rgb, uint32_t w, uint32_t h, uint32_t size,
+                              gq_filter filter, uint8_t *out, gq_error *err)
 {
     gq_resizer *r;
     gq_status   status = gq_resizer_new(&r, err);
@@ -309,10 +318,12 @@ gq_status gq_image_preprocess(const uint8_t *rgb, uint32_t w, uint32_t h, uint32
     return status;
 }
 
-void gq_image_normalize(const uint8_t *rgb, uint32_t size, const float mean[3], const float std[3], float *out)
+void gq_image_normalize(const uint8_t *rgb, uint32_t size, const float mean[3], const float std[3],
+                        float *out)
 {
     size_t plane = (size_t)size * size;
     for (int c = 0; c < 3; c++)
         for (size_t i = 0; i < plane; i++)
-            out[(size_t)c * plane + i] = ((float)(rgb[3 * i + (size_t)c] * (1.0 / 255.0)) - mean[c]) / std[c];
+            out[(size_t)c * plane + i] =
+                ((float)(rgb[3 * i + (size_t)c] * (1.0 / 255.0)) - mean[c]) / std[c];
 }

@@ -40,9 +40,11 @@ gq_status gq_json_save(const char *path, json_t *object, gq_error *err)
     if (!object)
         return gq_fail(err, GQ_ENOMEM, "%s: no memory to write it", path);
     gq_status s = gq_atomic_open(path, &to.file, err);
-    if (s == GQ_OK && (json_dump_callback(object, put, &to, JSON_INDENT(1)) != 0 || put("\n", 1, &to) != 0)) {
+    if (s == GQ_OK &&
+        (json_dump_callback(object, put, &to, JSON_INDENT(1)) != 0 || put("\n", 1, &to) != 0)) {
         gq_atomic_abort(to.file);
-        s = gq_fail(err, GQ_ENOMEM, "%s: no memory to write it", path);     /* a failed write has its text   */
+        /* a failed write has its text */
+        s = gq_fail(err, GQ_ENOMEM, "%s: no memory to write it", path);
     } else if (s == GQ_OK) {
         s = gq_atomic_commit(to.file, err);
     }

@@ -1,8 +1,8 @@
 /* jsonfile.h - whole JSON files through jansson and core/io.
  *
- * Invariants: files are read with a size limit, duplicate keys are refused, jansson's own depth limit holds; errors
- * name file and line. Files are written whole or not at all, keys in insertion order, so the same object gives the
- * same bytes.
+ * Invariants: files are read with a size limit, duplicate keys are refused, jansson's own depth
+ * limit holds; errors name file and line. Files are written whole or not at all, keys in insertion
+ * order, so the same object gives the same bytes.
  */
 #ifndef GIFQA_DATA_JSONFILE_H
 #define GIFQA_DATA_JSONFILE_H

@@ -1,14 +1,15 @@
 /* loader.h - batches of a dataset for the trainer, read ahead by a few threads.
  *
- * Which question stands at position p of a run is a pure function of (dataset, seed, stages, p): the state of a
- * loader is one integer, and a resumed run sees what the uninterrupted one would have seen. The order does not
- * depend on the number of threads. Two rules, chosen by each stage:
+ * Which question stands at position p of a run is a pure function of (dataset, seed, stages, p):
+ * the state of a loader is one integer, and a resumed run sees what the uninterrupted one would
+ * have seen. The order does not depend on the number of threads. Two rules, chosen by each stage:
  *   all weights 0   epochs: a keyed permutation of all questions, another one each epoch
- *   weights w_k     blocks of sum(w) samples in which type k has exactly w_k places, shuffled; the questions of a
- *                   type come in epochs of their own: after each block, none was drawn twice more than another
+ *   weights w_k     blocks of sum(w) samples in which type k has exactly w_k places, shuffled;
+ *                   the questions of a type come in epochs of their own: after each block, none was
+ *                   drawn twice more than another
  *
- * Invariants: gq_loader_next() gives batches in order; between next and release the batch is the caller's. After
- * open and after each seek nothing is allocated. One consumer thread.
+ * Invariants: gq_loader_next() gives batches in order; between next and release the batch is the
+ * caller's. After open and after each seek nothing is allocated. One consumer thread.
  */
 #ifndef GIFQA_DATA_LOADER_H
 #define GIFQA_DATA_LOADER_H
@@ -50,7 +51,8 @@ typedef struct gq_batch {
 typedef struct gq_loader gq_loader;
 
 /* The dataset must outlive the loader. Reading starts at once, at position 0. */
-gq_status gq_loader_open(const gq_dataset *d, const gq_loader_opts *o, gq_loader **out, gq_error *err);
+gq_status gq_loader_open(const gq_dataset *d, const gq_loader_opts *o, gq_loader **out,
+                         gq_error *err);
 void      gq_loader_close(gq_loader *l);                     /* NULL allowed                      */
 /* The next batch; waits for it. After an error the loader only repeats it until a seek. */
 gq_status gq_loader_next(gq_loader *l, gq_batch *out, gq_error *err);

@@ -15,7 +15,8 @@ typedef struct gq_progress {
     double   eta_s;                     /* seconds left; negative: not known yet                  */
 } gq_progress;
 
-/* false stops the work with GQ_ESTOPPED; what is finished stays. A NULL function is never called. */
+/* false stops the work with GQ_ESTOPPED; what is finished stays. A NULL function is never
+ * called. */
 typedef bool (*gq_progress_fn)(void *ctx, const gq_progress *p);
 
 typedef struct gq_ticker {       /* value; zero plus the fields of the first line, then gq_tick() */

@@ -1,9 +1,10 @@
 /* prompt.h - a question and an answer as token ids: one rule for building shards and for asking.
  *
- * A question fills the template where "{q}" stands; when there are more ids than max_question its start goes, because
- * the end says what is asked. An answer follows its prefix and loses its end beyond max_answer. Special tokens written
- * in the text are text. Template and prefix are borrowed; a gq_prompt_ids is the caller's: it starts zeroed, its memory
- * is used again by each call, gq_prompt_ids_free() releases it.
+ * A question fills the template where "{q}" stands; when there are more ids than max_question its
+ * start goes, because the end says what is asked. An answer follows its prefix and loses its end
+ * beyond max_answer. Special tokens written in the text are text. Template and prefix are borrowed;
+ * a gq_prompt_ids is the caller's: it starts zeroed, its memory is used again by each call,
+ * gq_prompt_ids_free() releases it.
  */
 #ifndef GIFQA_DATA_PROMPT_H
 #define GIFQA_DATA_PROMPT_H
@@ -27,10 +28,10 @@ typedef struct gq_prompt_ids {
 } gq_prompt_ids;
 
 /* GQ_EINPUT when the question gives no token or does not fit GQ_PROMPT_BYTES. */
-gq_status gq_prompt_question(const gq_prompt_form *f, const gq_tokenizer *t, const char *question, gq_prompt_ids *out,
-                             gq_error *err);
-gq_status gq_prompt_answer(const gq_prompt_form *f, const gq_tokenizer *t, const char *answer, gq_prompt_ids *out,
-                           gq_error *err);
+gq_status gq_prompt_question(const gq_prompt_form *f, const gq_tokenizer *t, const char *question,
+                             gq_prompt_ids *out, gq_error *err);
+gq_status gq_prompt_answer(const gq_prompt_form *f, const gq_tokenizer *t, const char *answer,
+                           gq_prompt_ids *out, gq_error *err);
 void      gq_prompt_ids_free(gq_prompt_ids *p);
 
 /* A generated text without the answer prefix and the spaces before it: a pointer into `text`. */

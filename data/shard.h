@@ -1,25 +1,28 @@
-/* shard.h - prepared data on disk: GIFs as keyframes and/or cached features, with their questions and answers.
+/* shard.h - prepared data on disk: GIFs as keyframes and/or cached features, with their questions
+ * and answers.
  *
- * A dataset is a directory: shard-00000.h5, shard-00001.h5, ... and MANIFEST.json, which names them with size and
- * SHA-256 and comes last. A shard (format "gifqa-shard", version 1) is an HDF5 file:
+ * A dataset is a directory: shard-00000.h5, shard-00001.h5, ... and MANIFEST.json, which names them
+ * with size and SHA-256 and comes last. A shard (format "gifqa-shard", version 1) is an HDF5 file:
  *
  *   attributes of /     what gq_shard_meta holds, n_gif, n_qa; attrs_xxh64 covers them all
- *   /gif/frames         u8   [G, T, S, S, 3]   chunks of whole GIFs; one a chunk when packed  (when size > 0)
- *   /gif/tokens         f32 or bf16 [G, T, N, D]   likewise                                  (when tokens > 0)
+ *   /gif/frames         u8   [G, T, S, S, 3]   chunks of whole GIFs; one a chunk when packed
+ *                                              (when size > 0)
+ *   /gif/tokens         f32 or bf16 [G, T, N, D]   likewise (when tokens > 0)
  *   /gif/frames_xxh64, /gif/tokens_xxh64   u64 [G]   of each GIF's bytes as stored
  *   /gif/frame_idx      i32 [G, T]    which frames of the GIF were kept, in time order
  *   /gif/delay_cs       u16 [G, T]    their delays, 1/100 s
  *   /gif/n_frames       i32 [G]       /gif/wh  u16 [G, 2]  pixels     /gif/flags  u32 [G]
- *   /gif/sha256         u8 [G, 32]    of the GIF file       /gif/name, name_off   u8 flat, i64 [G+1]
+ *   /gif/sha256         u8 [G, 32]    of the GIF file     /gif/name, name_off  u8 flat, i64 [G+1]
  *   /qa/gif i32 [Q], /qa/type i32 [Q], /qa/q_tok i32 flat, q_off i64 [Q+1], a_tok, a_off,
  *   /qa/q_text u8 flat (UTF-8), q_text_off i64 [Q+1], a_text, a_text_off
  *
- * Invariants: a shard appears under its name only after it was written, synced, read back and compared, and never
- * changes afterwards. Everything in it is covered by a checksum: the arrays and attributes are checked when it is
- * opened, a GIF's pixels or features each time they are read. libhdf5 trusts its own structures (a flipped bit there
- * crashes it), so the manifest also holds a checksum of all other bytes, which is compared before libhdf5 sees a file.
- * An open dataset is never written again; any number of threads may read it, each with its own gq_shard_cursor.
- * Errors name file, dataset and row.
+ * Invariants: a shard appears under its name only after it was written, synced, read back and
+ * compared, and never changes afterwards. Everything in it is covered by a checksum: the arrays and
+ * attributes are checked when it is opened, a GIF's pixels or features each time they are read.
+ * libhdf5 trusts its own structures (a flipped bit there crashes it), so the manifest also holds a
+ * checksum of all other bytes, which is compared before libhdf5 sees a file. An open dataset is
+ * never written again; any number of threads may read it, each with its own gq_shard_cursor. Errors
+ * name file, dataset and row.
  */
 #ifndef GIFQA_DATA_SHARD_H
 #define GIFQA_DATA_SHARD_H
@@ -60,7 +63,8 @@ typedef struct gq_shard_meta {
 
 size_t gq_shard_frame_bytes(const gq_shard_meta *m);        /* of one GIF's frames: T * S * S * 3 */
 size_t gq_shard_token_count(const gq_shard_meta *m);         /* of one GIF's tokens: T * N * D    */
-/* Index of a type's name; -1: none. Adding: the index, or -1 when the list is full or the name too long. */
+/* Index of a type's name; -1: none. Adding: the index, or -1 when the list is full or the name too
+ * long. */
 int    gq_shard_type(const gq_shard_meta *m, const char *name);
 int    gq_shard_type_add(gq_shard_meta *m, const char *name);
 
@@ -83,7 +87,7 @@ typedef struct gq_qa {                  /* one question                         
     int32_t        nq, na;
 } gq_qa;
 
-/* ---- writing one shard --------------------------------------------------------------------------------- */
+/* ---- writing one shard ----------------------------------------------------------------------- */
 
 typedef struct gq_shard_entry {         /* a finished shard, as MANIFEST.json lists it            */
     char     file[32];                  /* "shard-00017.h5"                                       */
@@ -101,17 +105,19 @@ typedef struct gq_shard_entry {         /* a finished shard, as MANIFEST.json li
 typedef struct gq_shard_writer gq_shard_writer;
 
 /* Writes "<dir>/shard-<number>.h5.part"; dir must exist. */
-gq_status gq_shard_writer_open(const char *dir, int number, const gq_shard_meta *meta, gq_shard_writer **out,
-                               gq_error *err);
-/* frames: u8 [T,S,S,3] or NULL when size is 0; tokens: f32 [T,N,D] or NULL when there are none. *index: in this shard. */
-gq_status gq_shard_add_gif(gq_shard_writer *w, const gq_shard_gif *gif, const uint8_t *frames, const float *tokens,
-                           int32_t *index, gq_error *err);
+gq_status gq_shard_writer_open(const char *dir, int number, const gq_shard_meta *meta,
+                               gq_shard_writer **out, gq_error *err);
+/* frames: u8 [T,S,S,3] or NULL when size is 0; tokens: f32 [T,N,D] or NULL when there are none.
+ * *index: in this shard. */
+gq_status gq_shard_add_gif(gq_shard_writer *w, const gq_shard_gif *gif, const uint8_t *frames,
+                           const float *tokens, int32_t *index, gq_error *err);
 gq_status gq_shard_add_qa(gq_shard_writer *w, const gq_qa *qa, gq_error *err);
-/* Finishes, reads everything back and compares, renames. Frees w in any case; after a failure no shard is there. */
+/* Finishes, reads everything back and compares, renames. Frees w in any case; after a failure no
+ * shard is there. */
 gq_status gq_shard_writer_close(gq_shard_writer *w, gq_shard_entry *entry, gq_error *err);
 void      gq_shard_writer_abort(gq_shard_writer *w);      /* removes the .part file; NULL allowed */
 
-/* ---- MANIFEST.json -------------------------------------------------------------------------------------- */
+/* ---- MANIFEST.json --------------------------------------------------------------------------- */
 
 typedef struct gq_manifest {
     char            build[65];          /* hex hash of what the dataset is made from, "" unknown  */
@@ -125,13 +131,13 @@ gq_status gq_manifest_save(const char *dir, const gq_manifest *m, gq_error *err)
 gq_status gq_manifest_add(gq_manifest *m, const gq_shard_entry *e, gq_error *err);
 void      gq_manifest_free(gq_manifest *m);
 
-/* ---- reading --------------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 typedef struct gq_dataset gq_dataset;
 typedef struct gq_shard_cursor gq_shard_cursor;           /* scratch memory of one reading thread */
 
-/* Opens all shards of complete datasets as one; every array and attribute is checked now. A path is a directory with
- * a manifest, or one shard file that the manifest beside it names. */
+/* Opens all shards of complete datasets as one; every array and attribute is checked now. A path is
+ * a directory with a manifest, or one shard file that the manifest beside it names. */
 gq_status gq_dataset_open_list(const char *const *paths, int n, gq_dataset **out, gq_error *err);
 gq_status gq_dataset_open(const char *path, gq_dataset **out, gq_error *err);
 void      gq_dataset_close(gq_dataset *d);                   /* NULL allowed                      */
@@ -148,16 +154,20 @@ void        gq_dataset_gif(const gq_dataset *d, int64_t gif, gq_shard_gif *out);
 gq_status   gq_shard_cursor_new(const gq_dataset *d, gq_shard_cursor **out, gq_error *err);
 void        gq_shard_cursor_free(gq_shard_cursor *c);        /* NULL allowed                      */
 /* u8 [T,S,S,3] of one GIF, checksum checked. GQ_EINPUT when damaged. Allocates nothing. */
-gq_status   gq_dataset_frames(const gq_dataset *d, gq_shard_cursor *c, int64_t gif, uint8_t *dst, gq_error *err);
+gq_status gq_dataset_frames(const gq_dataset *d, gq_shard_cursor *c, int64_t gif, uint8_t *dst,
+                            gq_error *err);
 /* f32 [T,N,D]; bfloat16 is widened. */
-gq_status   gq_dataset_tokens(const gq_dataset *d, gq_shard_cursor *c, int64_t gif, float *dst, gq_error *err);
+gq_status gq_dataset_tokens(const gq_dataset *d, gq_shard_cursor *c, int64_t gif, float *dst,
+                            gq_error *err);
 
-/* ---- looking -------------------------------------------------------------------------------------------- */
+/* ---- looking --------------------------------------------------------------------------------- */
 
-/* Every byte of a dataset: sizes, SHA-256, every array, every chunk. Or of one shard file without a manifest, from
- * anywhere: in a helper process with limits, because a hostile file can crash libhdf5. */
+/* Every byte of a dataset: sizes, SHA-256, every array, every chunk. Or of one shard file without a
+ * manifest, from anywhere: in a helper process with limits, because a hostile file can crash
+ * libhdf5. */
 gq_status gq_shard_verify(const char *path, uint64_t *gifs, uint64_t *questions, gq_error *err);
-/* JSON text, owned by the caller (gq_free): counts, sizes, types with their most frequent answers, lengths. */
+/* JSON text, owned by the caller (gq_free): counts, sizes, types with their most frequent answers,
+ * lengths. */
 gq_status gq_shard_stats(const char *dir, char **json, gq_error *err);
 /* The first n questions as JSON, one object a line. */
 gq_status gq_shard_head(const char *dir, int n, char **json_lines, gq_error *err);

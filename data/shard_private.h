@@ -1,4 +1,5 @@
-/* shard_private.h - what data/shard_write.c and data/shard_read.c share: attributes and one open shard file. */
+/* shard_private.h - what data/shard_write.c and data/shard_read.c share: attributes and one open
+ * shard file. */
 #ifndef GIFQA_DATA_SHARD_PRIVATE_H
 #define GIFQA_DATA_SHARD_PRIVATE_H
 
@@ -42,22 +43,27 @@ typedef struct gq_shard {               /* one open file                        
 } gq_shard;
 
 /* entry: what the manifest says, compared before libhdf5 sees the file; NULL: unknown. */
-gq_status gq_shard_open(const char *path, const gq_shard_entry *entry, gq_shard **out, gq_error *err);
+gq_status gq_shard_open(const char *path, const gq_shard_entry *entry, gq_shard **out,
+                        gq_error *err);
 /* Fills extents and structure of an entry from an open shard. */
 gq_status gq_shard_map(const gq_shard *s, gq_shard_entry *e, gq_error *err);
 void      gq_shard_free(gq_shard *s);                        /* NULL allowed                      */
 /* One row as stored into `scratch` (at least as large as the chunk), unpacked into dst; checked. */
-gq_status gq_shard_row(const gq_shard *s, const gq_rowset *set, int64_t row, struct gq_shard_cursor *c, void *dst,
-                       gq_error *err);
+gq_status gq_shard_row(const gq_shard *s, const gq_rowset *set, int64_t row,
+                       struct gq_shard_cursor *c, void *dst, gq_error *err);
 /* A cursor for rows up to these sizes. */
-gq_status gq_shard_cursor_for(const gq_shard *const *shard, int count, gq_shard_cursor **out, gq_error *err);
+gq_status gq_shard_cursor_for(const gq_shard *const *shard, int count, gq_shard_cursor **out,
+                              gq_error *err);
 
-gq_status gq_shard_put_meta(gq_h5 *f, const gq_shard_meta *m, uint64_t gifs, uint64_t questions, gq_error *err);
-gq_status gq_shard_get_meta(gq_h5 *f, const char *path, gq_shard_meta *m, uint64_t *gifs, uint64_t *questions,
+gq_status gq_shard_put_meta(gq_h5 *f, const gq_shard_meta *m, uint64_t gifs, uint64_t questions,
                             gq_error *err);
+gq_status gq_shard_get_meta(gq_h5 *f, const char *path, gq_shard_meta *m, uint64_t *gifs,
+                            uint64_t *questions, gq_error *err);
 /* Sizes within their limits? `path` for the message. */
-gq_status gq_shard_check_meta(const gq_shard_meta *m, const char *path, gq_status code, gq_error *err);
+gq_status gq_shard_check_meta(const gq_shard_meta *m, const char *path, gq_status code,
+                              gq_error *err);
 
-bool gq_dataset_part(const gq_dataset *d, int k, const gq_shard **out);      /* k-th shard, false: none   */
+/* k-th shard, false: none */
+bool gq_dataset_part(const gq_dataset *d, int k, const gq_shard **out);
 
 #endif

@@ -1,6 +1,7 @@
-/* Byte-pair merging of one piece: always the pair of lowest rank, the leftmost of equals, until none is left.
- * Pieces of usual length are done on the stack by searching the row of ranks again after each merge; long ones (a
- * megabyte of one letter is one piece) with a heap over a linked row, n log n. Both give the same ids.
+/* Byte-pair merging of one piece: always the pair of lowest rank, the leftmost of equals, until
+ * none is left. Pieces of usual length are done on the stack by searching the row of ranks again
+ * after each merge; long ones (a megabyte of one letter is one piece) with a heap over a linked
+ * row, n log n. Both give the same ids.
  */
 #include <string.h>
 
@@ -112,7 +113,8 @@ static gq_status make_row(tok_scratch *s, size_t n, row *r, gq_error *err)
         s->memory = gq_malloc(n, each);
         s->room = s->memory ? n : 0;
         if (!s->memory)
-            return gq_fail(err, GQ_ENOMEM, "no memory to tokenize a piece of %zu bytes (%zu bytes each)", n, each);
+            return gq_fail(err, GQ_ENOMEM,
+                           "no memory to tokenize a piece of %zu bytes (%zu bytes each)", n, each);
     }
     p = s->memory;
     r->heap_n = 0;
@@ -124,9 +126,10 @@ static gq_status make_row(tok_scratch *s, size_t n, row *r, gq_error *err)
     return GQ_OK;
 }
 
-/* At most n - 1 pairs at first and two for each of n - 1 merges, each of which popped one: 2 n heap places. */
-static gq_status merge_long(const gq_tokenizer *t, const char *piece, size_t len, tok_scratch *scratch,
-                            tok_sink *sink, gq_error *err)
+/* At most n - 1 pairs at first and two for each of n - 1 merges, each of which popped one: 2 n heap
+ * places. */
+static gq_status merge_long(const gq_tokenizer *t, const char *piece, size_t len,
+                            tok_scratch *scratch, tok_sink *sink, gq_error *err)
 {
     row      r = { 0 };
     uint32_t i, at, gone, n = (uint32_t)len;
@@ -160,10 +163,11 @@ static gq_status merge_long(const gq_tokenizer *t, const char *piece, size_t len
     return GQ_OK;
 }
 
-gq_status gq_tok_bpe(const gq_tokenizer *t, const char *piece, size_t len, tok_scratch *scratch, tok_sink *sink,
-                     gq_error *err)
+gq_status gq_tok_bpe(const gq_tokenizer *t, const char *piece, size_t len, tok_scratch *scratch,
+                     tok_sink *sink, gq_error *err)
 {
-    int32_t whole = t->pieces.slots ? gq_tok_map_find(&t->pieces, t->pool, t->bytes, piece, len) : -1;
+    int32_t whole =
+        t->pieces.slots ? gq_tok_map_find(&t->pieces, t->pool, t->bytes, piece, len) : -1;
     if (whole >= 0)
         tok_emit(sink, whole);
     else if (len <= SHORT)

@@ -10,7 +10,8 @@
 gq_status gq_tok_read(const char *path, bool gz, size_t limit, gq_bytes *out, gq_error *err)
 {
     gq_error  own = { 0 };
-    gq_status status = gz ? gq_read_gz(path, limit, out, &own) : gq_read_file(path, limit, out, &own);
+    gq_status status =
+        gz ? gq_read_gz(path, limit, out, &own) : gq_read_file(path, limit, out, &own);
 
     if (status == GQ_OK)
         return GQ_OK;
@@ -18,7 +19,7 @@ gq_status gq_tok_read(const char *path, bool gz, size_t limit, gq_bytes *out, gq
     return gq_fail(err, status == GQ_EINPUT ? GQ_EWEIGHTS : status, "%s", own.text);
 }
 
-/* ---- lines ------------------------------------------------------------------------------------------ */
+/* ---- lines ----------------------------------------------------------------------------------- */
 
 typedef struct lines {                  /* walks the lines of a file                              */
     const char *at, *end;
@@ -54,16 +55,17 @@ static size_t count_lines(const gq_bytes *file)
     return l.number;
 }
 
-/* ---- merges ----------------------------------------------------------------------------------------- */
+/* ---- merges ---------------------------------------------------------------------------------- */
 
 /* Cuts "left right". */
-static gq_status cut_merge(const char *line, size_t len, const char **right, size_t *left_len, size_t *right_len,
-                           gq_error *err)
+static gq_status cut_merge(const char *line, size_t len, const char **right, size_t *left_len,
+                           size_t *right_len, gq_error *err)
 {
     const char *space = memchr(line, ' ', len);
     if (!space || space == line || space + 1 == line + len ||
         memchr(space + 1, ' ', (size_t)(line + len - space - 1)))
-        return gq_fail(err, GQ_EWEIGHTS, "'%.*s' is not two symbols with one space between", TOK_SHOW(len), line);
+        return gq_fail(err, GQ_EWEIGHTS, "'%.*s' is not two symbols with one space between",
+                       TOK_SHOW(len), line);
     *right = space + 1;
     *left_len = (size_t)(space - line);
     *right_len = len - *left_len - 1;
@@ -92,7 +94,7 @@ static gq_status add_merges(gq_tokenizer *t, const gq_bytes *file, const char *p
     return GQ_OK;
 }
 
-/* ---- vocab.json + merges.txt --------------------------------------------------------------------------- */
+/* ---- vocab.json + merges.txt ----------------------------------------------------------------- */
 
 static gq_status add_added_file(gq_tokenizer *t, const char *path, gq_error *err)
 {
@@ -103,8 +105,9 @@ static gq_status add_added_file(gq_tokenizer *t, const char *path, gq_error *err
     if (status)
         return status;
     json_object_foreach(root, content, id) {
-        status = json_is_integer(id) ? gq_tok_special(t, json_integer_value(id), content, strlen(content), err)
-                                     : gq_fail(err, GQ_EWEIGHTS, "the id of '%.60s' is not an integer", content);
+        status = json_is_integer(id)
+                     ? gq_tok_special(t, json_integer_value(id), content, strlen(content), err)
+                     : gq_fail(err, GQ_EWEIGHTS, "the id of '%.60s' is not an integer", content);
         if (status) {
             gq_context(err, "%s", path);
             break;
@@ -119,8 +122,8 @@ typedef struct pair_paths {
     const char *added;                  /* NULL: there is no such file                            */
 } pair_paths;
 
-static gq_status from_pair(const pair_paths *p, json_t *vocab, const gq_bytes *merges, gq_tokenizer **out,
-                           gq_error *err)
+static gq_status from_pair(const pair_paths *p, json_t *vocab, const gq_bytes *merges,
+                           gq_tokenizer **out, gq_error *err)
 {
     /* CLIP's vocabulary has every byte at the end of a word; GPT-2's does not know the mark. */
     gq_tok_kind   kind = json_object_get(vocab, "!" GQ_TOK_WORD_END) ? GQ_TOK_CLIP : GQ_TOK_GPT2;
@@ -157,7 +160,7 @@ static gq_status open_pair(const pair_paths *p, json_t *vocab, gq_tokenizer **ou
     return status;
 }
 
-/* ---- CLIP's own file ------------------------------------------------------------------------------------- */
+/* ---- CLIP's own file ------------------------------------------------------------------------- */
 
 static gq_status add_bytes(gq_tokenizer *t, const char *suffix, gq_error *err)
 {
@@ -171,7 +174,8 @@ static gq_status add_bytes(gq_tokenizer *t, const char *suffix, gq_error *err)
     for (i = 0; i < 256; i++) {
         unsigned c = code[order[i]];
         n = c < 128 ? snprintf(symbol, sizeof symbol, "%c%s", (char)c, suffix)
-                    : snprintf(symbol, sizeof symbol, "%c%c%s", (char)(0xC0 | c >> 6), (char)(0x80 | (c & 63)), suffix);
+                    : snprintf(symbol, sizeof symbol, "%c%c%s", (char)(0xC0 | c >> 6),
+                               (char)(0x80 | (c & 63)), suffix);
         if ((status = gq_tok_add(t, t->size, symbol, (size_t)n, err)))
             return status;
     }
@@ -190,7 +194,8 @@ static gq_status add_clip_merges(gq_tokenizer *t, const gq_bytes *file, gq_error
     while (status == GQ_OK && t->merge_count < CLIP_MERGES) {
         line = next_line(&l, &len);
         if (!line || len >= sizeof both)
-            return gq_fail(err, GQ_EWEIGHTS, "line %zu: %s; %d merges are needed after the first line", l.number,
+            return gq_fail(err, GQ_EWEIGHTS,
+                           "line %zu: %s; %d merges are needed after the first line", l.number,
                            line ? "too long" : "the file ends", CLIP_MERGES);
         status = cut_merge(line, len, &right, &left, &rest, err);
         if (status == GQ_OK) {
@@ -213,10 +218,13 @@ static gq_status from_clip_file(const gq_bytes *file, gq_tokenizer **out, gq_err
 
     if (status)
         return status;
-    if ((status = add_bytes(t, "", err)) == GQ_OK && (status = add_bytes(t, GQ_TOK_WORD_END, err)) == GQ_OK &&
+    if ((status = add_bytes(t, "", err)) == GQ_OK &&
+        (status = add_bytes(t, GQ_TOK_WORD_END, err)) == GQ_OK &&
         (status = add_clip_merges(t, file, err)) == GQ_OK &&
-        (status = gq_tok_special(t, t->size, GQ_TOK_START_TEXT, strlen(GQ_TOK_START_TEXT), err)) == GQ_OK &&
-        (status = gq_tok_special(t, t->size, GQ_TOK_END_TEXT, strlen(GQ_TOK_END_TEXT), err)) == GQ_OK)
+        (status = gq_tok_special(t, t->size, GQ_TOK_START_TEXT, strlen(GQ_TOK_START_TEXT), err)) ==
+            GQ_OK &&
+        (status = gq_tok_special(t, t->size, GQ_TOK_END_TEXT, strlen(GQ_TOK_END_TEXT), err)) ==
+            GQ_OK)
         status = gq_tok_finish(t, err);
     if (status)
         gq_tokenizer_close(t);
@@ -225,7 +233,7 @@ static gq_status from_clip_file(const gq_bytes *file, gq_tokenizer **out, gq_err
     return status;
 }
 
-/* ---- words.txt --------------------------------------------------------------------------------------- */
+/* ---- words.txt ------------------------------------------------------------------------------- */
 
 static gq_status from_words(const gq_bytes *file, gq_tokenizer **out, gq_error *err)
 {
@@ -250,7 +258,7 @@ static gq_status from_words(const gq_bytes *file, gq_tokenizer **out, gq_error *
     return status;
 }
 
-/* ---- from a path to files ------------------------------------------------------------------------------ */
+/* ---- from a path to files -------------------------------------------------------------------- */
 
 static bool ends_with(const char *s, const char *end)
 {
@@ -271,14 +279,16 @@ static gq_status open_text(const char *path, gq_tokenizer **out, gq_error *err)
     else if (memmem(file.data, file.size < 100 ? file.size : 100, "#version", 8))
         status = from_clip_file(&file, out, err);
     else
-        status = gq_fail(err, GQ_EWEIGHTS, "neither a word list (first line <pad>) nor CLIP's %s", CLIP_GZ);
+        status = gq_fail(err, GQ_EWEIGHTS, "neither a word list (first line <pad>) nor CLIP's %s",
+                         CLIP_GZ);
     gq_bytes_free(&file);
     if (status)
         gq_context(err, "%s", path);
     return status;
 }
 
-/* The file of `dir` that is there first of `names` (NULL at the end), owned by the caller; NULL when none is. */
+/* The file of `dir` that is there first of `names` (NULL at the end), owned by the caller; NULL
+ * when none is. */
 static gq_status first_of(const char *dir, const char *const *names, char **out, gq_error *err)
 {
     *out = NULL;
@@ -299,7 +309,8 @@ static gq_status first_of(const char *dir, const char *const *names, char **out,
 static gq_status first_beside(const char *path, const char *const *names, char **out, gq_error *err)
 {
     const char *slash = strrchr(path, '/');
-    char       *dir = slash ? gq_strndup(path, slash == path ? 1 : (size_t)(slash - path)) : gq_strdup(".");
+    char       *dir =
+        slash ? gq_strndup(path, slash == path ? 1 : (size_t)(slash - path)) : gq_strdup(".");
     gq_status   status;
 
     *out = NULL;
@@ -362,7 +373,8 @@ static gq_status open_merges(const char *path, gq_tokenizer **out, gq_error *err
 
 gq_status gq_tokenizer_open(const char *path, gq_tokenizer **out, gq_error *err)
 {
-    static const char *const names[] = { "tokenizer.json", "vocab.json", "encoder.json", CLIP_GZ, "words.txt", NULL };
+    static const char *const names[] = {"tokenizer.json", "vocab.json", "encoder.json",
+                                        CLIP_GZ, "words.txt", NULL};
     char                    *found = NULL;
     const char              *file = path;
     gq_status                status;
@@ -373,8 +385,10 @@ gq_status gq_tokenizer_open(const char *path, gq_tokenizer **out, gq_error *err)
             return status;
         file = found;
         if (!found)
-            return gq_fail(err, GQ_EWEIGHTS, "%s: no tokenizer in it; looked for tokenizer.json, vocab.json and "
-                           "merges.txt, %s, words.txt", path, CLIP_GZ);
+            return gq_fail(err, GQ_EWEIGHTS,
+                           "%s: no tokenizer in it; looked for tokenizer.json, vocab.json and "
+                           "merges.txt, %s, words.txt",
+                           path, CLIP_GZ);
     }
     if (ends_with(file, ".json"))
         status = open_json(file, out, err);

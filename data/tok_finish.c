@@ -1,12 +1,13 @@
-/* The last step of building a tokenizer: what its entries mean, which of them are whole pieces, and its hash. */
+/* The last step of building a tokenizer: what its entries mean, which of them are whole pieces, and
+ * its hash. */
 #include <string.h>
 
 #include "core/mem.h"
 #include "data/unicode.h"
 #include "data/tok_private.h"
 
-/* Bytes that print stay as they are; the others get the code points from 256 on, in byte order. Tokens are numbered
- * in the order: the bytes that print, then the others. */
+/* Bytes that print stay as they are; the others get the code points from 256 on, in byte order.
+ * Tokens are numbered in the order: the bytes that print, then the others. */
 void gq_tok_byte_symbols(uint16_t code[256], uint8_t order[256])
 {
     unsigned b, other = 0, n = 0;
@@ -31,7 +32,8 @@ static gq_status need_special(gq_tokenizer *t, const char *content, int32_t *out
 {
     *out = gq_tok_find(t, content, strlen(content));
     if (*out < 0)
-        return gq_fail(err, GQ_EWEIGHTS, "the vocabulary lacks '%s', which ends or begins every %s text", content,
+        return gq_fail(err, GQ_EWEIGHTS,
+                       "the vocabulary lacks '%s', which ends or begins every %s text", content,
                        gq_tokenizer_kind_name(t->kind));
     if (t->flags[*out] & TOK_IS_SPECIAL)
         return GQ_OK;
@@ -63,8 +65,11 @@ static gq_status read_symbol(gq_tokenizer *t, int32_t id, const int16_t byte_of[
         i += gq_utf8_read(s + i, symbol.len - i, &cp);
         if (cp >= 324 || byte_of[cp] < 0) {
             gq_free(bytes);
-            return gq_fail(err, GQ_EWEIGHTS, "'%.*s' (id %d) is not spelt in the byte alphabet of GPT-2 and CLIP, and "
-                           "no list of added tokens names it", TOK_SHOW(symbol.len), s, (int)id);
+            return gq_fail(
+                err, GQ_EWEIGHTS,
+                "'%.*s' (id %d) is not spelt in the byte alphabet of GPT-2 and CLIP, and "
+                "no list of added tokens names it",
+                TOK_SHOW(symbol.len), s, (int)id);
         }
         bytes[n] = (char)byte_of[cp];
     }
@@ -97,13 +102,15 @@ static gq_status read_symbols(gq_tokenizer *t, gq_error *err)
     }
     for (b = 0; b < 256; b++)
         if (t->byte_id[b] < 0 || (t->kind == GQ_TOK_CLIP && t->byte_end_id[b] < 0))
-            return gq_fail(err, GQ_EWEIGHTS, "the vocabulary has no token for byte 0x%02x%s; byte-level BPE needs all "
-                           "256", (unsigned)b, t->byte_id[b] < 0 ? "" : " at the end of a word");
+            return gq_fail(
+                err, GQ_EWEIGHTS,
+                "the vocabulary has no token for byte 0x%02x%s; byte-level BPE needs all 256",
+                (unsigned)b, t->byte_id[b] < 0 ? "" : " at the end of a word");
     return GQ_OK;
 }
 
-/* Most pieces of text are one token. They are found by one look instead of by merging; but a token counts only when
- * merging gives it too (a vocabulary may hold tokens that no merge reaches). */
+/* Most pieces of text are one token. They are found by one look instead of by merging; but a token
+ * counts only when merging gives it too (a vocabulary may hold tokens that no merge reaches). */
 static gq_status find_whole_pieces(gq_tokenizer *t, gq_error *err)
 {
     tok_map     whole = { 0 };
@@ -150,8 +157,9 @@ static gq_status check_word(const gq_tokenizer *t, int32_t id, gq_error *err)
     else if (clean_len != len || memcmp(clean, s, len) != 0)
         why = "is not lower case (or not NFC)";
     gq_free(clean);
-    return why ? gq_fail(err, GQ_EWEIGHTS, "line %d: '%.*s' %s, so no text could ever give it", (int)id + 1,
-                         TOK_SHOW(len), s, why) : GQ_OK;
+    return why ? gq_fail(err, GQ_EWEIGHTS, "line %d: '%.*s' %s, so no text could ever give it",
+                         (int)id + 1, TOK_SHOW(len), s, why)
+               : GQ_OK;
 }
 
 static gq_status finish_words(gq_tokenizer *t, gq_error *err)
@@ -184,7 +192,8 @@ static char *put_u32(char *p, uint32_t v)
     return p;
 }
 
-/* "gifqa-tok-1", kind, entries (flags, length, spelling), merges (left, right); numbers little-endian, 32 bit. */
+/* "gifqa-tok-1", kind, entries (flags, length, spelling), merges (left, right); numbers
+ * little-endian, 32 bit. */
 static gq_status compute_hash(gq_tokenizer *t, gq_error *err)
 {
     static const char head[] = "gifqa-tok-1";
@@ -222,8 +231,9 @@ gq_status gq_tok_finish(gq_tokenizer *t, gq_error *err)
 
     for (id = 0; id < t->size; id++)
         if (t->symbol[id].len == 0)
-            return gq_fail(err, GQ_EWEIGHTS, "id %d is missing; the largest is %d and there must be no holes", (int)id,
-                           (int)t->size - 1);
+            return gq_fail(err, GQ_EWEIGHTS,
+                           "id %d is missing; the largest is %d and there must be no holes",
+                           (int)id, (int)t->size - 1);
     status = t->kind == GQ_TOK_WORDS ? finish_words(t, err) : finish_bpe(t, err);
     return status ? status : compute_hash(t, err);
 }

@@ -1,13 +1,16 @@
-/* tokenizer.json of Hugging Face: the two shapes that are GPT-2's and CLIP's; every other is refused by name. */
+/* tokenizer.json of Hugging Face: the two shapes that are GPT-2's and CLIP's; every other is
+ * refused by name. */
 #include <string.h>
 
 #include "core/mem.h"
 #include "data/tok_private.h"
 
 #define MAX_DEPTH  32
-#define MAX_VALUES ((size_t)6 << 20)    /* a vocabulary and merges as pairs, of a million entries each   */
+/* a vocabulary and merges as pairs, of a million entries each */
+#define MAX_VALUES ((size_t)6 << 20)
 
-/* Counts before the parser allocates: nesting, and commas and brackets as an upper bound of the values. */
+/* Counts before the parser allocates: nesting, and commas and brackets as an upper bound of the
+ * values. */
 static gq_status check_size(const gq_bytes *file, gq_error *err)
 {
     size_t i, values = 0, depth = 0;
@@ -45,7 +48,8 @@ gq_status gq_tok_json_load(const char *path, size_t limit, json_t **out, gq_erro
         if (!*out && json_error_code(&je) == json_error_out_of_memory)
             status = gq_fail(err, GQ_ENOMEM, "no memory to read it");
         else if (!*out)
-            status = gq_fail(err, GQ_EWEIGHTS, "line %d, column %d: %s", je.line, je.column, je.text);
+            status =
+                gq_fail(err, GQ_EWEIGHTS, "line %d, column %d: %s", je.line, je.column, je.text);
         else if (!json_is_object(*out))
             status = gq_fail(err, GQ_EWEIGHTS, "not a JSON object");
     }
@@ -74,7 +78,7 @@ gq_status gq_tok_add_vocab(gq_tokenizer *t, json_t *vocab, gq_error *err)
     return GQ_OK;
 }
 
-/* ---- shapes ----------------------------------------------------------------------------------------- */
+/* ---- shapes ---------------------------------------------------------------------------------- */
 
 static const char *type_of(const json_t *v)
 {
@@ -89,7 +93,8 @@ static bool is(const json_t *v, const char *type)
 
 static bool off(const json_t *v)                    /* absent, null, false, 0 or ""               */
 {
-    return !v || json_is_null(v) || json_is_false(v) || (json_is_number(v) && !(json_number_value(v) > 0)) ||
+    return !v || json_is_null(v) || json_is_false(v) ||
+           (json_is_number(v) && !(json_number_value(v) > 0)) ||
            (json_is_string(v) && json_string_length(v) == 0);
 }
 
@@ -105,7 +110,8 @@ static gq_status refuse(gq_error *err, const char *where, const char *what, cons
 
 static gq_status check_model(const json_t *model, gq_tok_kind *kind, gq_error *err)
 {
-    static const char *const zero[] = { "dropout", "continuing_subword_prefix", "byte_fallback", "ignore_merges" };
+    static const char *const zero[] = {"dropout", "continuing_subword_prefix", "byte_fallback",
+                                       "ignore_merges"};
     const json_t            *suffix = json_object_get(model, "end_of_word_suffix");
     size_t                   i;
 
@@ -113,30 +119,36 @@ static gq_status check_model(const json_t *model, gq_tok_kind *kind, gq_error *e
         return refuse(err, "model.type", type_of(model), "BPE of GPT-2 or CLIP");
     for (i = 0; i < sizeof zero / sizeof *zero; i++)
         if (!off(json_object_get(model, zero[i])))
-            return gq_fail(err, GQ_EWEIGHTS, "model.%s is set; GPT-2 and CLIP do without it, and so must this file",
+            return gq_fail(err, GQ_EWEIGHTS,
+                           "model.%s is set; GPT-2 and CLIP do without it, and so must this file",
                            zero[i]);
     if (!off(suffix) && !is_text(suffix, GQ_TOK_WORD_END))
-        return refuse(err, "model.end_of_word_suffix", json_is_string(suffix) ? json_string_value(suffix) : "not text",
+        return refuse(err, "model.end_of_word_suffix",
+                      json_is_string(suffix) ? json_string_value(suffix) : "not text",
                       "none (GPT-2) or '</w>' (CLIP)");
     *kind = off(suffix) ? GQ_TOK_GPT2 : GQ_TOK_CLIP;
     return GQ_OK;
 }
 
-static gq_status check_byte_level(const json_t *v, const char *where, bool need_regex, gq_error *err)
+static gq_status check_byte_level(const json_t *v, const char *where, bool need_regex,
+                                  gq_error *err)
 {
     if (!is(v, "ByteLevel"))
         return refuse(err, where, type_of(v), "ByteLevel");
     if (json_is_true(json_object_get(v, "add_prefix_space")))
-        return gq_fail(err, GQ_EWEIGHTS, "%s.add_prefix_space is true; GPT-2 and CLIP have it false", where);
+        return gq_fail(err, GQ_EWEIGHTS,
+                       "%s.add_prefix_space is true; GPT-2 and CLIP have it false", where);
     if (need_regex && json_is_false(json_object_get(v, "use_regex")))
-        return gq_fail(err, GQ_EWEIGHTS, "%s.use_regex is false; GPT-2's own splitting needs it true", where);
+        return gq_fail(err, GQ_EWEIGHTS,
+                       "%s.use_regex is false; GPT-2's own splitting needs it true", where);
     return GQ_OK;
 }
 
 static gq_status check_gpt2(const json_t *root, gq_error *err)
 {
     if (!off(json_object_get(root, "normalizer")))
-        return refuse(err, "normalizer", type_of(json_object_get(root, "normalizer")), "none beside GPT-2's model");
+        return refuse(err, "normalizer", type_of(json_object_get(root, "normalizer")),
+                      "none beside GPT-2's model");
     return check_byte_level(json_object_get(root, "pre_tokenizer"), "pre_tokenizer", true, err);
 }
 
@@ -150,32 +162,36 @@ static gq_status check_clip_normalizer(const json_t *n, gq_error *err)
         return refuse(err, "normalizer", type_of(n), "CLIP's: NFC, Replace, Lowercase");
     if (!is_text(json_object_get(json_object_get(replace, "pattern"), "Regex"), "\\s+") ||
         !is_text(json_object_get(replace, "content"), " "))
-        return gq_fail(err, GQ_EWEIGHTS, "normalizer.normalizers[1] is not CLIP's Replace of \\s+ by a space");
+        return gq_fail(err, GQ_EWEIGHTS,
+                       "normalizer.normalizers[1] is not CLIP's Replace of \\s+ by a space");
     return GQ_OK;
 }
 
-/* Published files have the expression with or without the two special tokens in front; they differ only for text
- * that spells a special token without meaning it, which is read as the first does. */
+/* Published files have the expression with or without the two special tokens in front; they differ
+ * only for text that spells a special token without meaning it, which is read as the first does. */
 static gq_status check_clip(const json_t *root, gq_error *err)
 {
     static const char   words[] = "'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+";
     static const char   all[] = "<\\|startoftext\\|>|<\\|endoftext\\|>|"
                                 "'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+";
     const json_t       *pre = json_object_get(root, "pre_tokenizer");
-    const json_t       *list = json_object_get(pre, "pretokenizers"), *split = json_array_get(list, 0);
+    const json_t *list = json_object_get(pre, "pretokenizers"), *split = json_array_get(list, 0);
     const json_t       *regex = json_object_get(json_object_get(split, "pattern"), "Regex");
     gq_status           status = check_clip_normalizer(json_object_get(root, "normalizer"), err);
 
     if (status)
         return status;
     if (!is(pre, "Sequence") || json_array_size(list) != 2 || !is(split, "Split"))
-        return refuse(err, "pre_tokenizer", type_of(pre), "CLIP's: a Sequence of Split and ByteLevel");
+        return refuse(err, "pre_tokenizer", type_of(pre),
+                      "CLIP's: a Sequence of Split and ByteLevel");
     if (!is_text(regex, words) && !is_text(regex, all))
         return refuse(err, "pre_tokenizer.pretokenizers[0].pattern",
-                      json_is_string(regex) ? json_string_value(regex) : "not a Regex", "CLIP's expression");
+                      json_is_string(regex) ? json_string_value(regex) : "not a Regex",
+                      "CLIP's expression");
     if (!is_text(json_object_get(split, "behavior"), "Removed") ||
         !json_is_true(json_object_get(split, "invert")))
-        return gq_fail(err, GQ_EWEIGHTS, "pre_tokenizer.pretokenizers[0] is not CLIP's Split: behavior Removed, "
+        return gq_fail(err, GQ_EWEIGHTS,
+                       "pre_tokenizer.pretokenizers[0] is not CLIP's Split: behavior Removed, "
                        "invert true");
     return check_byte_level(json_array_get(list, 1), "pre_tokenizer.pretokenizers[1]", false, err);
 }
@@ -183,22 +199,25 @@ static gq_status check_clip(const json_t *root, gq_error *err)
 /* A frame around the text: CLIP's own is known (GQ_TOK_FRAME); GPT-2 has none. */
 static gq_status check_ends(const json_t *root, gq_tok_kind kind, gq_error *err)
 {
-    const json_t *post = json_object_get(root, "post_processor"), *decoder = json_object_get(root, "decoder");
+    const json_t *post = json_object_get(root, "post_processor"),
+                 *decoder = json_object_get(root, "decoder");
     const json_t *single = json_object_get(post, "single");
     bool          plain = is(post, "null") || is(post, "ByteLevel");
 
     if (!is(decoder, "null") && !is(decoder, "ByteLevel"))
         return refuse(err, "decoder", type_of(decoder), "ByteLevel");
     if (is(post, "TemplateProcessing"))
-        plain = json_array_size(single) == 1 && json_object_get(json_array_get(single, 0), "Sequence");
+        plain =
+            json_array_size(single) == 1 && json_object_get(json_array_get(single, 0), "Sequence");
     if (kind == GQ_TOK_GPT2 && !plain)
         return refuse(err, "post_processor", type_of(post), "GPT-2's, which adds no tokens");
-    if (kind == GQ_TOK_CLIP && !is(post, "null") && !is(post, "RobertaProcessing") && !is(post, "TemplateProcessing"))
+    if (kind == GQ_TOK_CLIP && !is(post, "null") && !is(post, "RobertaProcessing") &&
+        !is(post, "TemplateProcessing"))
         return refuse(err, "post_processor", type_of(post), "CLIP's RobertaProcessing");
     return GQ_OK;
 }
 
-/* ---- contents --------------------------------------------------------------------------------------- */
+/* ---- contents -------------------------------------------------------------------------------- */
 
 static gq_status add_added(gq_tokenizer *t, const json_t *added, gq_error *err)
 {
@@ -213,10 +232,11 @@ static gq_status add_added(gq_tokenizer *t, const json_t *added, gq_error *err)
             return gq_fail(err, GQ_EWEIGHTS, "added_tokens[%zu] lacks its id or content", i);
         for (k = 0; k < sizeof odd / sizeof *odd; k++)
             if (json_is_true(json_object_get(one, odd[k])))
-                return gq_fail(err, GQ_EWEIGHTS, "added_tokens[%zu].%s is true; only literal tokens are read", i,
+                return gq_fail(err, GQ_EWEIGHTS,
+                               "added_tokens[%zu].%s is true; only literal tokens are read", i,
                                odd[k]);
-        status = gq_tok_special(t, json_integer_value(id), json_string_value(content), json_string_length(content),
-                                err);
+        status = gq_tok_special(t, json_integer_value(id), json_string_value(content),
+                                json_string_length(content), err);
         if (status) {
             gq_context(err, "added_tokens[%zu]", i);
             return status;
@@ -231,14 +251,15 @@ static gq_status add_merge(gq_tokenizer *t, const json_t *merge, gq_error *err)
     const char   *text = json_string_value(merge), *space = text ? strchr(text, ' ') : NULL;
 
     if (json_array_size(merge) == 2 && json_is_string(left) && json_is_string(right))
-        return gq_tok_merge(t, json_string_value(left), json_string_length(left), json_string_value(right),
-                            json_string_length(right), err);
+        return gq_tok_merge(t, json_string_value(left), json_string_length(left),
+                            json_string_value(right), json_string_length(right), err);
     if (space && !strchr(space + 1, ' '))
         return gq_tok_merge(t, text, (size_t)(space - text), space + 1, strlen(space + 1), err);
     return gq_fail(err, GQ_EWEIGHTS, "neither \"a b\" nor [\"a\", \"b\"]");
 }
 
-static gq_status add_all(gq_tokenizer *t, const json_t *root, json_t *vocab, const json_t *merges, gq_error *err)
+static gq_status add_all(gq_tokenizer *t, const json_t *root, json_t *vocab, const json_t *merges,
+                         gq_error *err)
 {
     gq_status status = gq_tok_add_vocab(t, vocab, err);
     size_t    i;

@@ -1,9 +1,10 @@
 /* tok_private.h - what the files of the tokenizer share; nobody else includes it.
  *
- * Life of a tokenizer: gq_tok_new() with the number of entries, gq_tok_add() for each, gq_tok_special() for those
- * that are matched literally, gq_tok_merge() in rank order, gq_tok_finish(), then read-only for ever.
- * Strings live in one pool; spans name parts of it. A BPE token has a *symbol*, its spelling in the files (each byte
- * as a printable character, "</w>" at the end of a word), and *bytes*, what it stands for.
+ * Life of a tokenizer: gq_tok_new() with the number of entries, gq_tok_add() for each,
+ * gq_tok_special() for those that are matched literally, gq_tok_merge() in rank order,
+ * gq_tok_finish(), then read-only for ever. Strings live in one pool; spans name parts of it. A BPE
+ * token has a *symbol*, its spelling in the files (each byte as a printable character, "</w>" at
+ * the end of a word), and *bytes*, what it stands for.
  */
 #ifndef GIFQA_DATA_TOK_PRIVATE_H
 #define GIFQA_DATA_TOK_PRIVATE_H
@@ -84,25 +85,30 @@ struct gq_tokenizer {
     uint8_t     hash[32];
 };
 
-/* ---- tok_vocab.c: building -------------------------------------------------------------------------- */
+/* ---- tok_vocab.c: building ------------------------------------------------------------------- */
 
-gq_status gq_tok_new(gq_tok_kind kind, size_t entries, size_t merges, gq_tokenizer **out, gq_error *err);
+gq_status gq_tok_new(gq_tok_kind kind, size_t entries, size_t merges, gq_tokenizer **out,
+                     gq_error *err);
 gq_status gq_tok_add(gq_tokenizer *t, int64_t id, const char *symbol, size_t len, gq_error *err);
 /* Marks an entry as special, adding it first when its id is free. */
-gq_status gq_tok_special(gq_tokenizer *t, int64_t id, const char *content, size_t len, gq_error *err);
-gq_status gq_tok_merge(gq_tokenizer *t, const char *left, size_t left_len, const char *right, size_t right_len,
-                       gq_error *err);
+gq_status gq_tok_special(gq_tokenizer *t, int64_t id, const char *content, size_t len,
+                         gq_error *err);
+gq_status gq_tok_merge(gq_tokenizer *t, const char *left, size_t left_len, const char *right,
+                       size_t right_len, gq_error *err);
 /* Copies bytes into the pool. */
 gq_status gq_tok_store(gq_tokenizer *t, const char *s, size_t len, tok_span *out, gq_error *err);
 gq_status gq_tok_finish(gq_tokenizer *t, gq_error *err);
 int32_t   gq_tok_find(const gq_tokenizer *t, const char *symbol, size_t len);      /* -1: none    */
-int32_t   gq_tok_map_find(const tok_map *map, const char *pool, const tok_span *strings, const char *s, size_t len);
+int32_t   gq_tok_map_find(const tok_map *map, const char *pool, const tok_span *strings,
+                          const char *s, size_t len);
 gq_status gq_tok_map_init(tok_map *map, size_t entries, gq_error *err);
-gq_status gq_tok_map_add(tok_map *map, const char *s, size_t len, int32_t id, gq_error *err);  /* len > 0 */
-/* The printable character of each byte, and the bytes in the order in which GPT-2 and CLIP number them. */
+/* len > 0 */
+gq_status gq_tok_map_add(tok_map *map, const char *s, size_t len, int32_t id, gq_error *err);
+/* The printable character of each byte, and the bytes in the order in which GPT-2 and CLIP number
+ * them. */
 void      gq_tok_byte_symbols(uint16_t code[256], uint8_t order[256]);
 
-/* ---- tok_files.c, tok_json.c, tok_save.c --------------------------------------------------------------- */
+/* ---- tok_files.c, tok_json.c, tok_save.c ----------------------------------------------------- */
 
 /* jansson behind limits: bytes, depth, values, duplicate keys refused. *out: json_decref(). */
 gq_status gq_tok_json_load(const char *path, size_t limit, json_t **out, gq_error *err);
@@ -112,7 +118,7 @@ gq_status gq_tok_add_vocab(gq_tokenizer *t, json_t *vocab, gq_error *err);
 /* A whole file; every failure but missing memory and I/O is GQ_EWEIGHTS. */
 gq_status gq_tok_read(const char *path, bool gz, size_t limit, gq_bytes *out, gq_error *err);
 
-/* ---- tok_split.c: where pieces end ------------------------------------------------------------------- */
+/* ---- tok_split.c: where pieces end ----------------------------------------------------------- */
 
 size_t    gq_tok_piece_gpt2(const char *s, size_t n);        /* bytes of the piece at s; n > 0    */
 /* The same for cleaned CLIP text; *skip bytes of whitespace come first; 0: no piece is left. */
@@ -123,7 +129,7 @@ bool      gq_tok_is_mark(char c);                        /* . , ? ! stand alone 
 /* NFC and lower case; *out: gq_free(). */
 gq_status gq_tok_clean(const char *s, size_t n, char **out, size_t *out_len, gq_error *err);
 
-/* ---- tok_bpe.c: from a piece to ids --------------------------------------------------------------------- */
+/* ---- tok_bpe.c: from a piece to ids ---------------------------------------------------------- */
 
 typedef struct tok_sink {               /* where ids go                                           */
     int32_t *ids;                       /* [cap]                                                  */
@@ -144,7 +150,7 @@ static inline void tok_emit(tok_sink *sink, int32_t id)
     sink->n++;
 }
 
-gq_status gq_tok_bpe(const gq_tokenizer *t, const char *piece, size_t len, tok_scratch *scratch, tok_sink *sink,
-                     gq_error *err);
+gq_status gq_tok_bpe(const gq_tokenizer *t, const char *piece, size_t len, tok_scratch *scratch,
+                     tok_sink *sink, gq_error *err);
 
 #endif

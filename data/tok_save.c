@@ -1,4 +1,5 @@
-/* Writing a tokenizer in the files from which it, and Hugging Face's library, can be opened again. */
+/* Writing a tokenizer in the files from which it, and Hugging Face's library, can be opened
+ * again. */
 #include <string.h>
 
 #include "core/mem.h"
@@ -97,7 +98,8 @@ static gq_status write_out(text *out, const char *dir, const char *name, gq_erro
     return status;
 }
 
-/* Files that would be read instead of what is written, or with it, and that are not written over. */
+/* Files that would be read instead of what is written, or with it, and that are not written
+ * over. */
 static gq_status refuse_others(const gq_tokenizer *t, const char *dir, bool added, gq_error *err)
 {
     static const char *const before_words[] = { "tokenizer.json", "vocab.json", "encoder.json",
@@ -112,8 +114,11 @@ static gq_status refuse_others(const gq_tokenizer *t, const char *dir, bool adde
         if (!path)
             return gq_fail(err, GQ_ENOMEM, "no memory for a path");
         if (there && !(added && strcmp(*names, "added_tokens.json") == 0))
-            return gq_fail(err, GQ_EINPUT, "%s holds %s, which would be read instead of what is written, or with it; "
-                           "choose another directory", dir, *names);
+            return gq_fail(
+                err, GQ_EINPUT,
+                "%s holds %s, which would be read instead of what is written, or with it; "
+                "choose another directory",
+                dir, *names);
     }
     return GQ_OK;
 }

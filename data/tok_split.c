@@ -1,5 +1,6 @@
-/* Where one piece of text ends and the next begins: the regular expressions of GPT-2 and CLIP as scanners, and the
- * words of the toy world. The functions look at one stretch of text without special tokens in it.
+/* Where one piece of text ends and the next begins: the regular expressions of GPT-2 and CLIP as
+ * scanners, and the words of the toy world. The functions look at one stretch of text without
+ * special tokens in it.
  */
 #include <string.h>
 
@@ -10,10 +11,12 @@
 typedef enum char_class { OTHER, LETTER, NUMBER, SPACE, NONE } char_class;
 
 static const uint8_t ascii_class[128] = {           /* the rest is OTHER                          */
-    ['A' ... 'Z'] = LETTER, ['a' ... 'z'] = LETTER, ['0' ... '9'] = NUMBER, [9 ... 13] = SPACE, [' '] = SPACE,
+    ['A' ... 'Z'] = LETTER, ['a' ... 'z'] = LETTER, ['0' ... '9'] = NUMBER,
+    [9 ... 13] = SPACE,     [' '] = SPACE,
 };
 
-/* Class and length of the character at s; bytes that are no character are OTHER, as any symbol is. */
+/* Class and length of the character at s; bytes that are no character are OTHER, as any symbol
+ * is. */
 static inline char_class class_at(const char *s, size_t n, size_t *len)
 {
     uint32_t cp;
@@ -45,7 +48,8 @@ static size_t contraction(const char *s, size_t n)
         return 0;
     if (s[1] == 's' || s[1] == 't' || s[1] == 'm' || s[1] == 'd')
         return 2;
-    if (n >= 3 && ((s[1] == 'r' && s[2] == 'e') || (s[1] == 'v' && s[2] == 'e') || (s[1] == 'l' && s[2] == 'l')))
+    if (n >= 3 && ((s[1] == 'r' && s[2] == 'e') || (s[1] == 'v' && s[2] == 'e') ||
+                   (s[1] == 'l' && s[2] == 'l')))
         return 3;
     return 0;
 }
@@ -71,8 +75,8 @@ size_t gq_tok_piece_gpt2(const char *s, size_t n)
 }
 
 /* <\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+
- * A special token that is written in the text but not matched as one is a piece of its own here; Hugging Face cuts it
- * with GPT-2's expression once more, and so does the caller. */
+ * A special token that is written in the text but not matched as one is a piece of its own here;
+ * Hugging Face cuts it with GPT-2's expression once more, and so does the caller. */
 size_t gq_tok_piece_clip(const char *s, size_t n, size_t *skip)
 {
     static const char *const specials[] = { GQ_TOK_START_TEXT, GQ_TOK_END_TEXT };
@@ -126,8 +130,8 @@ static bool lower_ascii(const char *s, size_t n, char *out)
     return seen < 0x80;
 }
 
-/* Runs of whitespace stay as they are: the splitters drop them, so making each one space (as Hugging Face's
- * normaliser does) would change nothing. */
+/* Runs of whitespace stay as they are: the splitters drop them, so making each one space (as
+ * Hugging Face's normaliser does) would change nothing. */
 gq_status gq_tok_clean(const char *s, size_t n, char **out, size_t *out_len, gq_error *err)
 {
     uint32_t *cps = NULL, low[2];

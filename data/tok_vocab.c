@@ -1,4 +1,5 @@
-/* Building a tokenizer from its entries: strings, maps, merge rules, checks, and the hash that names it. */
+/* Building a tokenizer from its entries: strings, maps, merge rules, checks, and the hash that
+ * names it. */
 #include <string.h>
 
 #include "core/mem.h"
@@ -6,7 +7,7 @@
 
 #define MAX_PROBES 4096                /* a file whose entries collide so often was made to do it */
 
-/* ---- maps ------------------------------------------------------------------------------------------- */
+/* ---- maps ------------------------------------------------------------------------------------ */
 
 static uint32_t mask_for(size_t entries)
 {
@@ -30,7 +31,8 @@ static inline uint32_t slot_of(uint64_t key, size_t len)
     return (uint32_t)((key ^ len * 0xD6E8FEB86659FD93u) * 0x9E3779B97F4A7C15u >> 32);
 }
 
-int32_t gq_tok_map_find(const tok_map *map, const char *pool, const tok_span *strings, const char *s, size_t len)
+int32_t gq_tok_map_find(const tok_map *map, const char *pool, const tok_span *strings,
+                        const char *s, size_t len)
 {
     uint64_t        key = key_of(s, len);
     uint32_t        i = slot_of(key, len) & map->mask;
@@ -47,7 +49,8 @@ gq_status gq_tok_map_init(tok_map *map, size_t entries, gq_error *err)
 {
     map->mask = mask_for(entries);
     map->slots = gq_calloc((size_t)map->mask + 1, sizeof *map->slots);
-    return map->slots ? GQ_OK : gq_fail(err, GQ_ENOMEM, "no memory for a table of %zu tokens", entries);
+    return map->slots ? GQ_OK
+                      : gq_fail(err, GQ_ENOMEM, "no memory for a table of %zu tokens", entries);
 }
 
 gq_status gq_tok_map_add(tok_map *map, const char *s, size_t len, int32_t id, gq_error *err)
@@ -57,22 +60,24 @@ gq_status gq_tok_map_add(tok_map *map, const char *s, size_t len, int32_t id, gq
 
     for (; map->slots[i].len; i = (i + 1) & map->mask)
         if (++probes > MAX_PROBES)
-            return gq_fail(err, GQ_EWEIGHTS, "the entries of the vocabulary collide too often to be an accident");
+            return gq_fail(err, GQ_EWEIGHTS,
+                           "the entries of the vocabulary collide too often to be an accident");
     map->slots[i] = (tok_slot){ key, (uint32_t)len, id };
     return GQ_OK;
 }
 
-/* ---- entries ---------------------------------------------------------------------------------------- */
+/* ---- entries --------------------------------------------------------------------------------- */
 
-gq_status gq_tok_new(gq_tok_kind kind, size_t entries, size_t merges, gq_tokenizer **out, gq_error *err)
+gq_status gq_tok_new(gq_tok_kind kind, size_t entries, size_t merges, gq_tokenizer **out,
+                     gq_error *err)
 {
     gq_tokenizer *t;
     size_t        room = entries + GQ_TOK_MAX_ADDED, i;
 
     *out = NULL;
     if (entries > GQ_TOK_MAX_VOCAB || merges > GQ_TOK_MAX_VOCAB)
-        return gq_fail(err, GQ_EWEIGHTS, "%zu entries and %zu merges; at most %d of each are taken", entries,
-                       merges, GQ_TOK_MAX_VOCAB);
+        return gq_fail(err, GQ_EWEIGHTS, "%zu entries and %zu merges; at most %d of each are taken",
+                       entries, merges, GQ_TOK_MAX_VOCAB);
     t = gq_calloc(1, sizeof *t);
     if (!t)
         return gq_fail(err, GQ_ENOMEM, "no memory for a tokenizer");
@@ -86,7 +91,8 @@ gq_status gq_tok_new(gq_tok_kind kind, size_t entries, size_t merges, gq_tokeniz
     t->flags = gq_calloc(room, sizeof *t->flags);
     t->rules = gq_malloc((size_t)t->rule_mask + 1, sizeof *t->rules);
     t->merges = gq_malloc(merges, sizeof *t->merges);
-    if (!t->symbol || !t->bytes || !t->flags || !t->rules || !t->merges || gq_tok_map_init(&t->names, room, err)) {
+    if (!t->symbol || !t->bytes || !t->flags || !t->rules || !t->merges ||
+        gq_tok_map_init(&t->names, room, err)) {
         gq_tokenizer_close(t);
         return gq_fail(err, GQ_ENOMEM, "no memory for a tokenizer of %zu entries", entries);
     }
@@ -138,11 +144,12 @@ gq_status gq_tok_add(gq_tokenizer *t, int64_t id, const char *symbol, size_t len
     if (len == 0)
         return gq_fail(err, GQ_EWEIGHTS, "the entry with id %lld is empty", (long long)id);
     if (id < 0 || id >= t->room)
-        return gq_fail(err, GQ_EWEIGHTS, "'%.*s' has id %lld; ids must be 0, 1, 2 ... without holes",
-                       TOK_SHOW(len), symbol, (long long)id);
+        return gq_fail(err, GQ_EWEIGHTS,
+                       "'%.*s' has id %lld; ids must be 0, 1, 2 ... without holes", TOK_SHOW(len),
+                       symbol, (long long)id);
     if (t->symbol[id].len)
-        return gq_fail(err, GQ_EWEIGHTS, "id %lld belongs to two entries, the second is '%.*s'", (long long)id,
-                       TOK_SHOW(len), symbol);
+        return gq_fail(err, GQ_EWEIGHTS, "id %lld belongs to two entries, the second is '%.*s'",
+                       (long long)id, TOK_SHOW(len), symbol);
     if (gq_tok_find(t, symbol, len) >= 0)
         return gq_fail(err, GQ_EWEIGHTS, "the entry '%.*s' is there twice (ids %d and %lld)",
                        TOK_SHOW(len), symbol, (int)gq_tok_find(t, symbol, len), (long long)id);
@@ -154,7 +161,8 @@ gq_status gq_tok_add(gq_tokenizer *t, int64_t id, const char *symbol, size_t len
     return GQ_OK;
 }
 
-gq_status gq_tok_special(gq_tokenizer *t, int64_t id, const char *content, size_t len, gq_error *err)
+gq_status gq_tok_special(gq_tokenizer *t, int64_t id, const char *content, size_t len,
+                         gq_error *err)
 {
     int32_t   known = gq_tok_find(t, content, len);
     gq_status status;
@@ -162,20 +170,22 @@ gq_status gq_tok_special(gq_tokenizer *t, int64_t id, const char *content, size_
     if (t->special_count == GQ_TOK_MAX_ADDED)
         return gq_fail(err, GQ_EWEIGHTS, "more than %d special tokens", GQ_TOK_MAX_ADDED);
     if (known >= 0 && known != id)
-        return gq_fail(err, GQ_EWEIGHTS, "special token '%.*s' has id %lld here and %d in the vocabulary",
+        return gq_fail(err, GQ_EWEIGHTS,
+                       "special token '%.*s' has id %lld here and %d in the vocabulary",
                        TOK_SHOW(len), content, (long long)id, (int)known);
     if (known < 0 && (status = gq_tok_add(t, id, content, len, err)))
         return status;
     if (t->flags[id] & TOK_IS_SPECIAL)
-        return gq_fail(err, GQ_EWEIGHTS, "special token '%.*s' is there twice", TOK_SHOW(len), content);
+        return gq_fail(err, GQ_EWEIGHTS, "special token '%.*s' is there twice", TOK_SHOW(len),
+                       content);
     t->flags[id] |= TOK_IS_SPECIAL;
     t->special[t->special_count++] = (int32_t)id;
     t->special_first[(unsigned char)content[0]] = true;
     return GQ_OK;
 }
 
-gq_status gq_tok_merge(gq_tokenizer *t, const char *left, size_t left_len, const char *right, size_t right_len,
-                       gq_error *err)
+gq_status gq_tok_merge(gq_tokenizer *t, const char *left, size_t left_len, const char *right,
+                       size_t right_len, gq_error *err)
 {
     char     both[2048];
     int32_t  a = gq_tok_find(t, left, left_len), b = gq_tok_find(t, right, right_len), ab;
@@ -183,23 +193,28 @@ gq_status gq_tok_merge(gq_tokenizer *t, const char *left, size_t left_len, const
     uint64_t pair;
 
     if (a < 0 || b < 0)
-        return gq_fail(err, GQ_EWEIGHTS, "'%.*s' is not in the vocabulary; vocabulary and merges must be of one "
-                       "tokenizer", TOK_SHOW(a < 0 ? left_len : right_len), a < 0 ? left : right);
+        return gq_fail(err, GQ_EWEIGHTS,
+                       "'%.*s' is not in the vocabulary; vocabulary and merges must be of one "
+                       "tokenizer",
+                       TOK_SHOW(a < 0 ? left_len : right_len), a < 0 ? left : right);
     if (left_len + right_len > sizeof both)
         return gq_fail(err, GQ_EWEIGHTS, "a merged token of more than %zu bytes", sizeof both);
     memcpy(both, left, left_len);
     memcpy(both + left_len, right, right_len);
     ab = gq_tok_find(t, both, left_len + right_len);
     if (ab < 0)
-        return gq_fail(err, GQ_EWEIGHTS, "'%.*s', what the merge makes, is not in the vocabulary; vocabulary and "
-                       "merges must be of one tokenizer", TOK_SHOW(left_len + right_len), both);
+        return gq_fail(err, GQ_EWEIGHTS,
+                       "'%.*s', what the merge makes, is not in the vocabulary; vocabulary and "
+                       "merges must be of one tokenizer",
+                       TOK_SHOW(left_len + right_len), both);
     if (t->merge_count == t->merge_room)
         return gq_fail(err, GQ_EBUG, "more merges than announced");
     pair = tok_pair(a, b);
     for (i = tok_pair_slot(pair) & t->rule_mask; t->rules[i].rank != TOK_NO_RANK;
          i = (i + 1) & t->rule_mask) {
         if (t->rules[i].pair == pair)
-            return gq_fail(err, GQ_EWEIGHTS, "the merge is there twice, first as number %u", t->rules[i].rank + 1);
+            return gq_fail(err, GQ_EWEIGHTS, "the merge is there twice, first as number %u",
+                           t->rules[i].rank + 1);
         if (++probes > MAX_PROBES)
             return gq_fail(err, GQ_EWEIGHTS, "the merges collide too often to be an accident");
     }

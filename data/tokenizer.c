@@ -7,10 +7,10 @@
 #include "data/unicode.h"
 #include "data/tok_private.h"
 
-/* ---- encoding --------------------------------------------------------------------------------------- */
+/* ---- encoding -------------------------------------------------------------------------------- */
 
-static gq_status encode_gpt2(const gq_tokenizer *t, const char *s, size_t n, tok_scratch *scratch, tok_sink *sink,
-                             gq_error *err)
+static gq_status encode_gpt2(const gq_tokenizer *t, const char *s, size_t n, tok_scratch *scratch,
+                             tok_sink *sink, gq_error *err)
 {
     gq_status status = GQ_OK;
     size_t    i, len;
@@ -21,12 +21,13 @@ static gq_status encode_gpt2(const gq_tokenizer *t, const char *s, size_t n, tok
     return status;
 }
 
-static gq_status encode_clip(const gq_tokenizer *t, const char *s, size_t n, tok_scratch *scratch, tok_sink *sink,
-                             gq_error *err)
+static gq_status encode_clip(const gq_tokenizer *t, const char *s, size_t n, tok_scratch *scratch,
+                             tok_sink *sink, gq_error *err)
 {
     gq_status status = GQ_OK;
     size_t    i = 0, len, skip;
-    while (status == GQ_OK && sink->n < sink->limit && (len = gq_tok_piece_clip(s + i, n - i, &skip))) {
+    while (status == GQ_OK && sink->n < sink->limit &&
+           (len = gq_tok_piece_clip(s + i, n - i, &skip))) {
         i += skip;
         if (len > 2 && s[i] == '<' && s[i + 2] >= 'a') /* a special token as text: "<|" name "|>" */
             status = encode_gpt2(t, s + i, len, scratch, sink, err);
@@ -49,8 +50,8 @@ static void encode_words(const gq_tokenizer *t, const char *s, size_t n, tok_sin
 }
 
 /* Text without special tokens in it. */
-static gq_status encode_plain(const gq_tokenizer *t, const char *s, size_t n, tok_scratch *scratch, tok_sink *sink,
-                              gq_error *err)
+static gq_status encode_plain(const gq_tokenizer *t, const char *s, size_t n, tok_scratch *scratch,
+                              tok_sink *sink, gq_error *err)
 {
     char     *clean;
     size_t    len;
@@ -71,14 +72,16 @@ static gq_status encode_plain(const gq_tokenizer *t, const char *s, size_t n, to
     return status;
 }
 
-/* The first special token in the text, the longest of those that begin there; its place, or n when there is none. */
+/* The first special token in the text, the longest of those that begin there; its place, or n when
+ * there is none. */
 static size_t find_special(const gq_tokenizer *t, const char *s, size_t n, int32_t *id)
 {
     size_t i, k, best = 0;
     for (i = 0; i < n && best == 0; i++)
         for (k = 0; t->special_first[(unsigned char)s[i]] && k < t->special_count; k++) {
             tok_span name = t->symbol[t->special[k]];
-            if (name.len > best && name.len <= n - i && memcmp(s + i, t->pool + name.off, name.len) == 0) {
+            if (name.len > best && name.len <= n - i &&
+                memcmp(s + i, t->pool + name.off, name.len) == 0) {
                 best = name.len;
                 *id = t->special[k];
             }
@@ -86,8 +89,8 @@ static size_t find_special(const gq_tokenizer *t, const char *s, size_t n, int32
     return best ? i - 1 : n;
 }
 
-static gq_status encode_text(const gq_tokenizer *t, const char *s, size_t n, unsigned flags, tok_scratch *scratch,
-                             tok_sink *sink, gq_error *err)
+static gq_status encode_text(const gq_tokenizer *t, const char *s, size_t n, unsigned flags,
+                             tok_scratch *scratch, tok_sink *sink, gq_error *err)
 {
     gq_status status = GQ_OK;
     while (n && status == GQ_OK && sink->n < sink->limit) {
@@ -118,9 +121,11 @@ gq_status gq_tokenizer_encode(const gq_tokenizer *t, const char *text, size_t le
     if (flags & ~(unsigned)(GQ_TOK_SPECIAL | GQ_TOK_FRAME | GQ_TOK_TRUNCATE))
         return gq_fail(err, GQ_EUSAGE, "encode: flags 0x%x are not known", flags);
     if (len > GQ_TOK_MAX_TEXT)
-        return gq_fail(err, GQ_EINPUT, "text of %zu bytes; at most %zu are tokenized at once", len, GQ_TOK_MAX_TEXT);
+        return gq_fail(err, GQ_EINPUT, "text of %zu bytes; at most %zu are tokenized at once", len,
+                       GQ_TOK_MAX_TEXT);
     if (cut && cap < ends)
-        return gq_fail(err, GQ_EUSAGE, "encode: %zu ids cannot hold the %zu of the frame", cap, ends);
+        return gq_fail(err, GQ_EUSAGE, "encode: %zu ids cannot hold the %zu of the frame", cap,
+                       ends);
     if (frame && t->begin_id >= 0)
         tok_emit(&sink, t->begin_id);
     status = encode_text(t, text, len, flags, &scratch, &sink, err);
@@ -133,13 +138,15 @@ gq_status gq_tokenizer_encode(const gq_tokenizer *t, const char *text, size_t le
     return status;
 }
 
-/* ---- decoding --------------------------------------------------------------------------------------- */
+/* ---- decoding -------------------------------------------------------------------------------- */
 
-/* What stands between the token before and this one, and after this one: the space of the words kind, of CLIP. */
+/* What stands between the token before and this one, and after this one: the space of the words
+ * kind, of CLIP. */
 static bool space_before(const gq_tokenizer *t, int32_t id, bool first)
 {
     tok_span word = t->bytes[id];
-    return t->kind == GQ_TOK_WORDS && !first && !(word.len == 1 && gq_tok_is_mark(t->pool[word.off]));
+    return t->kind == GQ_TOK_WORDS && !first &&
+           !(word.len == 1 && gq_tok_is_mark(t->pool[word.off]));
 }
 
 static bool space_after(const gq_tokenizer *t, int32_t id)
@@ -157,8 +164,9 @@ gq_status gq_tokenizer_decode(const gq_tokenizer *t, const int32_t *ids, size_t 
     *text = NULL;
     for (i = 0; i < n; i++) {
         if (ids[i] < 0 || ids[i] >= t->size)
-            return gq_fail(err, GQ_EINPUT, "id %d at place %zu is outside the vocabulary of %d tokens", (int)ids[i], i,
-                           (int)t->size);
+            return gq_fail(err, GQ_EINPUT,
+                           "id %d at place %zu is outside the vocabulary of %d tokens", (int)ids[i],
+                           i, (int)t->size);
         if (!gq_add_size(room, (size_t)t->bytes[ids[i]].len + 2, &room))
             return gq_fail(err, GQ_ENOMEM, "the text of %zu tokens is too long", n);
     }
@@ -193,7 +201,7 @@ gq_status gq_tokenizer_decode(const gq_tokenizer *t, const int32_t *ids, size_t 
     return GQ_OK;
 }
 
-/* ---- what is known ------------------------------------------------------------------------------------ */
+/* ---- what is known --------------------------------------------------------------------------- */
 
 gq_tok_kind gq_tokenizer_kind(const gq_tokenizer *t)       { return t->kind; }
 int32_t     gq_tokenizer_vocab_size(const gq_tokenizer *t) { return t->size; }

@@ -6,7 +6,8 @@
 #include "core/mem.h"
 #include "core/text.h"
 
-/* Bytes of the longest beginning of a character that these bytes are, at least 1: what one U+FFFD stands for. */
+/* Bytes of the longest beginning of a character that these bytes are, at least 1: what one U+FFFD
+ * stands for. */
 static size_t broken_part(const unsigned char *p, size_t n)
 {
     unsigned char lo = 0x80, hi = 0xBF;    /* range of the second byte: no overlong, no surrogate */
@@ -117,8 +118,8 @@ bool gq_is_space(uint32_t cp)
 {
     if (cp < 0x80)
         return cp == ' ' || (cp >= 9 && cp <= 13);
-    return cp == 0x85 || cp == 0xA0 || cp == 0x1680 || (cp >= 0x2000 && cp <= 0x200A) || cp == 0x2028 ||
-           cp == 0x2029 || cp == 0x202F || cp == 0x205F || cp == 0x3000;
+    return cp == 0x85 || cp == 0xA0 || cp == 0x1680 || (cp >= 0x2000 && cp <= 0x200A) ||
+           cp == 0x2028 || cp == 0x2029 || cp == 0x202F || cp == 0x205F || cp == 0x3000;
 }
 
 unsigned gq_lower(uint32_t cp, uint32_t out[2])
@@ -127,8 +128,8 @@ unsigned gq_lower(uint32_t cp, uint32_t out[2])
         out[0] = cp - 'A' < 26 ? cp | 0x20 : cp;
         return 1;
     }
-    if (cp == 0x130) {                              /* SpecialCasing.txt: i and a combining dot; utf8proc
-                                                       knows only one-to-one mappings                    */
+    if (cp == 0x130) {
+        /* SpecialCasing.txt: i and a combining dot; utf8proc knows only one-to-one mappings */
         out[0] = 'i';
         out[1] = 0x307;
         return 2;
@@ -137,8 +138,9 @@ unsigned gq_lower(uint32_t cp, uint32_t out[2])
     return 1;
 }
 
-/* Puts a run of combining marks into canonical order: stable, by combining class. Counting, not swapping: utf8proc's
- * own decomposition swaps neighbours, which is quadratic on a long run written by an opponent. */
+/* Puts a run of combining marks into canonical order: stable, by combining class. Counting, not
+ * swapping: utf8proc's own decomposition swaps neighbours, which is quadratic on a long run written
+ * by an opponent. */
 static void order_marks(utf8proc_int32_t *run, size_t n, utf8proc_int32_t *spare)
 {
     size_t start[257] = { 0 };
@@ -203,8 +205,10 @@ gq_status gq_text_nfc(const char *s, size_t n, uint32_t **out, size_t *out_n, gq
     if (!plain) {
         order_all(text, count, spare);
         gq_free(spare);
-        got = utf8proc_normalize_utf32(text, (utf8proc_ssize_t)count, UTF8PROC_COMPOSE | UTF8PROC_STABLE);
-        count = got < 0 ? count : (size_t)got;      /* it fails only on options that are not given here  */
+        got = utf8proc_normalize_utf32(text, (utf8proc_ssize_t)count,
+                                       UTF8PROC_COMPOSE | UTF8PROC_STABLE);
+        /* it fails only on options that are not given here */
+        count = got < 0 ? count : (size_t)got;
     }
     *out = (uint32_t *)text;
     *out_n = count;
