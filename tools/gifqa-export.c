@@ -47,9 +47,26 @@ static gq_status print(const gq_session *s, const gq_export_report *r, gq_error 
     return GQ_OK;
 }
 
+/* Of the export itself, because the weights of a run were not read into memory for it. */
+static gq_status put_numbers(gq_error *err)
+{
+    gq_cli_list     set = {0};
+    gq_session_opts o = {.set = set.item};
+    gq_session     *session = NULL;
+    gq_status       s;
+
+    gq_cli_rung(&set);
+    o.n_set = set.n;
+    s = gq_session_open(out, &o, &session, err);
+    if (s == GQ_OK)
+        s = gq_export_numbers(session, (uint64_t)seed, numbers, err);
+    gq_session_close(session);
+    return s;
+}
+
 static int run(const char *path)
 {
-    gq_session_opts  o = {.which = last ? GQ_SESSION_LAST : GQ_SESSION_BEST};
+    gq_session_opts  o = {.which = last ? GQ_SESSION_LAST : GQ_SESSION_BEST, .stored = true};
     gq_session      *session = NULL;
     gq_export_report report;
     gq_error         err = {0};
@@ -58,7 +75,7 @@ static int run(const char *path)
     if (s == GQ_OK)
         s = gq_export(session, out, &report, &err);
     if (s == GQ_OK && numbers)
-        s = gq_export_numbers(session, (uint64_t)seed, numbers, &err);
+        s = put_numbers(&err);
     if (s == GQ_OK) {
         if (*session->note)
             gq_cli_warn(program.name, "%s", session->note);

@@ -50,7 +50,9 @@ static gq_status put_weights(gq_session *s, gq_hf_family f, const char *dir, gq_
             st = gq_fail(err, GQ_ENOMEM, "%s: out of memory", dir);
     }
     if (st == GQ_OK)
-        st = gq_hf_save(s->net->params, f, &(gq_hf_source){gq_hf_from_params, s->net->params},
+        st = gq_hf_save(s->net->params, f,
+                        s->stored ? &(gq_hf_source){gq_stored_read, s->stored}
+                                  : &(gq_hf_source){gq_hf_from_params, s->net->params},
                         path ? path : folder, err);
     gq_free(path);
     gq_free(folder);

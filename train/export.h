@@ -8,7 +8,8 @@
  *   DIR/gpt2/                  GPT2LMHeadModel and its tokenizer files
  *   DIR/stllm.safetensors      bridge, projection, predictor
  *   DIR/tokenizer/             the tokenizer of the run
- * Weights are float32: reading them back gives the same bits. Memory is bounded by the largest tensor.
+ * Weights are float32: reading them back gives the same bits. Memory is bounded by the largest tensor
+ * when the session left the weights of a run in their files (gq_session_opts.stored).
  *
  * Invariants: the directory is made under another name beside DIR and renamed when everything in it is synced, so DIR
  * is whole or not there. A DIR with something in it is refused, never merged with.
@@ -30,7 +31,8 @@ typedef struct gq_export_report {
 /* report may be NULL. GQ_EUSAGE when dir exists and is not empty. */
 gq_status gq_export(gq_session *s, const char *dir, gq_export_report *report, gq_error *err);
 
-/* Outputs of every tower for seeded random inputs, as JSON for tests/reference/check_export.py. */
+/* Outputs of every tower for seeded random inputs, as JSON for tests/reference/check_export.py. The weights must be in
+ * memory. */
 gq_status gq_export_numbers(gq_session *s, uint64_t seed, const char *file, gq_error *err);
 
 typedef struct gq_export_about {

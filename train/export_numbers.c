@@ -317,8 +317,11 @@ static gq_status all(numbers *n)
 gq_status gq_export_numbers(gq_session *s, uint64_t seed, const char *file, gq_error *err)
 {
     numbers   n = {.s = s, .seed = seed, .err = err};
-    gq_status st = gq_atomic_open(file, &n.f, err);
+    gq_status st;
 
+    if (s->stored)
+        return gq_fail(err, GQ_EBUG, "%s: numbers need the weights in memory", s->path);
+    st = gq_atomic_open(file, &n.f, err);
     if (st == GQ_OK)
         st = all(&n);
     if (st == GQ_OK)

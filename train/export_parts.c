@@ -132,6 +132,14 @@ static gq_status card_head(const gq_session *s, gq_file *f, gq_error *err)
     return st == GQ_OK ? gq_file_printf(f, err, ".\n\n") : st;
 }
 
+static int64_t parameters(const gq_params *p)
+{
+    int64_t n = 0;
+    for (int32_t i = 0; i < p->count; i++)
+        n += p->param[i].n;
+    return n;
+}
+
 static gq_status card_model(const gq_session *s, gq_file *f, gq_error *err)
 {
     const gq_config         *c = &s->cfg;
@@ -150,7 +158,7 @@ static gq_status card_model(const gq_session *s, gq_file *f, gq_error *err)
         (long long)c->data.frames, (long long)c->clip.image_size, (long long)c->clip.image_size,
         (long long)c->clip.width, (long long)c->clip.layers, bridges[c->qformer.bridge],
         (long long)c->qformer.width, (long long)c->qformer.layers, (long long)c->qformer.queries,
-        (long long)c->gpt2.width, (long long)c->gpt2.layers, (long long)s->net->params->total_n,
+        (long long)c->gpt2.width, (long long)c->gpt2.layers, (long long)parameters(s->net->params),
         c->prompt.template, c->prompt.answer_prefix);
 }
 

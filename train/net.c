@@ -236,7 +236,7 @@ gq_status gq_net_open(const gq_config *c, gq_net_use use, bool weights, gq_net *
                       gq_error *err)
 {
     gq_net        *n = gq_calloc(1, sizeof *n);
-    gq_engine_opts o = {.threads = (int)c->engine.threads, .seed = c->train.seed};
+    gq_engine_opts o = {.threads = use == GQ_NET_DECLARE ? 1 : (int)c->engine.threads, .seed = c->train.seed};
     gq_status      s = n ? GQ_OK : gq_fail(err, GQ_ENOMEM, "out of memory");
 
     *out = NULL;
@@ -252,7 +252,8 @@ gq_status gq_net_open(const gq_config *c, gq_net_use use, bool weights, gq_net *
     if (s == GQ_OK) {
         apply_groups(c, n->params);
         apply_init(c, n->params);
-        s = gq_params_seal(n->params, use == GQ_NET_TRAIN, err);
+        if (use != GQ_NET_DECLARE)
+            s = gq_params_seal(n->params, use == GQ_NET_TRAIN, err);
     }
     if (s == GQ_OK && weights)
         s = first_values(n, report, err);

@@ -33,7 +33,11 @@ typedef struct gq_net {
     uint64_t        frozen_key;         /* changes with gq_net_freeze()                           */
 } gq_net;
 
-typedef enum gq_net_use { GQ_NET_INFER, GQ_NET_TRAIN } gq_net_use;
+typedef enum gq_net_use {
+    GQ_NET_INFER,
+    GQ_NET_TRAIN,
+    GQ_NET_DECLARE,                     /* names and shapes; no memory, nothing can be computed   */
+} gq_net_use;
 
 /* weights: fill from model.init / model.weights.*; false leaves them for a checkpoint to fill. */
 gq_status gq_net_open(const gq_config *c, gq_net_use use, bool weights, gq_net **out, gq_net_report *report,

@@ -10,7 +10,6 @@
 #include "train/checkpoint.h"
 #include "train/evaluate.h"
 #include "train/export.h"
-#include "train/snapshot.h"
 
 /* ---- configuration --------------------------------------------------------------------------- */
 
@@ -105,8 +104,11 @@ static gq_status open_run(gq_session *s, const gq_session_opts *o, gq_error *err
     if (st == GQ_OK && o->which == GQ_SESSION_BEST)
         st = prefer_best(s, &found, err);
     if (st == GQ_OK)
-        st = gq_net_open(&s->cfg, GQ_NET_INFER, false, &s->net, &report, err);
-    if (st == GQ_OK)
+        st = gq_net_open(&s->cfg, o->stored ? GQ_NET_DECLARE : GQ_NET_INFER, false, &s->net,
+                         &report, err);
+    if (st == GQ_OK && o->stored)
+        st = gq_stored_open(s->net->params, s->path, found.path, &s->stored, &state, err);
+    else if (st == GQ_OK)
         st = gq_snapshot_load(s->net, s->path, found.path, false, &state, err);
     if (st == GQ_OK)
         s->score = state.best;
@@ -222,6 +224,7 @@ void gq_session_close(gq_session *s)
     if (!s)
         return;
     gq_tokenizer_close(s->tokenizer);
+    gq_stored_close(s->stored);
     gq_net_close(s->net);
     gq_free(s->path);
     gq_free(s);

@@ -12,6 +12,7 @@
 
 #include "data/tokenizer.h"
 #include "train/net.h"
+#include "train/snapshot.h"
 
 typedef enum gq_session_which {
     GQ_SESSION_BEST,                    /* by validation; without one, the newest                        */
@@ -23,11 +24,13 @@ typedef struct gq_session_opts {
     gq_session_which   which;           /* of a run's checkpoints; an export has one state               */
     const char *const *set;             /* overrides of the configuration, "a.b=c"                       */
     size_t             n_set;
+    bool               stored;          /* of a run: weights stay in their files, enough for gq_export() */
 } gq_session_opts;
 
 typedef struct gq_session {
     gq_config     cfg;                  /* with overrides                                                */
-    gq_net       *net;
+    gq_net       *net;                  /* GQ_NET_DECLARE when `stored` is not NULL                      */
+    gq_stored    *stored;               /* NULL: the weights are in net                                  */
     gq_tokenizer *tokenizer;
     char         *path;                 /* as it was opened                                              */
     bool          exported;             /* an export, not a run                                          */

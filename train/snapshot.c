@@ -12,7 +12,8 @@
 
 enum { NAME = 160 };
 
-#define FROZEN_FILE "frozen.safetensors"
+#define WEIGHTS_FILE "weights.safetensors"
+#define FROZEN_FILE  "frozen.safetensors"
 
 /* Which parameters a file holds, and from which arena. */
 typedef enum section { WEIGHTS, FROZEN, MOMENTS } section;
@@ -140,7 +141,7 @@ gq_status gq_snapshot_save(gq_net *n, const char *run_dir, const gq_run_state *s
         s = gq_ckpt_begin(run_dir, state->step, gq_snapshot_bytes(n), &c, err);
     if (s != GQ_OK)
         return s;
-    s = write_section(n, WEIGHTS, gq_ckpt_dir(c), "weights.safetensors", err);
+    s = write_section(n, WEIGHTS, gq_ckpt_dir(c), WEIGHTS_FILE, err);
     if (s == GQ_OK)
         s = write_section(n, MOMENTS, gq_ckpt_dir(c), "optim.safetensors", err);
     if (s == GQ_OK)
@@ -153,15 +154,16 @@ gq_status gq_snapshot_save(gq_net *n, const char *run_dir, const gq_run_state *s
 
 /* ---- reading -------------------------------------------------------------------------------------------------- */
 
-static gq_status take(gq_net *n, const gq_param *q, section which, int moment, const gq_safetensors *st, const char *file,
-                      gq_error *err)
+/* The tensor of q in st, which is `file`; it has q's shape. */
+static gq_status find(const gq_param *q, section which, int moment, const gq_safetensors *st, const char *file,
+                      const gq_st_tensor **out, gq_error *err)
 {
     char                name[NAME];
     const gq_st_tensor *t;
     bool                same;
 
     entry_name(which, moment, q, name);
-    t = gq_st_find(st, name);
+    t = *out = gq_st_find(st, name);
     if (!t)
         return gq_fail(err, GQ_EWEIGHTS, "%s: tensor '%s' is missing: the model in the config is not the one that was saved",
                        file, name);
@@ -171,6 +173,17 @@ static gq_status take(gq_net *n, const gq_param *q, section which, int moment, c
     if (!same)
         return gq_fail(err, GQ_EWEIGHTS, "%s: tensor '%s' has another shape: the model in the config is not the one that "
                        "was saved", file, name);
+    return GQ_OK;
+}
+
+static gq_status take(gq_net *n, const gq_param *q, section which, int moment, const gq_safetensors *st, const char *file,
+                      gq_error *err)
+{
+    const gq_st_tensor *t;
+    gq_status           s = find(q, which, moment, st, file, &t, err);
+
+    if (s != GQ_OK)
+        return s;
     if (n->engine->backend->real == GQ_F64)
         return gq_st_read_f64(t, memory(n, q, which, moment), err);
     return gq_st_read_f32(t, memory(n, q, which, moment), err);
@@ -244,10 +257,10 @@ static gq_status read_state(const char *dir, gq_run_state *r, gq_error *err)
     return s;
 }
 
-static bool any_frozen(const gq_net *n)
+static bool any_frozen(const gq_params *p)
 {
-    for (int32_t i = 0; i < n->params->count; i++)
-        if (!n->params->param[i].trainable)
+    for (int32_t i = 0; i < p->count; i++)
+        if (!p->param[i].trainable)
             return true;
     return false;
 }
@@ -268,7 +281,7 @@ gq_status gq_snapshot_frozen(gq_net *n, const char *run_dir, gq_run_state *state
     gq_status s = path ? GQ_OK : gq_fail(err, GQ_ENOMEM, "%s: out of memory", run_dir);
 
     *state->frozen_sha256 = 0;
-    if (s == GQ_OK && any_frozen(n)) {
+    if (s == GQ_OK && any_frozen(n->params)) {
         s = write_section(n, FROZEN, run_dir, FROZEN_FILE, err);
         if (s == GQ_OK)
             s = hash_frozen(path, state->frozen_sha256, err);
@@ -277,8 +290,8 @@ gq_status gq_snapshot_frozen(gq_net *n, const char *run_dir, gq_run_state *state
     return s;
 }
 
-/* frozen.safetensors in `dir`, when it is the one the state names. */
-static gq_status read_frozen(gq_net *n, const char *dir, const gq_run_state *state, gq_error *err)
+/* Is frozen.safetensors in `dir` the one that the state names? */
+static gq_status check_frozen(const char *dir, const gq_run_state *state, gq_error *err)
 {
     char      hex[65], *path = gq_path(dir, FROZEN_FILE);
     gq_status s = path ? GQ_OK : gq_fail(err, GQ_ENOMEM, "%s: out of memory", dir);
@@ -290,41 +303,107 @@ static gq_status read_frozen(gq_net *n, const char *dir, const gq_run_state *sta
     if (s == GQ_OK && *state->frozen_sha256 && strcmp(hex, state->frozen_sha256) != 0)
         s = gq_fail(err, GQ_EWEIGHTS, "%s: damaged, or of another run: its SHA-256 is %.12s... and the checkpoint names "
                     "%.12s...", path, hex, state->frozen_sha256);
-    if (s == GQ_OK)
-        s = read_section(n, FROZEN, dir, FROZEN_FILE, err);
     gq_free(path);
     return s;
 }
 
-/* A checkpoint of another run has its frozen file two levels above. */
-static gq_status read_frozen_of(gq_net *n, const char *run_dir, const char *ckpt_dir, const gq_run_state *state,
-                                gq_error *err)
+/* The directory of the frozen file, the caller's: a checkpoint of another run has it two levels above. */
+static gq_status find_frozen(const char *run_dir, const char *ckpt_dir, const gq_run_state *state, char **dir,
+                             gq_error *err)
 {
     gq_error  other = {0};
-    char     *up;
-    gq_status s = read_frozen(n, run_dir, state, err);
+    gq_status s = check_frozen(run_dir, state, err);
 
-    if (s != GQ_EWEIGHTS)
+    *dir = NULL;
+    if (s != GQ_OK && s != GQ_EWEIGHTS)
         return s;
-    up = gq_path(ckpt_dir, "../..");
-    if (up && read_frozen(n, up, state, &other) == GQ_OK) {
-        gq_error_clear(err);
-        s = GQ_OK;
-    }
-    gq_free(up);
-    return s;
+    *dir = s == GQ_OK ? gq_strdup(run_dir) : gq_path(ckpt_dir, "../..");
+    if (!*dir)
+        return gq_fail(err, GQ_ENOMEM, "%s: out of memory", run_dir);
+    if (s == GQ_OK || check_frozen(*dir, state, &other) != GQ_OK)
+        return s;
+    gq_error_clear(err);
+    return GQ_OK;
 }
 
 gq_status gq_snapshot_load(gq_net *n, const char *run_dir, const char *ckpt_dir, bool optimiser, gq_run_state *state,
                            gq_error *err)
 {
+    char     *frozen = NULL;
     gq_status s = read_state(ckpt_dir, state, err);
 
     if (s == GQ_OK)
-        s = read_section(n, WEIGHTS, ckpt_dir, "weights.safetensors", err);
+        s = read_section(n, WEIGHTS, ckpt_dir, WEIGHTS_FILE, err);
     if (s == GQ_OK && optimiser)
         s = read_section(n, MOMENTS, ckpt_dir, "optim.safetensors", err);
-    if (s == GQ_OK && any_frozen(n))
-        s = read_frozen_of(n, run_dir, ckpt_dir, state, err);
+    if (s == GQ_OK && any_frozen(n->params)) {
+        s = find_frozen(run_dir, ckpt_dir, state, &frozen, err);
+        if (s == GQ_OK)
+            s = read_section(n, FROZEN, frozen, FROZEN_FILE, err);
+    }
+    gq_free(frozen);
     return s;
+}
+
+/* ---- reading without a net's memory --------------------------------------------------------------------------- */
+
+struct gq_stored { gq_safetensors *weights, *frozen; };      /* frozen: NULL when nothing is      */
+
+static gq_status map_section(const gq_params *p, section which, const char *dir, const char *file, gq_safetensors **st,
+                             gq_error *err)
+{
+    const gq_st_tensor *t;
+    char               *path = gq_path(dir, file);
+    gq_status           s = path ? gq_safetensors_open(path, st, err) : gq_fail(err, GQ_ENOMEM, "%s: out of memory", dir);
+
+    for (int32_t i = 0; s == GQ_OK && i < p->count; i++)
+        if (holds(which, &p->param[i]))
+            s = find(&p->param[i], which, 0, *st, path, &t, err);
+    gq_free(path);
+    return s;
+}
+
+gq_status gq_stored_open(const gq_params *p, const char *run_dir, const char *ckpt_dir, gq_stored **out,
+                         gq_run_state *state, gq_error *err)
+{
+    gq_stored *f = gq_calloc(1, sizeof *f);
+    char      *frozen = NULL;
+    gq_status  s = f ? read_state(ckpt_dir, state, err) : gq_fail(err, GQ_ENOMEM, "%s: out of memory", ckpt_dir);
+
+    *out = NULL;
+    if (s == GQ_OK)
+        s = map_section(p, WEIGHTS, ckpt_dir, WEIGHTS_FILE, &f->weights, err);
+    if (s == GQ_OK && any_frozen(p)) {
+        s = find_frozen(run_dir, ckpt_dir, state, &frozen, err);
+        if (s == GQ_OK)
+            s = map_section(p, FROZEN, frozen, FROZEN_FILE, &f->frozen, err);
+    }
+    gq_free(frozen);
+    if (s == GQ_OK)
+        *out = f;
+    else
+        gq_stored_close(f);
+    return s;
+}
+
+void gq_stored_close(gq_stored *f)
+{
+    if (!f)
+        return;
+    gq_safetensors_close(f->weights);
+    gq_safetensors_close(f->frozen);
+    gq_free(f);
+}
+
+gq_status gq_stored_read(void *stored, const gq_param *q, int64_t first, float *dst, int64_t n, gq_error *err)
+{
+    const gq_stored    *f = stored;
+    const gq_st_tensor *t = gq_st_find(q->trainable ? f->weights : f->frozen, q->name);
+    gq_st_tensor        some = *t;                 /* gq_stored_open() found it                  */
+    size_t              size = gq_st_dtype_size(t->dtype);
+
+    some.count = (uint64_t)n;
+    some.bytes = (size_t)n * size;
+    some.data = (const char *)t->data + (size_t)first * size;
+    return gq_st_read_f32(&some, dst, err);
 }

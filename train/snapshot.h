@@ -36,4 +36,15 @@ gq_status gq_snapshot_load(gq_net *n, const char *run_dir, const char *ckpt_dir,
 /* Writes RUN/frozen.safetensors, once in the history of a run; names it in *state. */
 gq_status gq_snapshot_frozen(gq_net *n, const char *run_dir, gq_run_state *state, gq_error *err);
 
+/* ---- a checkpoint left in its files: memory maps, one parameter read at a time -------------------------------- */
+
+typedef struct gq_stored gq_stored;
+
+/* p need not be sealed: that every parameter is there with its shape is checked. */
+gq_status gq_stored_open(const gq_params *p, const char *run_dir, const char *ckpt_dir, gq_stored **out,
+                         gq_run_state *state, gq_error *err);
+void      gq_stored_close(gq_stored *f);                     /* NULL allowed                      */
+/* The read of a gq_hf_source; q is one of the parameters it was opened with. */
+gq_status gq_stored_read(void *stored, const gq_param *q, int64_t first, float *dst, int64_t n, gq_error *err);
+
 #endif

@@ -83,6 +83,22 @@ static void round_trip(void **state)
     }
 }
 
+static void same_file(const char *one, const char *other, const char *file)
+{
+    char     name[128];
+    gq_bytes a, b;
+    gq_error err = {0};
+
+    snprintf(name, sizeof name, "%s/%s", one, file);
+    assert_ok(gq_read_file(little(name), 1 << 24, &a, &err), &err);
+    snprintf(name, sizeof name, "%s/%s", other, file);
+    assert_ok(gq_read_file(little(name), 1 << 24, &b, &err), &err);
+    assert_int_equal(a.size, b.size);
+    assert_memory_equal(a.data, b.data, a.size);
+    gq_bytes_free(&a);
+    gq_bytes_free(&b);
+}
+
 /* Exported again, an export is itself, apart from the score of its run on the card. */
 static void idempotent(void **state)
 {
@@ -95,24 +111,45 @@ static void idempotent(void **state)
                                         "tokenizer/words.txt"};
     gq_export_report         r;
     gq_error                 err = {0};
+    gq_bytes                 b;
     (void)state;
 
     export_to(little("run"), little("once/"), &r);
     export_to(little("once"), little("twice"), &r);
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        char     name[128];
-        gq_bytes a, b;
-        snprintf(name, sizeof name, "once/%s", files[i]);
-        assert_ok(gq_read_file(little(name), 1 << 24, &a, &err), &err);
-        snprintf(name, sizeof name, "twice/%s", files[i]);
-        assert_ok(gq_read_file(little(name), 1 << 24, &b, &err), &err);
-        assert_int_equal(a.size, b.size);
-        assert_memory_equal(a.data, b.data, a.size);
-        if (strstr(files[i], ".yaml")) /* no path of this machine */
-            assert_null(strstr((const char *)a.data, little_dir));
-        gq_bytes_free(&a);
-        gq_bytes_free(&b);
-    }
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        same_file("once", "twice", files[i]);
+    assert_ok(gq_read_file(little("twice/config.yaml"), 1 << 20, &b, &err), &err);
+    assert_null(strstr((const char *)b.data, little_dir)); /* no path of this machine */
+    gq_bytes_free(&b);
+}
+
+/* Straight from the checkpoint's files, trained and frozen, without memory for the model: the same
+ * bytes as from memory. */
+static void from_files(void **state)
+{
+    static const char *const files[] = {"clip/model.safetensors",
+                                        "qformer/model.safetensors",
+                                        "gpt2/model.safetensors",
+                                        "stllm.safetensors",
+                                        "README.md",
+                                        "config.yaml"};
+    gq_export_report         r;
+    gq_session              *s;
+    gq_error                 err = {0};
+    (void)state;
+
+    little_train("icy", "clip.train=false");
+    assert_true(gq_is_file(little("icy/frozen.safetensors")));
+    export_to(little("icy"), little("icy-memory"), &r);
+    assert_ok(gq_session_open(little("icy"), &(gq_session_opts){.stored = true}, &s, &err), &err);
+    assert_ok(gq_export(s, little("icy-files"), &r, &err), &err);
+    assert_false(s->net->params->sealed);
+    assert_null(s->net->params->weights.base);
+    assert_fails(gq_export_numbers(s, 1, little("none.json"), &err), GQ_EBUG, &err, "in memory");
+    gq_error_clear(&err);
+    gq_session_close(s);
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        same_file("icy-memory", "icy-files", files[i]);
 }
 
 /* CLIP of an export serves a model that has no text tower, and chooses the same frames. */
@@ -329,11 +366,24 @@ static void failing_disk(void **state)
 
 static void without_memory(void **state)
 {
-    gq_session *s = open_session(little("run"));
+    gq_session *s;
     uint64_t    before = gq_mem_count(), all;
     gq_error    err = {0};
+    const gq_session_opts files = {.stored = true};
     (void)state;
 
+    assert_ok(gq_session_open(little("run"), &files, &s, &err), &err);
+    all = gq_mem_count() - before;
+    for (uint64_t n = 1; n <= all; n += 7) {
+        gq_session *none = NULL;
+        gq_mem_fail_at(n, false);
+        gq_status st = gq_session_open(little("run"), &files, &none, &err);
+        gq_mem_fail_at(0, false);
+        if (st != GQ_ENOMEM || none)
+            fail_msg("allocation %d of %d: status %d (%s)", (int)n, (int)all, (int)st, err.text);
+        gq_error_clear(&err);
+    }
+    before = gq_mem_count();
     assert_ok(gq_export(s, little("fragile"), NULL, &err), &err);
     all = gq_mem_count() - before;
     assert_ok(gq_remove_tree(little("fragile"), &err), &err);
@@ -359,8 +409,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(round_trip),      cmocka_unit_test(idempotent),
-        cmocka_unit_test(clip_of_another), cmocka_unit_test(numbers),
-        cmocka_unit_test(occupied),        cmocka_unit_test(damaged),
+        cmocka_unit_test(from_files),      cmocka_unit_test(clip_of_another),
+        cmocka_unit_test(numbers),         cmocka_unit_test(occupied),
+        cmocka_unit_test(damaged),
         cmocka_unit_test(strange_lists),   cmocka_unit_test(failing_disk),
         cmocka_unit_test(without_memory),
     };
