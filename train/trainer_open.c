@@ -55,11 +55,13 @@ static gq_status open_loader(gq_trainer *t, gq_error *err)
         return gq_fail(err, GQ_ENOMEM, "out of memory");
     for (size_t i = 0; i <= c->train.stages.n; i++) {
         const gq_stage *from = i < c->train.stages.n ? &c->train.stages.item[i] : NULL;
+        uint64_t        end = from ? per_step * (uint64_t)gq_amount_steps(from->until, c->train.steps) : UINT64_MAX;
+        if (end <= first && from)
+            continue;                               /* a share of a short run may be no step */
         stage[o.stages].first = first;
         stage_weights(c, t->data, from ? &from->kinds : &all, &stage[o.stages]);
         o.stages++;
-        if (from)
-            first = per_step * (uint64_t)gq_amount_steps(from->until, c->train.steps);
+        first = end;
     }
     s = gq_loader_open(t->data, &o, &t->loader, err);
     gq_free(stage);

@@ -130,6 +130,22 @@ static int curve(const char *run, const char *key, double *out, int room)
     return n;
 }
 
+/* Flips one bit of a file, `at` bytes from its start, or from its end when negative. */
+static void flip(const char *name, long at)
+{
+    char  path[1024];
+    FILE *f;
+    int   c;
+    shell_path(name, path);
+    f = fopen(path, "r+b");
+    assert_non_null(f);
+    fseek(f, at, at < 0 ? SEEK_END : SEEK_SET);
+    c = fgetc(f);
+    fseek(f, -1, SEEK_CUR);
+    fputc(c ^ 4, f);
+    assert_int_equal(fclose(f), 0);
+}
+
 static int begin(void **state)
 {
     (void)state;
@@ -278,6 +294,61 @@ static void differences_are_announced(void **state)
     must("differ --set train.steps=8 --quiet");
 }
 
+/* Parameters that never learn lie in one file beside the checkpoints, which name it by its hash. */
+static void frozen_parameters(void **state)
+{
+    (void)state;
+    need_program();
+
+    must("cold --quiet --set clip.train=false --set train.steps=4");
+    must("warm --quiet --set clip.train=false --set train.steps=4");
+    must("cold --quiet --set clip.train=false --set train.steps=6");
+    /* a checkpoint of another run, into an empty directory */
+    expect(
+        "moved --set clip.train=false --set train.steps=6 --resume warm/checkpoints/step-00000004",
+        0, "6 steps", "resumed at step 4 from warm/");
+    same_file("cold", "moved", "checkpoints/step-00000006/weights.safetensors");
+    same_file("cold", "moved", "frozen.safetensors");
+    must("moved --quiet --set clip.train=false --set train.steps=8");
+    flip("cold/frozen.safetensors", -1);
+    expect("cold --set clip.train=false --set train.steps=8", 5, NULL, "cold/frozen.safetensors");
+    /* from nothing with another seed: the file is of the new run */
+    must("warm --quiet --set clip.train=false --set train.steps=2 --set model.seed=2 --resume "
+         "never");
+    must("other --quiet --set clip.train=false --set train.steps=2 --set model.seed=2");
+    same_file("warm", "other", "frozen.safetensors");
+    must("warm --quiet --set clip.train=false --set train.steps=4 --set model.seed=2");
+}
+
+/* The best checkpoint is there although no save was due, and survives rotation. */
+static void best_is_kept(void **state)
+{
+    static char text[4096];
+    char        name[128];
+    (void)state;
+    need_program();
+
+    must("best --quiet --set train.steps=24 --set train.eval_every=5 --set train.save_every=0 "
+         "--set train.keep_last=1");
+    shell_slurp("best/checkpoints/step-00000024/state.json", text, sizeof text);
+    json_t *o = json_loads(text, 0, NULL);
+    assert_non_null(o);
+    snprintf(name, sizeof name, "best/checkpoints/step-%08lld", shell_int(o, "best_step"));
+    json_decref(o);
+    assert_true(exists(name));
+}
+
+static void lost_metrics(void **state)
+{
+    (void)state;
+    need_program();
+
+    must("lost --quiet --set train.steps=4");
+    shell_run("rm lost/metrics.jsonl");
+    expect("lost --set train.steps=6", 0, "6 steps", "lines are missing");
+    assert_true(file_has("lost/metrics.jsonl", "{\"step\":5,"));
+}
+
 /* ---- stopped --------------------------------------------------------------------------------- */
 
 /* A run long enough to be met by a signal. */
@@ -310,6 +381,30 @@ static void asked_to_stop(void **state)
     }
     must("stopped" LONG);
     same_run("whole", "stopped", 500);
+}
+
+/* Most of the time of this run is evaluation: a stop cuts one short, and the next start makes up for it. */
+static void stopped_while_evaluating(void **state)
+{
+    const char *args =
+        "--quiet --set train.steps=40 --set train.save_every=0 --set train.eval_every=1";
+    char command[1024];
+    (void)state;
+    need_program();
+
+    snprintf(command, sizeof command, "judged %s", args);
+    must(command);
+    for (int i = 0; i < 3; i++) {
+        snprintf(command, sizeof command,
+                 "gifqa-train --config t.yaml --run-dir cut %s & p=$!\n"
+                 "for i in $(seq 500); do [ -s cut/predictions.jsonl ] && break; sleep 0.01; done\n"
+                 "sleep 0.1%d; kill -TERM $p; wait $p",
+                 args, 3 * i);
+        shell_expect(command, 75, NULL, "the state is saved");
+    }
+    snprintf(command, sizeof command, "cut %s", args);
+    must(command);
+    same_run("judged", "cut", 40);
 }
 
 static void asked_twice(void **state)
@@ -367,22 +462,6 @@ static void config_refused(void **state)
     shell_expect("gifqa-train --config t.yaml --run-dir r --prove-resume x", 2, NULL,
                  "number of kills");
     assert_false(exists("r"));
-}
-
-/* One byte in the middle of a shard's pixels: the step that reads it, or the opening, names the file. */
-static void flip(const char *name, long at)
-{
-    char  path[1024];
-    FILE *f;
-    int   c;
-    shell_path(name, path);
-    f = fopen(path, "r+b");
-    assert_non_null(f);
-    fseek(f, at, at < 0 ? SEEK_END : SEEK_SET);
-    c = fgetc(f);
-    fseek(f, -1, SEEK_CUR);
-    fputc(c ^ 4, f);
-    assert_int_equal(fclose(f), 0);
 }
 
 static void data_refused(void **state)
@@ -620,6 +699,18 @@ static void several_directories(void **state)
     expect("several --quiet --set data.train=[train,nowhere]", 4, NULL, "nowhere");
 }
 
+/* A share of a short run may round to no step at all: that stage is left out. */
+static void short_runs_have_stages(void **state)
+{
+    (void)state;
+    need_program();
+
+    must("brief --quiet --set train.steps=4 --set 'train.stages=[{until: 8%, kinds: [colour]}, "
+         "{until: 50%, freeze: [\"gpt2.*\"]}, {until: 60%, kinds: [where]}]'");
+    must("brief --quiet --set train.steps=40 --set 'train.stages=[{until: 8%, kinds: [colour]}, "
+         "{until: 50%, freeze: [\"gpt2.*\"]}, {until: 60%, kinds: [where]}]'");
+}
+
 /* ---- the headline ---------------------------------------------------------------------------- */
 
 static void killed_fifty_times(void **state)
@@ -646,7 +737,11 @@ int main(void)
         cmocka_unit_test(finished_runs_continue),
         cmocka_unit_test(resume_modes),
         cmocka_unit_test(differences_are_announced),
+        cmocka_unit_test(frozen_parameters),
+        cmocka_unit_test(best_is_kept),
+        cmocka_unit_test(lost_metrics),
         cmocka_unit_test(asked_to_stop),
+        cmocka_unit_test(stopped_while_evaluating),
         cmocka_unit_test(asked_twice),
         cmocka_unit_test(one_process_a_directory),
         cmocka_unit_test(config_refused),
@@ -661,6 +756,7 @@ int main(void)
         cmocka_unit_test(same_bits),
         cmocka_unit_test(tells),
         cmocka_unit_test(several_directories),
+        cmocka_unit_test(short_runs_have_stages),
         cmocka_unit_test(killed_fifty_times),
     };
     return cmocka_run_group_tests(tests, begin, shell_end);
