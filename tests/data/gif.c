@@ -1,5 +1,5 @@
-/* The decoder against truth tables that three other decoders agree on, and every rule of composition on hand-made
- * files. Hostile files are in gif_hostile.c. */
+/* The decoder against truth tables that three other decoders agree on, and every rule of
+ * composition on hand-made files. Hostile files are in gif_hostile.c. */
 #include "support.h"
 
 #include "core/io.h"
@@ -7,7 +7,7 @@
 #include "data/gif.h"
 #include "gif_maker.h"
 
-/* ---- truth tables ---------------------------------------------------------------------------------- */
+/* ---- truth tables ---------------------------------------------------------------------------- */
 
 typedef struct truth {
     unsigned x, y, w, h, disposal, interlaced, local;
@@ -26,9 +26,9 @@ static size_t read_truth(const char *path, truth *rows, size_t room)
         truth *t = &rows[n];
         if (line[0] == '#')
             continue;
-        int got = sscanf(line, "%*u %u %u %u %u %u %d %u %u %d %*u %*s %64s %64s %*s %7s", &t->x, &t->y, &t->w,
-                         &t->h, &t->disposal, &t->transparent, &t->interlaced, &t->local, &t->delay, t->rgba0,
-                         t->on_black, t->agree);
+        int got = sscanf(line, "%*u %u %u %u %u %u %d %u %u %d %*u %*s %64s %64s %*s %7s", &t->x,
+                         &t->y, &t->w, &t->h, &t->disposal, &t->transparent, &t->interlaced,
+                         &t->local, &t->delay, t->rgba0, t->on_black, t->agree);
         if (got != 12)
             fail_msg("%s: line %zu does not parse (%d)", path, n + 1, got);
         n++;
@@ -46,8 +46,10 @@ static void hash(const void *data, size_t bytes, char out[65])
 
 typedef struct tally { unsigned files, frames, compared, wrong, errors; } tally;
 
-/* Decodes one file and compares all frames whose truth has at least `letters` decoders behind it. */
-static void compare_file(const char *path, const truth *rows, size_t nrows, size_t letters, tally *sum)
+/* Decodes one file and compares all frames whose truth has at least `letters` decoders behind
+ * it. */
+static void compare_file(const char *path, const truth *rows, size_t nrows, size_t letters,
+                         tally *sum)
 {
     gq_bytes       bytes;
     gq_error       err = { 0 };
@@ -55,7 +57,7 @@ static void compare_file(const char *path, const truth *rows, size_t nrows, size
     const uint8_t *rgba;
     gq_gif_frame   info;
     gq_gif_limits  limits = gq_gif_limits_default();
-    limits.max_seconds = 0;             /* sanitizers are slow                                            */
+    limits.max_seconds = 0;             /* sanitizers are slow                                    */
     assert_ok(gq_read_file(path, 64 << 20, &bytes, &err), &err);
     gq_status status = gq_gif_open(bytes.data, bytes.size, path, &limits, &gif, &err);
     uint32_t  frames = 0;
@@ -70,12 +72,14 @@ static void compare_file(const char *path, const truth *rows, size_t nrows, size
         hash(rgba, pixels * 4, got);
         sum->compared++;
         if (strcmp(got, t->rgba0)) {
-            print_message("%s frame %u: %s, want %s (%s)\n", path, frames - 1, got, t->rgba0, t->agree);
+            print_message("%s frame %u: %s, want %s (%s)\n", path, frames - 1, got, t->rgba0,
+                          t->agree);
             sum->wrong++;
         }
-        if (info.x != t->x || info.y != t->y || info.w != t->w || info.h != t->h || info.disposal != t->disposal
-            || info.transparent != t->transparent || info.interlaced != t->interlaced || info.local_colors != t->local
-            || info.delay_cs != t->delay)
+        if (info.x != t->x || info.y != t->y || info.w != t->w || info.h != t->h ||
+            info.disposal != t->disposal || info.transparent != t->transparent ||
+            info.interlaced != t->interlaced || info.local_colors != t->local ||
+            info.delay_cs != t->delay)
             fail_msg("%s frame %u: its description differs from the truth", path, frames - 1);
     }
     sum->frames += frames;
@@ -94,7 +98,8 @@ static void compare_file(const char *path, const truth *rows, size_t nrows, size
     gq_bytes_free(&bytes);
 }
 
-static tally compare_folder(const char *gifs, const char *truths, const char *prefix, size_t letters)
+static tally compare_folder(const char *gifs, const char *truths, const char *prefix,
+                            size_t letters)
 {
     static truth rows[4096];
     char       **names;
@@ -113,8 +118,8 @@ static tally compare_folder(const char *gifs, const char *truths, const char *pr
         gq_free(names[i]);
     }
     gq_free(names);
-    print_message("%s: %u files, %u frames, %u compared, %u errors\n", gifs, sum.files, sum.frames, sum.compared,
-                  sum.errors);
+    print_message("%s: %u files, %u frames, %u compared, %u errors\n", gifs, sum.files, sum.frames,
+                  sum.compared, sum.errors);
     return sum;
 }
 
@@ -143,12 +148,13 @@ static void odd_files_agree_or_end_in_an_error(void **state)
     assert_true(sum.compared > 0);
 }
 
-/* ---- rules of composition -------------------------------------------------------------------------- */
+/* ---- rules of composition -------------------------------------------------------------------- */
 
-static const uint8_t colors[8][3] = { { 255, 0, 0 }, { 0, 255, 0 }, { 0, 0, 255 }, { 255, 255, 255 },
-                                      { 1, 2, 3 }, { 4, 5, 6 }, { 7, 8, 9 }, { 10, 11, 12 } };
+static const uint8_t colors[8][3] = {{255, 0, 0}, {0, 255, 0}, {0, 0, 255}, {255, 255, 255},
+                                     {1, 2, 3},   {4, 5, 6},   {7, 8, 9},   {10, 11, 12}};
 
-/* A canvas as text: r g b w for the first four colours, digits for the others, '.' for transparent. */
+/* A canvas as text: r g b w for the first four colours, digits for the others, '.' for
+ * transparent. */
 static void read_canvas(const uint8_t *rgba, size_t pixels, char *text)
 {
     for (size_t i = 0; i < pixels; i++) {
@@ -165,44 +171,50 @@ static void read_canvas(const uint8_t *rgba, size_t pixels, char *text)
 
 typedef struct scene {
     const char *what;
-    uint32_t    w, h;                   /* screen                                                         */
-    uint8_t     background;             /* palette index                                                  */
-    made_frame  frames[4];              /* w = 0 ends the list                                            */
+    uint32_t    w, h;                   /* screen                                                 */
+    uint8_t     background;             /* palette index                                          */
+    made_frame  frames[4];              /* w = 0 ends the list                                    */
     const char *canvas[4];
 } scene;
 
 static const scene scenes[] = {
-    { "frames without disposal stay", 3, 2, 0,
-      { { 0, 0, 3, 2, 0, 7, 0, "rrrrrr" }, { 1, 0, 2, 1, 1, 7, 0, "gb" }, { 0, 1, 1, 1, 4, 7, 0, "w" } },
-      { "rrrrrr", "rgbrrr", "rgbwrr" } },
-    { "disposal 2 clears only the frame's rectangle", 3, 2, 3,
-      { { 0, 0, 3, 2, 1, 7, 0, "rrrrrr" }, { 1, 0, 1, 2, 2, 7, 0, "gg" }, { 0, 0, 1, 1, 0, 7, 0, "b" } },
-      { "rrrrrr", "rgrrgr", "b.rr.r" } },
-    { "disposal 3 restores", 3, 2, 0,
-      { { 0, 0, 3, 2, 1, 7, 0, "rrrbbb" }, { 1, 0, 2, 2, 3, 7, 0, "gggg" }, { 0, 1, 1, 1, 3, 7, 0, "w" },
-        { 2, 0, 1, 1, 0, 7, 0, "w" } },
-      { "rrrbbb", "rggbgg", "rrrwbb", "rrwbbb" } },
-    { "disposal 3 on the first frame restores nothing", 2, 1, 0,
-      { { 0, 0, 2, 1, 3, 7, 0, "rr" }, { 1, 0, 1, 1, 0, 7, 0, "g" } },
-      { "rr", ".g" } },
-    { "a transparent index leaves what is there", 3, 1, 0,
-      { { 0, 0, 3, 1, 0, 0, 0, "gbr" }, { 0, 0, 3, 1, 0, 1, 0, "grr" } },
-      { "gb.", "grr" } },
-    { "parts beyond the screen are cut off", 2, 2, 0,
-      { { 0, 0, 2, 2, 0, 7, 0, "rrrr" }, { 1, 1, 3, 2, 2, 7, 0, "gbwbbb" }, { 5, 0, 1, 1, 0, 7, 0, "w" },
-        { 0, 5, 2, 1, 3, 7, 0, "ww" } },
-      { "rrrr", "rrrg", "rrr.", "rrr." } },
-    { "frames wider than the screen keep their rows apart", 2, 2, 0,
-      { { 0, 0, 3, 2, 0, 7, 0, "rgbbgr" } },
-      { "rgbg" } },
-    { "an opaque first frame lies on the background colour", 3, 1, 1,
-      { { 1, 0, 1, 1, 2, -1, 0, "r" }, { 2, 0, 1, 1, 0, 7, 0, "b" } },
-      { "grg", "ggb" } },
-    { "a first frame with a transparent index lies on nothing", 3, 1, 1,
-      { { 1, 0, 1, 1, 2, 7, 0, "r" }, { 2, 0, 1, 1, 0, 7, 0, "b" } },
-      { ".r.", "..b" } },
-    { "interlaced rows", 1, 11, 0, { { 0, 0, 1, 11, 0, 7, 1, "rgbw4561rgb" } }, { "rgbw456grgb" } },
-    { "an interlaced frame cut off by the screen", 2, 3, 0, { { 1, 0, 2, 6, 0, 7, 1, "rgbw456rgbw4" } }, { ".r.b.4" } },
+    {"frames without disposal stay", 3, 2, 0,
+     {{0, 0, 3, 2, 0, 7, 0, "rrrrrr"}, {1, 0, 2, 1, 1, 7, 0, "gb"}, {0, 1, 1, 1, 4, 7, 0, "w"}},
+     {"rrrrrr", "rgbrrr", "rgbwrr"}},
+    {"disposal 2 clears only the frame's rectangle", 3, 2, 3,
+     {{0, 0, 3, 2, 1, 7, 0, "rrrrrr"}, {1, 0, 1, 2, 2, 7, 0, "gg"}, {0, 0, 1, 1, 0, 7, 0, "b"}},
+     {"rrrrrr", "rgrrgr", "b.rr.r"}},
+    {"disposal 3 restores", 3, 2, 0,
+     {{0, 0, 3, 2, 1, 7, 0, "rrrbbb"},
+      {1, 0, 2, 2, 3, 7, 0, "gggg"},
+      {0, 1, 1, 1, 3, 7, 0, "w"},
+      {2, 0, 1, 1, 0, 7, 0, "w"}},
+     {"rrrbbb", "rggbgg", "rrrwbb", "rrwbbb"}},
+    {"disposal 3 on the first frame restores nothing", 2, 1, 0,
+     {{0, 0, 2, 1, 3, 7, 0, "rr"}, {1, 0, 1, 1, 0, 7, 0, "g"}},
+     {"rr", ".g"}},
+    {"a transparent index leaves what is there", 3, 1, 0,
+     {{0, 0, 3, 1, 0, 0, 0, "gbr"}, {0, 0, 3, 1, 0, 1, 0, "grr"}},
+     {"gb.", "grr"}},
+    {"parts beyond the screen are cut off", 2, 2, 0,
+     {{0, 0, 2, 2, 0, 7, 0, "rrrr"},
+      {1, 1, 3, 2, 2, 7, 0, "gbwbbb"},
+      {5, 0, 1, 1, 0, 7, 0, "w"},
+      {0, 5, 2, 1, 3, 7, 0, "ww"}},
+     {"rrrr", "rrrg", "rrr.", "rrr."}},
+    {"frames wider than the screen keep their rows apart", 2, 2, 0,
+     {{0, 0, 3, 2, 0, 7, 0, "rgbbgr"}},
+     {"rgbg"}},
+    {"an opaque first frame lies on the background colour", 3, 1, 1,
+     {{1, 0, 1, 1, 2, -1, 0, "r"}, {2, 0, 1, 1, 0, 7, 0, "b"}},
+     {"grg", "ggb"}},
+    {"a first frame with a transparent index lies on nothing", 3, 1, 1,
+     {{1, 0, 1, 1, 2, 7, 0, "r"}, {2, 0, 1, 1, 0, 7, 0, "b"}},
+     {".r.", "..b"}},
+    {"interlaced rows", 1, 11, 0, {{0, 0, 1, 11, 0, 7, 1, "rgbw4561rgb"}}, {"rgbw456grgb"}},
+    {"an interlaced frame cut off by the screen", 2, 3, 0,
+     {{1, 0, 2, 6, 0, 7, 1, "rgbw456rgbw4"}},
+     {".r.b.4"}},
 };
 
 static void composition_follows_its_rules(void **state)
@@ -264,7 +276,7 @@ static void palettes(void **state)
     made_end(&m);
     assert_memory_equal(only_canvas(&gif, &m, GQ_GIF_NO_PALETTE), grey, 12);
     gq_gif_close(gif);
-    m = made_screen(3, 1, 0, colors, 2);                     /* index 2 is not in it: draws nothing        */
+    m = made_screen(3, 1, 0, colors, 2);                   /* index 2 is not in it: draws nothing */
     made_image(&m, &rgb, 3);
     made_end(&m);
     assert_memory_equal(only_canvas(&gif, &m, 0), global, 12);
@@ -287,15 +299,15 @@ static void timing_loop_and_odd_blocks(void **state)
     const uint8_t       *rgba;
     gq_gif_frame         info;
     made                 m = made_screen(2, 1, 0, colors, 8);
-    made_bytes(&m, "!\xff\x0bNETSCAPE2.0\x03\x01\x2c\x01\0", 19);        /* loop 300                      */
-    made_bytes(&m, "!\xfe\x03" "abc\x01z\0", 9);                           /* comment of two blocks         */
-    made_bytes(&m, "!\xf9\x02\x08\x01\0", 6);                              /* too short: no control         */
+    made_bytes(&m, "!\xff\x0bNETSCAPE2.0\x03\x01\x2c\x01\0", 19);        /* loop 300              */
+    made_bytes(&m, "!\xfe\x03" "abc\x01z\0", 9);                         /* comment of two blocks */
+    made_bytes(&m, "!\xf9\x02\x08\x01\0", 6);                            /* too short: no control */
     m.delay = 7;
     made_image(&m, &(made_frame){ 0, 0, 2, 1, 0, 7, 0, "rg" }, 3);
-    made_bytes(&m, "\0\0\0", 3);                                           /* surplus terminators           */
+    made_bytes(&m, "\0\0\0", 3);                                           /* surplus terminators */
     m.control = false;
     made_image(&m, &(made_frame){ 0, 0, 1, 1, 0, -1, 0, "b" }, 3);
-    made_image(&m, &(made_frame){ 0, 0, 0, 1, 0, -1, 0, "" }, 3);         /* no pixels: no frame           */
+    made_image(&m, &(made_frame){ 0, 0, 0, 1, 0, -1, 0, "" }, 3);         /* no pixels: no frame  */
     m.control = true;
     m.delay = 65535;
     made_image(&m, &(made_frame){ 1, 0, 1, 1, 2, 3, 0, "b" }, 3);
@@ -320,18 +332,19 @@ static void timing_loop_and_odd_blocks(void **state)
     gq_gif_close(gif);
 }
 
-/* Plain codes only and no clear code: the string table fills up, codes stay 12 bits wide and nothing is added. */
+/* Plain codes only and no clear code: the string table fills up, codes stay 12 bits wide and
+ * nothing is added. */
 static void a_full_table_stays_as_it_is(void **state)
 {
     (void)state;
-    static const uint32_t side = 75;    /* 5,625 codes                                                    */
+    static const uint32_t side = 75;    /* 5,625 codes                                            */
     gq_gif              *gif;
     gq_error             err = { 0 };
     const uint8_t       *rgba;
     gq_gif_frame         info;
     static made          m;
     made_coder           c = { .acc = 0 };
-    uint32_t             strings = 6;   /* codes that exist                                               */
+    uint32_t             strings = 6;   /* codes that exist                                       */
     int                  width = 3;
     m = made_screen(side, side, 0, colors, 4);
     made_bytes(&m, ",\0\0\0\0\x4b\0\x4b\0\0\x02", 11);
@@ -358,7 +371,8 @@ static void chosen_frames_over_a_matte(void **state)
     (void)state;
     static const uint8_t  matte[3] = { 9, 8, 7 };
     static const uint32_t wanted[3] = { 0, 2, 2 }, wrong[2] = { 1, 0 }, absent[1] = { 3 };
-    static const uint8_t  want[18] = { 255, 0, 0, 9, 8, 7, 255, 0, 0, 0, 0, 255, 255, 0, 0, 0, 0, 255 };
+    static const uint8_t  want[18] = {255, 0, 0,   9,   8, 7, 255, 0, 0,
+                                      0,   0, 255, 255, 0, 0, 0,   0, 255};
     gq_gif_clip           clip;
     gq_error              err = { 0 };
     made                  m = made_screen(2, 1, 0, colors, 8);
@@ -367,7 +381,8 @@ static void chosen_frames_over_a_matte(void **state)
     made_image(&m, &(made_frame){ 1, 0, 1, 1, 0, 7, 0, "g" }, 3);
     made_image(&m, &(made_frame){ 1, 0, 1, 1, 0, 7, 0, "b" }, 3);
     made_end(&m);
-    assert_ok(gq_gif_load_rgb(m.data, m.size, "made", NULL, wanted, 3, matte, 18, &clip, &err), &err);
+    assert_ok(gq_gif_load_rgb(m.data, m.size, "made", NULL, wanted, 3, matte, 18, &clip, &err),
+              &err);
     assert_int_equal(clip.nframes, 3);
     assert_memory_equal(clip.rgb, want, 18);
     assert_int_equal(clip.delay_cs[2], 3);
@@ -377,12 +392,12 @@ static void chosen_frames_over_a_matte(void **state)
     assert_int_equal(clip.rgb[3], 0);
     assert_int_equal(clip.rgb[10], 255);
     gq_gif_clip_free(&clip);
-    assert_fails(gq_gif_load_rgb(m.data, m.size, "made", NULL, wanted, 3, matte, 17, &clip, &err), GQ_EINPUT, &err,
-                 "17 bytes");
-    assert_fails(gq_gif_load_rgb(m.data, m.size, "made", NULL, absent, 1, matte, 99, &clip, &err), GQ_EINPUT, &err,
-                 "frame 3 is asked for, the file has 3");
-    assert_fails(gq_gif_load_rgb(m.data, m.size, "made", NULL, wrong, 2, matte, 99, &clip, &err), GQ_EUSAGE, &err,
-                 "after frame 1");
+    assert_fails(gq_gif_load_rgb(m.data, m.size, "made", NULL, wanted, 3, matte, 17, &clip, &err),
+                 GQ_EINPUT, &err, "17 bytes");
+    assert_fails(gq_gif_load_rgb(m.data, m.size, "made", NULL, absent, 1, matte, 99, &clip, &err),
+                 GQ_EINPUT, &err, "frame 3 is asked for, the file has 3");
+    assert_fails(gq_gif_load_rgb(m.data, m.size, "made", NULL, wrong, 2, matte, 99, &clip, &err),
+                 GQ_EUSAGE, &err, "after frame 1");
     assert_null(clip.rgb);
 }
 

@@ -1,5 +1,5 @@
-/* Files that want to hurt: bombs, cuts at every byte, mutations, lost memory. Run under sanitizers these tests say
- * more than their assertions: no access outside, no leak, no hang. */
+/* Files that want to hurt: bombs, cuts at every byte, mutations, lost memory. Run under sanitizers
+ * these tests say more than their assertions: no access outside, no leak, no hang. */
 #include "support.h"
 
 #include "core/io.h"
@@ -8,9 +8,10 @@
 #include "data/gifwrite.h"
 #include "gif_maker.h"
 
-static const uint8_t colors[4][3] = { { 255, 0, 0 }, { 0, 255, 0 }, { 0, 0, 255 }, { 255, 255, 255 } };
+static const uint8_t colors[4][3] = {{255, 0, 0}, {0, 255, 0}, {0, 0, 255}, {255, 255, 255}};
 
-/* A file with all that the decoder has a branch for: disposals, interlace, local palette, frames beyond the screen. */
+/* A file with all that the decoder has a branch for: disposals, interlace, local palette, frames
+ * beyond the screen. */
 static made small_file(void)
 {
     made m = made_screen(6, 5, 1, colors, 4);
@@ -31,8 +32,8 @@ typedef struct outcome {
     uint32_t  frames;
     unsigned  flags;
     uint32_t  width, height;
-    bool      complete[16];             /* of the first frames                                            */
-    uint8_t   pixels[16][6 * 5 * 4];    /* of the first frames, if the screen is 6x5                      */
+    bool      complete[16];             /* of the first frames                                    */
+    uint8_t   pixels[16][6 * 5 * 4];    /* of the first frames, if the screen is 6x5              */
 } outcome;
 
 /* Decodes everything; checks what must hold for any bytes whatever. */
@@ -44,9 +45,9 @@ static outcome decode(const uint8_t *data, size_t size)
     const uint8_t *rgba;
     gq_gif_frame   info;
     gq_gif_limits  limits = gq_gif_limits_default();
-    uint8_t       *exact = gq_malloc(size, 1);               /* so that reading one byte too far is seen  */
+    uint8_t       *exact = gq_malloc(size, 1);        /* so that reading one byte too far is seen */
     memcpy(exact, data, size);
-    limits.max_side = 512;              /* keeps mutated screens small enough for thousands of runs       */
+    limits.max_side = 512;            /* keeps mutated screens small enough for thousands of runs */
     limits.max_pixels_total = 1 << 20;
     o.status = gq_gif_open(exact, size, "hostile", &limits, &gif, &err);
     while (!o.status && !(o.status = gq_gif_next(gif, &rgba, &info, &err)) && rgba) {
@@ -59,7 +60,8 @@ static outcome decode(const uint8_t *data, size_t size)
         assert_int_equal(info.index, o.frames);
         o.frames++;
         for (size_t i = 0; i < (size_t)o.width * o.height; i++)
-            if (rgba[4 * i + 3] != 255 && (rgba[4 * i] | rgba[4 * i + 1] | rgba[4 * i + 2] | rgba[4 * i + 3]))
+            if (rgba[4 * i + 3] != 255 &&
+                (rgba[4 * i] | rgba[4 * i + 1] | rgba[4 * i + 2] | rgba[4 * i + 3]))
                 fail_msg("a pixel is neither opaque nor all zero");
     }
     if (o.status) {
@@ -94,7 +96,7 @@ static void cuts_keep_the_finished_frames(void **state)
     assert_int_equal(whole.flags, 0);
     for (size_t n = 0; n < m.size; n++) {
         outcome o = decode(m.data, n);
-        assert_true(o.frames >= frames);                     /* more bytes never give fewer frames         */
+        assert_true(o.frames >= frames);                    /* more bytes never give fewer frames */
         frames = o.frames;
         if (o.status) {
             assert_int_equal(o.frames, 0);
@@ -118,7 +120,8 @@ static uint32_t next_random(uint64_t *s)
     return (uint32_t)(*s >> 33);
 }
 
-/* Flips, sets, removes, repeats or inserts bytes in place; returns the new size (room for 64 more is there). */
+/* Flips, sets, removes, repeats or inserts bytes in place; returns the new size (room for 64 more
+ * is there). */
 static size_t mutate(uint8_t *data, size_t size, uint64_t *seed)
 {
     for (uint32_t times = 1 + next_random(seed) % 4; times; times--) {
@@ -157,7 +160,7 @@ static void mutations_of(const uint8_t *data, size_t size, unsigned runs, uint64
         memcpy(copy, data, size);
         shown += decode(copy, mutate(copy, size, &seed)).status == GQ_OK;
     }
-    assert_in_range(shown, runs / 20, runs - 1);             /* both ends of the road were taken           */
+    assert_in_range(shown, runs / 20, runs - 1);             /* both ends of the road were taken  */
     gq_free(copy);
 }
 
@@ -178,22 +181,25 @@ static void mutations_end_well(void **state)
     gq_bytes_free(&bytes);
 }
 
-/* ---- limits ---------------------------------------------------------------------------------------- */
+/* ---- limits ---------------------------------------------------------------------------------- */
 
 static void a_huge_screen_allocates_nothing(void **state)
 {
     (void)state;
-    static const uint8_t bomb[35] = "GIF89a\xff\xff\xff\xff\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\xff\xff\xff\xff\0"
-                                    "\x02\x01\x44\0;";
+    static const uint8_t bomb[35] =
+        "GIF89a\xff\xff\xff\xff\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\xff\xff\xff\xff\0"
+        "\x02\x01\x44\0;";
     gq_gif        *gif;
     gq_gif_summary sum;
     gq_error       err = { 0 };
     uint64_t       before = gq_mem_count();
-    assert_fails(gq_gif_open(bomb, sizeof bomb, "bomb", NULL, &gif, &err), GQ_EINPUT, &err, "data.limits.side");
+    assert_fails(gq_gif_open(bomb, sizeof bomb, "bomb", NULL, &gif, &err), GQ_EINPUT, &err,
+                 "data.limits.side");
     assert_non_null(strstr(err.text, "bomb: the screen has 65535x65535 pixels"));
     assert_null(gif);
-    assert_true(gq_mem_count() - before <= 2);               /* the reader and its name                    */
-    assert_fails(gq_gif_count(bomb, sizeof bomb, "bomb", NULL, &sum, &err), GQ_EINPUT, &err, "data.limits.side");
+    assert_true(gq_mem_count() - before <= 2);               /* the reader and its name           */
+    assert_fails(gq_gif_count(bomb, sizeof bomb, "bomb", NULL, &sum, &err), GQ_EINPUT, &err,
+                 "data.limits.side");
 }
 
 static void a_huge_frame_on_a_small_screen(void **state)
@@ -207,12 +213,13 @@ static void a_huge_frame_on_a_small_screen(void **state)
         made m = made_screen(2, 2, 0, colors, 4);
         made_bytes(&m, ",\0\0\0\0\xff\xff\xff\xff", 9);
         made_bytes(&m, interlaced ? "\x40" : "", 1);
-        made_bytes(&m, "\x02\x02\x44\x01\0;", 6);            /* one pixel of it                            */
+        made_bytes(&m, "\x02\x02\x44\x01\0;", 6);            /* one pixel of it                   */
         assert_ok(gq_gif_open(m.data, m.size, "huge", NULL, &gif, &err), &err);
         if (interlaced) {
-            assert_fails(gq_gif_next(gif, &rgba, &info, &err), GQ_EINPUT, &err, "frame 0 has 65535x65535 pixels");
+            assert_fails(gq_gif_next(gif, &rgba, &info, &err), GQ_EINPUT, &err,
+                         "frame 0 has 65535x65535 pixels");
             assert_non_null(strstr(err.text, "data.limits.side"));
-        } else {                        /* only the two rows that can be seen are decoded                 */
+        } else {                        /* only the two rows that can be seen are decoded         */
             assert_ok(gq_gif_next(gif, &rgba, &info, &err), &err);
             assert_non_null(rgba);
             assert_false(info.complete);
@@ -261,14 +268,15 @@ static void too_many_frames_stop_with_a_note(void **state)
     assert_int_equal(gq_gif_flags(gif), GQ_GIF_FRAME_LIMIT);
     gq_gif_close(gif);
     gq_free(data);
-    data = many_frames(4096, &size);                         /* exactly as many as allowed: no note        */
+    data = many_frames(4096, &size);                       /* exactly as many as allowed: no note */
     assert_ok(gq_gif_count(data, size, "many", NULL, &sum, &err), &err);
     assert_int_equal(sum.frames, 4096);
     assert_int_equal(sum.flags, 0);
     gq_free(data);
 }
 
-static gq_status drain(const uint8_t *data, size_t size, const gq_gif_limits *limits, uint32_t *frames, gq_error *err)
+static gq_status drain(const uint8_t *data, size_t size, const gq_gif_limits *limits,
+                       uint32_t *frames, gq_error *err)
 {
     gq_gif        *gif;
     const uint8_t *rgba;
@@ -289,17 +297,21 @@ static void every_limit_names_its_key(void **state)
     uint32_t      frames;
     gq_gif_limits limits = gq_gif_limits_default();
     limits.max_bytes = m.size - 1;
-    assert_fails(drain(m.data, m.size, &limits, &frames, &err), GQ_EINPUT, &err, "data.limits.bytes");
+    assert_fails(drain(m.data, m.size, &limits, &frames, &err), GQ_EINPUT, &err,
+                 "data.limits.bytes");
     limits.max_bytes = m.size;
     limits.max_side = 5;
-    assert_fails(drain(m.data, m.size, &limits, &frames, &err), GQ_EINPUT, &err, "data.limits.side");
+    assert_fails(drain(m.data, m.size, &limits, &frames, &err), GQ_EINPUT, &err,
+                 "data.limits.side");
     limits.max_side = 6;
     limits.max_pixels_total = 30 + 9;
-    assert_fails(drain(m.data, m.size, &limits, &frames, &err), GQ_EINPUT, &err, "data.limits.pixels");
+    assert_fails(drain(m.data, m.size, &limits, &frames, &err), GQ_EINPUT, &err,
+                 "data.limits.pixels");
     assert_int_equal(frames, 2);
     limits.max_pixels_total = 30 + 9 + 36 + 6;
     limits.max_seconds = 1e-9;
-    assert_fails(drain(m.data, m.size, &limits, &frames, &err), GQ_EINPUT, &err, "data.limits.seconds");
+    assert_fails(drain(m.data, m.size, &limits, &frames, &err), GQ_EINPUT, &err,
+                 "data.limits.seconds");
     limits.max_seconds = 0;
     limits.max_frames = 4;
     assert_ok(drain(m.data, m.size, &limits, &frames, &err), &err);
@@ -312,8 +324,10 @@ static void files_without_a_frame_are_errors(void **state)
     uint32_t frames;
     gq_error err = { 0 };
     assert_fails(drain((const uint8_t *)"", 0, NULL, &frames, &err), GQ_EINPUT, &err, "not a GIF");
-    assert_fails(drain((const uint8_t *)"\x89PNG\r\n\x1a\n", 8, NULL, &frames, &err), GQ_EINPUT, &err, "not a GIF");
-    assert_fails(drain((const uint8_t *)"GIF89a\1\0", 8, NULL, &frames, &err), GQ_EINPUT, &err, "header");
+    assert_fails(drain((const uint8_t *)"\x89PNG\r\n\x1a\n", 8, NULL, &frames, &err), GQ_EINPUT,
+                 &err, "not a GIF");
+    assert_fails(drain((const uint8_t *)"GIF89a\1\0", 8, NULL, &frames, &err), GQ_EINPUT, &err,
+                 "header");
     made m = made_screen(0, 3, 0, colors, 2);
     assert_fails(drain(m.data, m.size, NULL, &frames, &err), GQ_EINPUT, &err, "0x3");
     m = made_screen(2, 2, 0, colors, 2);
@@ -324,11 +338,12 @@ static void files_without_a_frame_are_errors(void **state)
     made_bytes(&m, "?!", 2);
     assert_fails(drain(m.data, m.size, NULL, &frames, &err), GQ_EINPUT, &err, "is not one");
     m.size -= 2;
-    made_bytes(&m, ",\0\0\0\0\2\0\2\0\0\x09\x01\x44\0;", 15);             /* codes of ten bits              */
+    made_bytes(&m, ",\0\0\0\0\2\0\2\0\0\x09\x01\x44\0;", 15);             /* codes of ten bits    */
     assert_fails(drain(m.data, m.size, NULL, &frames, &err), GQ_EINPUT, &err, "is not one");
     m.size -= 5;
-    made_bytes(&m, "\x02\x01\x37\0;", 5);                                   /* a code without a string        */
-    assert_fails(drain(m.data, m.size, NULL, &frames, &err), GQ_EINPUT, &err, "invalid from the start");
+    made_bytes(&m, "\x02\x01\x37\0;", 5);                              /* a code without a string */
+    assert_fails(drain(m.data, m.size, NULL, &frames, &err), GQ_EINPUT, &err,
+                 "invalid from the start");
 }
 
 static void lost_memory_is_an_error(void **state)

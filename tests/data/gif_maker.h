@@ -1,5 +1,6 @@
-/* gif_maker.h - hand-made GIFs for the decoder's tests: bytes written straight from the format's description, every
- * pixel its own LZW code with a clear code before it, so that no encoder is involved.
+/* gif_maker.h - hand-made GIFs for the decoder's tests: bytes written straight from the format's
+ * description, every pixel its own LZW code with a clear code before it, so that no encoder is
+ * involved.
  */
 #ifndef GIFQA_TESTS_DATA_GIF_MAKER_H
 #define GIFQA_TESTS_DATA_GIF_MAKER_H
@@ -51,7 +52,8 @@ static inline uint8_t made_bits(int ncolors)        /* the palette size field: 2
     return bits;
 }
 
-static inline made made_screen(uint32_t w, uint32_t h, uint8_t background, const uint8_t (*palette)[3], int n)
+static inline made made_screen(uint32_t w, uint32_t h, uint8_t background,
+                               const uint8_t (*palette)[3], int n)
 {
     made m = { .control = true };
     made_bytes(&m, "GIF89a", 6);
@@ -122,7 +124,8 @@ static inline void made_image(made *m, const made_frame *f, int min_bits)
     made_word(m, f->y);
     made_word(m, f->w);
     made_word(m, f->h);
-    uint8_t flags = (uint8_t)((f->interlaced ? 0x40 : 0) | (m->local ? 0x80 | made_bits(m->nlocal) : 0));
+    uint8_t flags =
+        (uint8_t)((f->interlaced ? 0x40 : 0) | (m->local ? 0x80 | made_bits(m->nlocal) : 0));
     made_bytes(m, &flags, 1);
     if (m->local)
         made_bytes(m, m->local, (size_t)m->nlocal * 3);

@@ -1,4 +1,5 @@
-/* Animations written by gifwrite.c read back exactly: by giflib's own whole-file reader and by our decoder. */
+/* Animations written by gifwrite.c read back exactly: by giflib's own whole-file reader and by our
+ * decoder. */
 #include "support.h"
 
 #include <gif_lib.h>
@@ -14,7 +15,8 @@ typedef struct clip {
     uint8_t     palette[256][3];
 } clip;
 
-static void make_clip(clip *c, uint32_t w, uint32_t h, uint32_t n, uint32_t colors, uint32_t delay, uint64_t seed)
+static void make_clip(clip *c, uint32_t w, uint32_t h, uint32_t n, uint32_t colors, uint32_t delay,
+                      uint64_t seed)
 {
     size_t total = (size_t)w * h * n;
     c->frames = gq_malloc(total, 1);
@@ -86,8 +88,8 @@ static void round_trips(void **state)
 {
     (void)state;
     static const struct { uint32_t w, h, n, colors, delay; } cases[] = {
-        { 1, 1, 1, 1, 0 }, { 2, 3, 4, 2, 5 }, { 12, 12, 16, 21, 10 }, { 7, 1, 3, 3, 65535 }, { 1, 9, 2, 256, 1 },
-        { 97, 61, 5, 255, 7 }, { 300, 40, 2, 17, 4 }, { 96, 96, 12, 4, 10 },
+        {1, 1, 1, 1, 0},   {2, 3, 4, 2, 5},     {12, 12, 16, 21, 10}, {7, 1, 3, 3, 65535},
+        {1, 9, 2, 256, 1}, {97, 61, 5, 255, 7}, {300, 40, 2, 17, 4},  {96, 96, 12, 4, 10},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         clip     c;
@@ -116,15 +118,17 @@ static void written_file_is_the_encoded_bytes(void **state)
     const char *dir = gq_scratch();
     make_clip(&c, 12, 12, 8, 9, 10, 99);
     snprintf(path, sizeof path, "%s/clip.gif", dir);
-    assert_ok(gq_gif_write(path, 12, 12, c.frames, 8, (const uint8_t(*)[3])c.palette, 9, 10, &err), &err);
+    assert_ok(gq_gif_write(path, 12, 12, c.frames, 8, (const uint8_t(*)[3])c.palette, 9, 10, &err),
+              &err);
     assert_ok(gq_gif_encode(&c.anim, &want, &err), &err);
     assert_ok(gq_read_file(path, 1 << 20, &got, &err), &err);
     assert_int_equal(want.size, got.size);
     assert_memory_equal(want.data, got.data, want.size);
     gq_bytes_free(&want);
     gq_bytes_free(&got);
-    assert_fails(gq_gif_write("/nonexistent-dir/x.gif", 12, 12, c.frames, 8, (const uint8_t(*)[3])c.palette, 9, 10,
-                              &err), err.code, &err, "/nonexistent-dir");
+    assert_fails(gq_gif_write("/nonexistent-dir/x.gif", 12, 12, c.frames, 8,
+                              (const uint8_t(*)[3])c.palette, 9, 10, &err),
+                 err.code, &err, "/nonexistent-dir");
     assert_true(err.code != GQ_OK);
     assert_ok(gq_remove_tree(dir, &err), &err);
     gq_free(c.frames);

@@ -1,5 +1,5 @@
-/* Resampling against Pillow, byte for byte: hashes of made-up pictures and of real frames (both printed by
- * tests/reference/image.py), published sums, and identities that need no reference. */
+/* Resampling against Pillow, byte for byte: hashes of made-up pictures and of real frames (both
+ * printed by tests/reference/image.py), published sums, and identities that need no reference. */
 #include "support.h"
 
 #include "core/io.h"
@@ -7,7 +7,8 @@
 #include "data/gif.h"
 #include "data/image.h"
 
-/* First 32 hex digits of the SHA-256 of what Pillow 11.3.0 gives for the made-up picture of that size. */
+/* First 32 hex digits of the SHA-256 of what Pillow 11.3.0 gives for the made-up picture of that
+ * size. */
 static const struct {
     uint32_t    w, h, out_w, out_h;
     bool        preprocess;             /* short side and crop; else a plain resize               */
@@ -109,9 +110,11 @@ static void made_up_pictures_equal_pillow(void **state)
         for (int again = 0; again < 2; again++) {           /* the second time with cached tables */
             memset(out, 0x5a, (size_t)ow * oh * 3);
             if (made_up[i].preprocess)
-                assert_ok(gq_resizer_preprocess(r, rgb, w, h, ow, made_up[i].filter, out, &err), &err);
+                assert_ok(gq_resizer_preprocess(r, rgb, w, h, ow, made_up[i].filter, out, &err),
+                          &err);
             else
-                assert_ok(gq_resizer_resize(r, rgb, w, h, ow, oh, made_up[i].filter, out, &err), &err);
+                assert_ok(gq_resizer_resize(r, rgb, w, h, ow, oh, made_up[i].filter, out, &err),
+                          &err);
             assert_digest(out, (size_t)ow * oh * 3, made_up[i].digest, what);
         }
         gq_free(rgb);
@@ -134,9 +137,12 @@ static void real_frames_equal_pillow(void **state)
         gq_error    err = { 0 };
         snprintf(path, sizeof path, "%s/%s", folder, real[i].file);
         assert_ok(gq_read_file(path, 64 << 20, &bytes, &err), &err);
-        assert_ok(gq_gif_load_rgb(bytes.data, bytes.size, path, &limits, &real[i].frame, 1, NULL, 64 << 20, &clip,
-                                  &err), &err);
-        assert_ok(gq_image_preprocess(clip.rgb, clip.width, clip.height, 224, GQ_BICUBIC, out, &err), &err);
+        assert_ok(gq_gif_load_rgb(bytes.data, bytes.size, path, &limits, &real[i].frame, 1, NULL,
+                                  64 << 20, &clip, &err),
+                  &err);
+        assert_ok(
+            gq_image_preprocess(clip.rgb, clip.width, clip.height, 224, GQ_BICUBIC, out, &err),
+            &err);
         assert_digest(out, sizeof out, real[i].digest, path);
         gq_gif_clip_free(&clip);
         gq_bytes_free(&bytes);
@@ -152,11 +158,12 @@ static void published_sums(void **state)
         uint8_t  pixel[3];
         float    normal[3];
     } rows[] = {
-        { 250, 141, { 6397953, 6342120, 6375216 }, { 134, 223, 10 }, { 0.163927f, 1.594635f, -1.338019f } },
-        { 500, 281, { 6396233, 6342960, 6393435 }, { 21, 28, 23 }, { -1.485696f, -1.331880f, -1.153158f } },
-        { 8, 6, { 2860256, 1145312, 882772 }, { 41, 10, 1 }, { -1.193727f, -1.602019f, -1.466000f } },
-        { 224, 224, { 6394880, 6365952, 6346240 }, { 114, 240, 174 }, { -0.128042f, 1.849767f, 0.994072f } },
-        { 180, 320, { 6397316, 6412823, 6517879 }, { 186, 0, 187 }, { 0.923045f, -1.752097f, 1.178933f } },
+        {250, 141, {6397953, 6342120, 6375216}, {134, 223, 10}, {0.163927f, 1.594635f, -1.338019f}},
+        {500, 281, {6396233, 6342960, 6393435}, {21, 28, 23}, {-1.485696f, -1.331880f, -1.153158f}},
+        {8, 6, {2860256, 1145312, 882772}, {41, 10, 1}, {-1.193727f, -1.602019f, -1.466000f}},
+        {224, 224, {6394880, 6365952, 6346240}, {114, 240, 174},
+         {-0.128042f, 1.849767f, 0.994072f}},
+        {180, 320, {6397316, 6412823, 6517879}, {186, 0, 187}, {0.923045f, -1.752097f, 1.178933f}},
     };
     static uint8_t out[224 * 224 * 3];
     static float   planes[3 * 224 * 224];
@@ -190,7 +197,8 @@ static void published_sums(void **state)
 static void cropping_first_changes_nothing(void **state)
 {
     (void)state;
-    static const uint32_t cases[][3] = { { 50, 31, 12 }, { 31, 50, 12 }, { 9, 40, 20 }, { 200, 7, 5 }, { 7, 7, 7 } };
+    static const uint32_t cases[][3] = {
+        {50, 31, 12}, {31, 50, 12}, {9, 40, 20}, {200, 7, 5}, {7, 7, 7}};
     gq_error              err = { 0 };
     gq_resizer           *r;
     assert_ok(gq_resizer_new(&r, &err), &err);
@@ -203,8 +211,9 @@ static void cropping_first_changes_nothing(void **state)
             assert_ok(gq_resizer_resize(r, rgb, w, h, ow, oh, (gq_filter)f, whole, &err), &err);
             assert_ok(gq_resizer_preprocess(r, rgb, w, h, size, (gq_filter)f, part, &err), &err);
             for (uint32_t y = 0; y < size; y++)
-                assert_memory_equal(part + (size_t)y * size * 3, whole
-                                    + 3 * ((size_t)(y + (oh - size) / 2) * ow + (ow - size) / 2), size * 3);
+                assert_memory_equal(
+                    part + (size_t)y * size * 3,
+                    whole + 3 * ((size_t)(y + (oh - size) / 2) * ow + (ow - size) / 2), size * 3);
             gq_free(rgb);
             gq_free(whole);
             gq_free(part);
@@ -223,7 +232,8 @@ static void nearest_undoes_an_integer_enlargement(void **state)
             uint8_t *back = gq_malloc((size_t)size * size, 3);
             for (uint32_t y = 0; y < side; y++)
                 for (uint32_t x = 0; x < side; x++)
-                    memcpy(large + 3 * ((size_t)y * side + x), small + 3 * (y / times * size + x / times), 3);
+                    memcpy(large + 3 * ((size_t)y * side + x),
+                           small + 3 * (y / times * size + x / times), 3);
             assert_ok(gq_image_preprocess(large, side, side, size, GQ_NEAREST, back, &err), &err);
             assert_memory_equal(back, small, (size_t)size * size * 3);
             gq_free(small);
@@ -232,7 +242,8 @@ static void nearest_undoes_an_integer_enlargement(void **state)
         }
 }
 
-/* Weights sum to one in fixed point up to half a unit each, so a flat picture stays flat at any size. */
+/* Weights sum to one in fixed point up to half a unit each, so a flat picture stays flat at any
+ * size. */
 static void flat_pictures_stay_flat(void **state)
 {
     (void)state;
@@ -246,7 +257,8 @@ static void flat_pictures_stay_flat(void **state)
             uint8_t *rgb = gq_malloc(in, 1), *out = gq_malloc(in, 1);
             for (unsigned v = 0; v <= 255; v += 51) {
                 memset(rgb, (int)v, in);
-                assert_ok(gq_resizer_resize(r, rgb, sides[i], sides[j], sides[j], sides[i], GQ_BICUBIC, out, &err),
+                assert_ok(gq_resizer_resize(r, rgb, sides[i], sides[j], sides[j], sides[i],
+                                            GQ_BICUBIC, out, &err),
                           &err);
                 for (size_t k = 0; k < in; k++)
                     assert_int_equal(out[k], v);
@@ -263,9 +275,12 @@ static void wrong_sizes_and_lost_memory_are_errors(void **state)
     static uint8_t pixel[3 * 64];
     uint8_t        out[3 * 16];
     gq_error       err = { 0 };
-    assert_fails(gq_image_preprocess(pixel, 0, 8, 4, GQ_BICUBIC, out, &err), GQ_EUSAGE, &err, "0x8");
-    assert_fails(gq_image_preprocess(pixel, 8, 65536, 4, GQ_BICUBIC, out, &err), GQ_EUSAGE, &err, "65536");
-    assert_fails(gq_image_preprocess(pixel, 8, 8, 0, GQ_NEAREST, out, &err), GQ_EUSAGE, &err, "0x0");
+    assert_fails(gq_image_preprocess(pixel, 0, 8, 4, GQ_BICUBIC, out, &err), GQ_EUSAGE, &err,
+                 "0x8");
+    assert_fails(gq_image_preprocess(pixel, 8, 65536, 4, GQ_BICUBIC, out, &err), GQ_EUSAGE, &err,
+                 "65536");
+    assert_fails(gq_image_preprocess(pixel, 8, 8, 0, GQ_NEAREST, out, &err), GQ_EUSAGE, &err,
+                 "0x0");
     for (uint64_t n = 1;; n++) {
         gq_error_clear(&err);
         gq_mem_fail_at(n, false);

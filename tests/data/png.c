@@ -19,7 +19,7 @@ static void fill(uint8_t *pixels, size_t n)
 static void pixels_come_back(void **state)
 {
     (void)state;
-    static const uint32_t sizes[][2] = { { 1, 1 }, { 3, 2 }, { 17, 31 }, { 224, 224 }, { 1, 300 }, { 300, 1 } };
+    static const uint32_t sizes[][2] = {{1, 1}, {3, 2}, {17, 31}, {224, 224}, {1, 300}, {300, 1}};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         for (uint32_t channels = 3; channels <= 4; channels++) {
             size_t    n = (size_t)sizes[i][0] * sizes[i][1] * channels;
@@ -28,7 +28,8 @@ static void pixels_come_back(void **state)
             gq_error  err = { 0 };
             png_image image = { .version = PNG_IMAGE_VERSION };
             fill(pixels, n);
-            assert_ok(gq_png_encode(pixels, sizes[i][0], sizes[i][1], channels, &bytes, &err), &err);
+            assert_ok(gq_png_encode(pixels, sizes[i][0], sizes[i][1], channels, &bytes, &err),
+                      &err);
             assert_true(png_image_begin_read_from_memory(&image, bytes.data, bytes.size));
             assert_int_equal(image.width, sizes[i][0]);
             assert_int_equal(image.height, sizes[i][1]);

@@ -1,7 +1,8 @@
 /* tok_fixture.h - small tokenizers written to a scratch directory, for the tests of the tokenizers.
  *
- * fix_write(dir, FIX_GPT2 or FIX_CLIP, edit) writes vocab.json + merges.txt of 256 byte symbols (CLIP: twice), a few
- * merges, and the special tokens. Ids: bytes in the order of the code points below, then "</w>" ones, then merges.
+ * fix_write(dir, FIX_GPT2 or FIX_CLIP, edit) writes vocab.json + merges.txt of 256 byte symbols
+ * (CLIP: twice), a few merges, and the special tokens. Ids: bytes in the order of the code points
+ * below, then "</w>" ones, then merges.
  */
 #ifndef GIFQA_TESTS_TOK_FIXTURE_H
 #define GIFQA_TESTS_TOK_FIXTURE_H
@@ -17,10 +18,12 @@
 
 typedef enum fix_kind { FIX_GPT2, FIX_CLIP } fix_kind;
 
-static const char *const fix_gpt2_merges[] = { "t h", "th e", "a a", "aa aa", "aaaa aa", "Ġ the", "e r", "h er", "Ġ a",
-                                               "i n", "in g", "a b", "b a", "ab ab", "ba ba", "Ġ Ġ" };
-static const char *const fix_clip_merges[] = { "t h", "th e</w>", "a a", "aa aa", "aaaa aa", "a b", "a b</w>", "b a",
-                                               "ab ab", "i n", "in g</w>", "e r</w>", "1 2</w>", "' s</w>", "Ì ĩ</w>" };
+static const char *const fix_gpt2_merges[] = {"t h", "th e",  "a a",   "aa aa", "aaaa aa", "Ġ the",
+                                              "e r", "h er",  "Ġ a",   "i n",   "in g",    "a b",
+                                              "b a", "ab ab", "ba ba", "Ġ Ġ"};
+static const char *const fix_clip_merges[] = {
+    "t h",   "th e</w>", "a a",      "aa aa",   "aaaa aa", "a b",     "a b</w>", "b a",
+    "ab ab", "i n",      "in g</w>", "e r</w>", "1 2</w>", "' s</w>", "Ì ĩ</w>"};
 enum { FIX_GPT2_MERGES = 16, FIX_CLIP_MERGES = 15 };
 
 /* Symbol of one byte as UTF-8. */
@@ -71,7 +74,8 @@ static inline json_t *fix_merges(fix_kind kind, bool pairs)
     json_t *list = json_array();
     int     i, n = kind == FIX_CLIP ? FIX_CLIP_MERGES : FIX_GPT2_MERGES;
     for (i = 0; i < n; i++) {
-        const char *text = kind == FIX_CLIP ? fix_clip_merges[i] : fix_gpt2_merges[i], *space = strchr(text, ' ');
+        const char *text = kind == FIX_CLIP ? fix_clip_merges[i] : fix_gpt2_merges[i],
+                   *space = strchr(text, ' ');
         json_array_append_new(list, pairs ? json_pack("[s%s]", text, (int)(space - text), space + 1)
                                           : json_string(text));
     }
@@ -117,19 +121,23 @@ static inline void fix_write(const char *dir, fix_kind kind)
 static inline json_t *fix_tokenizer_json(fix_kind kind, bool pairs)
 {
     static const char gpt2[] =
-        "{'added_tokens':[{'id':%d,'content':'<|endoftext|>','special':true,'normalized':true,'lstrip':false}],"
-        "'normalizer':null,'pre_tokenizer':{'type':'ByteLevel','add_prefix_space':false,'trim_offsets':true},"
+        "{'added_tokens':[{'id':%d,'content':'<|endoftext|>','special':true,"
+        "'normalized':true,'lstrip':false}],"
+        "'normalizer':null,'pre_tokenizer':{'type':'ByteLevel','add_prefix_space':false,"
+        "'trim_offsets':true},"
         "'post_processor':{'type':'ByteLevel'},'decoder':{'type':'ByteLevel'},"
         "'model':{'type':'BPE','dropout':null,'unk_token':null,'end_of_word_suffix':''}}";
     static const char clip[] =
-        "{'added_tokens':[{'id':%d,'content':'<|endoftext|>'},{'id':%d,'content':'<|startoftext|>'}],"
+        "{'added_tokens':[{'id':%d,'content':'<|endoftext|>'},"
+        "{'id':%d,'content':'<|startoftext|>'}],"
         "'normalizer':{'type':'Sequence','normalizers':[{'type':'NFC'},"
         "{'type':'Replace','pattern':{'Regex':'\\\\s+'},'content':' '},{'type':'Lowercase'}]},"
         "'pre_tokenizer':{'type':'Sequence','pretokenizers':[{'type':'Split','pattern':{'Regex':"
         "\"'s|'t|'re|'ve|'m|'ll|'d|[\\\\p{L}]+|[\\\\p{N}]|[^\\\\s\\\\p{L}\\\\p{N}]+\"},"
         "'behavior':'Removed','invert':true},{'type':'ByteLevel','add_prefix_space':false}]},"
         "'post_processor':{'type':'RobertaProcessing'},'decoder':{'type':'ByteLevel'},"
-        "'model':{'type':'BPE','unk_token':'<|endoftext|>','end_of_word_suffix':'</w>','fuse_unk':false}}";
+        "'model':{'type':'BPE','unk_token':'<|endoftext|>','end_of_word_suffix':'</w>',"
+        "'fuse_unk':false}}";
     json_t      *vocab = fix_vocab(kind), *root, *model;
     char         text[4096];
     int          end = (int)json_object_size(vocab) - 1, i, inside = 0;
@@ -159,7 +167,8 @@ static inline gq_tokenizer *fix_open(const char *path)
 }
 
 /* Fails unless text encodes to the ids written as "1 2 3". */
-static inline void fix_expect(const gq_tokenizer *t, const char *text, size_t len, unsigned flags, const char *want)
+static inline void fix_expect(const gq_tokenizer *t, const char *text, size_t len, unsigned flags,
+                              const char *want)
 {
     static int32_t ids[65536];
     gq_error       err = { 0 };

@@ -1,10 +1,11 @@
-/* The ids that tokenizers give: published values, Hugging Face's on hard texts, a plain reference on small ones. */
+/* The ids that tokenizers give: published values, Hugging Face's on hard texts, a plain reference
+ * on small ones. */
 #include <pthread.h>
 #include <time.h>
 
 #include "tok_fixture.h"
 
-/* ---- published ids (need the published vocabularies) ----------------------------------------------------- */
+/* ---- published ids (need the published vocabularies) ----------------------------------------- */
 
 static void check_golden(const char *file, const char *vocab, unsigned flags)
 {
@@ -21,7 +22,8 @@ static void check_golden(const char *file, const char *vocab, unsigned flags)
         assert_non_null(text);
         *p = '\0';
         for (i = 0; i < json_array_size(ids); i++)
-            p += sprintf(p, i ? " %lld" : "%lld", (long long)json_integer_value(json_array_get(ids, i)));
+            p += sprintf(p, i ? " %lld" : "%lld",
+                         (long long)json_integer_value(json_array_get(ids, i)));
         fix_expect(t, text, strlen(text), flags, want);
         json_decref(row);
         lines++;
@@ -41,7 +43,8 @@ static void golden_gpt2(void **state)
 static void golden_clip(void **state)
 {
     (void)state;
-    check_golden(need_shared("data/tok/golden_clip.jsonl"), need_shared("data/tok/clip"), GQ_TOK_FRAME);
+    check_golden(need_shared("data/tok/golden_clip.jsonl"), need_shared("data/tok/clip"),
+                 GQ_TOK_FRAME);
 }
 
 typedef struct golden {
@@ -51,19 +54,20 @@ typedef struct golden {
 static void published_gpt2(void **state)
 {
     static const golden cases[] = {
-        { "Hello world", "15496 995" },
-        { " Hello world", "18435 995" },
-        { "question: what is the man doing? answer: dancing", "25652 25 644 318 262 582 1804 30 3280 25 15360" },
-        { "a man", "64 582" },
-        { " a man", "257 582" },
-        { "Question: Who is dancing? Answer:", "24361 25 5338 318 15360 30 23998 25" },
-        { "  two  spaces \n\n tab\t", "220 734 220 9029 220 628 7400 197" },
-        { "it's 2024!!! don't", "270 338 48609 10185 836 470" },
-        { "I'LL GO", "40 6 3069 10351" },
-        { "na\u00efve caf\u00e9 \u2014 \U0001F600", "2616 38776 40304 851 30325 222" },
-        { "\n", "198" },
-        { "", "" },
-        { "Answer: a man<|endoftext|>", "33706 25 257 582 27 91 437 1659 5239 91 29" },
+        {"Hello world", "15496 995"},
+        {" Hello world", "18435 995"},
+        {"question: what is the man doing? answer: dancing",
+         "25652 25 644 318 262 582 1804 30 3280 25 15360"},
+        {"a man", "64 582"},
+        {" a man", "257 582"},
+        {"Question: Who is dancing? Answer:", "24361 25 5338 318 15360 30 23998 25"},
+        {"  two  spaces \n\n tab\t", "220 734 220 9029 220 628 7400 197"},
+        {"it's 2024!!! don't", "270 338 48609 10185 836 470"},
+        {"I'LL GO", "40 6 3069 10351"},
+        {"na\u00efve caf\u00e9 \u2014 \U0001F600", "2616 38776 40304 851 30325 222"},
+        {"\n", "198"},
+        {"", ""},
+        {"Answer: a man<|endoftext|>", "33706 25 257 582 27 91 437 1659 5239 91 29"},
     };
     gq_tokenizer *t = fix_open(need_shared("data/tok/gpt2"));
     size_t        i;
@@ -84,15 +88,16 @@ static void published_gpt2(void **state)
 static void published_clip(void **state)
 {
     static const golden cases[] = {
-        { "a photo of a cat", "49406 320 1125 539 320 2368 49407" },
-        { "what is happening in the gif?", "49406 768 533 4284 530 518 11677 286 49407" },
-        { "A man in a black shirt is dancing.", "49406 320 786 530 320 1449 2523 533 6226 269 49407" },
-        { "Hello World", "49406 3306 1002 49407" },
-        { "it's 2024!!! don't   stop", "49406 585 568 273 271 273 275 995 847 713 1691 49407" },
-        { "I'm 12345", "49406 328 880 272 273 274 275 276 49407" },
-        { "na\u00efve caf\u00e9 \u2014 \u00fcn\u00efcode \U0001F600",
-          "49406 1097 35689 563 15304 2005 6522 77 35689 3217 7334 49407" },
-        { "", "49406 49407" },
+        {"a photo of a cat", "49406 320 1125 539 320 2368 49407"},
+        {"what is happening in the gif?", "49406 768 533 4284 530 518 11677 286 49407"},
+        {"A man in a black shirt is dancing.",
+         "49406 320 786 530 320 1449 2523 533 6226 269 49407"},
+        {"Hello World", "49406 3306 1002 49407"},
+        {"it's 2024!!! don't   stop", "49406 585 568 273 271 273 275 995 847 713 1691 49407"},
+        {"I'm 12345", "49406 328 880 272 273 274 275 276 49407"},
+        {"na\u00efve caf\u00e9 \u2014 \u00fcn\u00efcode \U0001F600",
+         "49406 1097 35689 563 15304 2005 6522 77 35689 3217 7334 49407"},
+        {"", "49406 49407"},
     };
     gq_tokenizer *t = fix_open(need_shared("data/tok/clip")), *gz;
     uint8_t       a[32], b[32];
@@ -108,7 +113,9 @@ static void published_clip(void **state)
         strcat(text, "photo of ");
     assert_ok(gq_tokenizer_encode(t, text, strlen(text), GQ_TOK_FRAME, full, 77, &n, &err), &err);
     assert_int_equal(n, 202);
-    assert_ok(gq_tokenizer_encode(t, text, strlen(text), GQ_TOK_FRAME | GQ_TOK_TRUNCATE, ids, 77, &n, &err), &err);
+    assert_ok(gq_tokenizer_encode(t, text, strlen(text), GQ_TOK_FRAME | GQ_TOK_TRUNCATE, ids, 77,
+                                  &n, &err),
+              &err);
     assert_int_equal(n, 77);
     assert_memory_equal(ids, full, 76 * sizeof *ids);
     assert_int_equal(ids[76], 49407);
@@ -121,7 +128,7 @@ static void published_clip(void **state)
     gq_tokenizer_close(t);
 }
 
-/* ---- Hugging Face's ids on hard texts -------------------------------------------------------------------- */
+/* ---- Hugging Face's ids on hard texts -------------------------------------------------------- */
 
 static size_t from_hex(const char *hex, char *out)
 {
@@ -133,7 +140,8 @@ static size_t from_hex(const char *hex, char *out)
 
 static void hugging_face(void **state)
 {
-    gq_tokenizer *gpt2 = fix_open(need_shared("data/tok/gpt2")), *clip = fix_open(need_shared("data/tok/clip"));
+    gq_tokenizer *gpt2 = fix_open(need_shared("data/tok/gpt2")),
+                 *clip = fix_open(need_shared("data/tok/clip"));
     FILE         *f = fopen(GQ_SOURCE_DIR "/tests/reference/tokenizer.tsv", "r");
     char         *line = NULL, text[4096];
     size_t        cap = 0, lines = 0;
@@ -143,7 +151,8 @@ static void hugging_face(void **state)
     for (; getline(&line, &cap, f) > 0; lines++) {
         char *special = strchr(line, '\t') + 1, *hex = special + 2, *ids = strchr(hex, '\t') + 1;
         ids[strcspn(ids, "\n")] = '\0';
-        fix_expect(*line == 'g' ? gpt2 : clip, text, from_hex(hex, text), *special == 's' ? GQ_TOK_SPECIAL : 0, ids);
+        fix_expect(*line == 'g' ? gpt2 : clip, text, from_hex(hex, text),
+                   *special == 's' ? GQ_TOK_SPECIAL : 0, ids);
     }
     assert_true(lines > 450);
     free(line);
@@ -152,11 +161,11 @@ static void hugging_face(void **state)
     gq_tokenizer_close(clip);
 }
 
-/* ---- merging, against the definition ----------------------------------------------------------------------- */
+/* ---- merging, against the definition --------------------------------------------------------- */
 
 /* Byte-pair encoding written down as it is defined: strings, no tables, quadratic. */
-static size_t plain_bpe(json_t *vocab, const char *const *merges, int rules, const char *text, size_t n, bool clip,
-                        int32_t *ids)
+static size_t plain_bpe(json_t *vocab, const char *const *merges, int rules, const char *text,
+                        size_t n, bool clip, int32_t *ids)
 {
     static char symbol[4096][40];
     char        byte[4], left[40], right[40];
@@ -181,7 +190,8 @@ static size_t plain_bpe(json_t *vocab, const char *const *merges, int rules, con
     return n;
 }
 
-/* One piece of letters from {a, b} and those of the merges, of many lengths (searching and heap). */
+/* One piece of letters from {a, b} and those of the merges, of many lengths (searching and
+ * heap). */
 static void merges_by_definition(void **state)
 {
     static const char  letters[] = "aaaabbtheringe";
@@ -202,7 +212,8 @@ static void merges_by_definition(void **state)
             for (k = 0; k < n; k++)
                 text[k] = letters[rand() % (i % 3 ? 14 : 6)];
             n_want = plain_bpe(vocab, kind == FIX_CLIP ? fix_clip_merges : fix_gpt2_merges,
-                               kind == FIX_CLIP ? FIX_CLIP_MERGES : FIX_GPT2_MERGES, text, n, kind == FIX_CLIP, want);
+                               kind == FIX_CLIP ? FIX_CLIP_MERGES : FIX_GPT2_MERGES, text, n,
+                               kind == FIX_CLIP, want);
             assert_ok(gq_tokenizer_encode(t, text, n, 0, got, 300, &n_got, &err), &err);
             assert_int_equal(n_got, n_want);
             assert_memory_equal(got, want, n_got * sizeof *got);
@@ -256,7 +267,7 @@ static void one_long_piece(void **state)
     gq_remove_tree(dir, NULL);
 }
 
-/* ---- bytes, frames, special tokens --------------------------------------------------------------------------- */
+/* ---- bytes, frames, special tokens ----------------------------------------------------------- */
 
 static void every_byte_string(void **state)
 {
@@ -277,7 +288,9 @@ static void every_byte_string(void **state)
         size_t size = round % 257;
         for (i = 0; i < size; i++)
             text[i] = (char)(round % 2 ? rand() : " \xE2\x80\x83'sta\n"[rand() % 9]);
-        assert_ok(gq_tokenizer_encode(gpt2, text, size, round & GQ_TOK_SPECIAL, ids, 1024, &n, &err), &err);
+        assert_ok(
+            gq_tokenizer_encode(gpt2, text, size, round & GQ_TOK_SPECIAL, ids, 1024, &n, &err),
+            &err);
         assert_ok(gq_tokenizer_decode(gpt2, ids, n, 0, &back, &len, &err), &err);
         assert_int_equal(len, size);
         assert_memory_equal(back, text, size);
@@ -313,14 +326,16 @@ static void frames_and_sizes(void **state)
     assert_int_equal(ids[2], 7);
     assert_ok(gq_tokenizer_encode(t, "xyz", 3, GQ_TOK_TRUNCATE, ids, 2, &n, &err), &err);
     assert_int_equal(n, 2);
-    assert_ok(gq_tokenizer_encode(t, "xyz", 3, GQ_TOK_TRUNCATE | GQ_TOK_FRAME, ids, 2, &n, &err), &err);
+    assert_ok(gq_tokenizer_encode(t, "xyz", 3, GQ_TOK_TRUNCATE | GQ_TOK_FRAME, ids, 2, &n, &err),
+              &err);
     assert_int_equal(n, 2);
     assert_int_equal(ids[0], 'x');
     assert_int_equal(ids[1], gq_tokenizer_end_id(t));
     assert_int_equal(ids[2], 7);
-    assert_fails(gq_tokenizer_encode(t, "x", 1, GQ_TOK_TRUNCATE | GQ_TOK_FRAME, ids, 0, &n, &err), GQ_EUSAGE, &err,
-                 "frame");
-    assert_fails(gq_tokenizer_encode(t, "x", 1, 1u << 9, ids, 8, &n, &err), GQ_EUSAGE, &err, "flags");
+    assert_fails(gq_tokenizer_encode(t, "x", 1, GQ_TOK_TRUNCATE | GQ_TOK_FRAME, ids, 0, &n, &err),
+                 GQ_EUSAGE, &err, "frame");
+    assert_fails(gq_tokenizer_encode(t, "x", 1, 1u << 9, ids, 8, &n, &err), GQ_EUSAGE, &err,
+                 "flags");
     gq_tokenizer_close(t);
     gq_remove_tree(dir, NULL);
 }
@@ -344,8 +359,10 @@ static void decode_options(void **state)
     assert_string_equal(text, "t\xEF\xBF\xBDthe");
     assert_int_equal(len, 7);
     gq_free(text);
-    assert_fails(gq_tokenizer_decode(t, bad, 2, 0, &text, NULL, &err), GQ_EINPUT, &err, "id 273 at place 1");
-    assert_fails(gq_tokenizer_decode(t, negative, 1, 0, &text, NULL, &err), GQ_EINPUT, &err, "id -1");
+    assert_fails(gq_tokenizer_decode(t, bad, 2, 0, &text, NULL, &err), GQ_EINPUT, &err,
+                 "id 273 at place 1");
+    assert_fails(gq_tokenizer_decode(t, negative, 1, 0, &text, NULL, &err), GQ_EINPUT, &err,
+                 "id -1");
     assert_memory_equal(gq_tokenizer_token(t, 257, &len), "the", 3);
     assert_int_equal(len, 3);
     assert_null(gq_tokenizer_token(t, 273, &len));
@@ -355,7 +372,8 @@ static void decode_options(void **state)
     gq_remove_tree(dir, NULL);
 }
 
-/* CLIP on a small vocabulary: lower case (U+0130 gives two characters), NFC, contractions, single digits. */
+/* CLIP on a small vocabulary: lower case (U+0130 gives two characters), NFC, contractions, single
+ * digits. */
 static void clip_cleaning(void **state)
 {
     const char   *dir = gq_scratch();
@@ -369,7 +387,8 @@ static void clip_cleaning(void **state)
     fix_write(dir, FIX_CLIP);
     t = fix_open(dir);
     fix_expect(t, "THE", 3, 0, "513");
-    fix_expect(t, "THE\r\n\t 12", 9, 0, "513 305 306");         /* one digit a token: "1 2</w>" never used */
+    /* one digit a token: "1 2</w>" never used */
+    fix_expect(t, "THE\r\n\t 12", 9, 0, "513 305 306");
     fix_expect(t, "\xC4\xB0", 2, 0, "361 526");              /* i</w>, then U+0307 as "CC 87</w>" */
     fix_expect(t, "e\xCC\x81", 3, 0, "195 425");                /* e + U+0301 -> C3 A9            */
     fix_expect(t, "AB'S", 4, 0, "518 525");
@@ -432,7 +451,8 @@ static void words(void **state)
     gq_error      err = { 0 };
     (void)state;
 
-    fix_text(dir, "words.txt", "<pad>\r\n<end>\n<unk>\n?\n,\nwhat\nis\nthe\n\xC3\xA9t\xC3\xA9\n'tis\n");
+    fix_text(dir, "words.txt",
+             "<pad>\r\n<end>\n<unk>\n?\n,\nwhat\nis\nthe\n\xC3\xA9t\xC3\xA9\n'tis\n");
     t = fix_open(dir);
     assert_int_equal(gq_tokenizer_kind(t), GQ_TOK_WORDS);
     assert_int_equal(gq_tokenizer_vocab_size(t), 10);
@@ -443,7 +463,9 @@ static void words(void **state)
     fix_expect(t, "<pad> <end>the", 14, 0, "2 2");
     fix_expect(t, "<pad> <end>the", 14, GQ_TOK_SPECIAL, "0 1 7");
     fix_expect(t, "", 0, 0, "");
-    assert_ok(gq_tokenizer_encode(t, "what, is the \xC3\xA9t\xC3\xA9?", 20, GQ_TOK_FRAME, ids, 64, &n, &err), &err);
+    assert_ok(gq_tokenizer_encode(t, "what, is the \xC3\xA9t\xC3\xA9?", 20, GQ_TOK_FRAME, ids, 64,
+                                  &n, &err),
+              &err);
     assert_ok(gq_tokenizer_decode(t, ids, n, GQ_TOK_SKIP, &text, NULL, &err), &err);
     assert_string_equal(text, "what, is the \xC3\xA9t\xC3\xA9?");
     gq_free(text);

@@ -31,7 +31,7 @@ static void expect_same(const gq_tokenizer *t, const char *path)
     gq_tokenizer_close(other);
 }
 
-/* ---- accepted forms ---------------------------------------------------------------------------------- */
+/* ---- accepted forms -------------------------------------------------------------------------- */
 
 static void same_from_every_file(void **state)
 {
@@ -132,7 +132,7 @@ static void saved_and_opened(void **state)
     gq_remove_tree(dir, NULL);
 }
 
-/* ---- broken files -------------------------------------------------------------------------------------- */
+/* ---- broken files ---------------------------------------------------------------------------- */
 
 static void nothing_there(void **state)
 {
@@ -180,7 +180,8 @@ static void broken_vocab(void **state)
         json_t *vocab = fix_vocab(FIX_GPT2);
         fix_write(dir, FIX_GPT2);
         if (cases[i].json)
-            json_object_set_new(vocab, cases[i].name, json_loads(cases[i].json, JSON_DECODE_ANY, NULL));
+            json_object_set_new(vocab, cases[i].name,
+                                json_loads(cases[i].json, JSON_DECODE_ANY, NULL));
         else
             json_object_del(vocab, cases[i].name);
         fix_json(dir, "vocab.json", vocab);
@@ -324,7 +325,7 @@ static void broken_clip_file(void **state)
     gq_remove_tree(dir, NULL);
 }
 
-/* ---- shapes of tokenizer.json --------------------------------------------------------------------------- */
+/* ---- shapes of tokenizer.json ---------------------------------------------------------------- */
 
 /* Sets the value at a path like "model.type" or "pre_tokenizer.pretokenizers.0.type". */
 static void set_at(json_t *root, const char *path, const char *json)
@@ -351,46 +352,51 @@ typedef struct shape {
 } shape;
 
 static const shape shapes[] = {
-    { FIX_GPT2, "model.type", "\"Unigram\"", "model.type is 'Unigram'" },
-    { FIX_GPT2, "model.type", "\"WordPiece\"", "model.type is 'WordPiece'" },
-    { FIX_GPT2, "model.dropout", "0.1", "model.dropout" },
-    { FIX_GPT2, "model.ignore_merges", "true", "model.ignore_merges" },
-    { FIX_GPT2, "model.byte_fallback", "true", "model.byte_fallback" },
-    { FIX_GPT2, "model.continuing_subword_prefix", "\"##\"", "model.continuing_subword_prefix" },
-    { FIX_GPT2, "model.end_of_word_suffix", "\"@\"", "end_of_word_suffix is '@'" },
-    { FIX_GPT2, "model.end_of_word_suffix", "\"</w>\"", "normalizer is 'null'" },
-    { FIX_GPT2, "model.vocab", "[]", "model.vocab is no object" },
-    { FIX_GPT2, "model.merges", "{}", "model.merges no array" },
-    { FIX_GPT2, "model.merges.2", "\"a\"", "model.merges[2]: neither" },
-    { FIX_GPT2, "model.merges.2", "[\"a\"]", "model.merges[2]: neither" },
-    { FIX_GPT2, "model.merges.2", "[\"a\", 1]", "model.merges[2]: neither" },
-    { FIX_GPT2, "model.merges.2", "\"a a a\"", "model.merges[2]: neither" },
-    { FIX_GPT2, "model.merges.2", "[\"a\", \"q\"]", "model.merges[2]: 'aq'" },
-    { FIX_GPT2, "model.vocab.the", "true", "model.vocab: the id of 'the'" },
-    { FIX_GPT2, "normalizer", "{\"type\": \"NFKC\"}", "normalizer is 'NFKC'" },
-    { FIX_GPT2, "pre_tokenizer", "{\"type\": \"Metaspace\"}", "pre_tokenizer is 'Metaspace'" },
-    { FIX_GPT2, "pre_tokenizer", "null", "pre_tokenizer is 'null'" },
-    { FIX_GPT2, "pre_tokenizer.add_prefix_space", "true", "add_prefix_space" },
-    { FIX_GPT2, "pre_tokenizer.use_regex", "false", "use_regex" },
-    { FIX_GPT2, "decoder", "{\"type\": \"WordPiece\"}", "decoder is 'WordPiece'" },
-    { FIX_GPT2, "post_processor", "{\"type\": \"BertProcessing\"}", "post_processor is 'BertProcessing'" },
-    { FIX_GPT2, "post_processor", "{\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\": {}}, "
-      "{\"Sequence\": {}}]}", "post_processor is 'TemplateProcessing'" },
-    { FIX_GPT2, "post_processor", "{\"type\": \"TemplateProcessing\", \"single\": [{\"Sequence\": {}}]}", NULL },
-    { FIX_GPT2, "post_processor", "null", NULL },
-    { FIX_GPT2, "added_tokens.0.lstrip", "true", "added_tokens[0].lstrip" },
-    { FIX_GPT2, "added_tokens.0.id", "3", "added_tokens[0]: special token '<|endoftext|>' has id 3 here and 272" },
-    { FIX_GPT2, "added_tokens.0.id", "null", "added_tokens[0] lacks" },
-    { FIX_GPT2, "added_tokens.0.content", "\"<x>\"", "id 272 belongs to two" },
-    { FIX_GPT2, "added_tokens", "[]", NULL },
-    { FIX_CLIP, "normalizer", "null", "normalizer is 'null'" },
-    { FIX_CLIP, "normalizer.normalizers.2", "{\"type\": \"Strip\"}", "normalizer is 'Sequence'" },
-    { FIX_CLIP, "normalizer.normalizers.1.content", "\"_\"", "normalizer.normalizers[1]" },
-    { FIX_CLIP, "pre_tokenizer", "{\"type\": \"ByteLevel\"}", "pre_tokenizer is 'ByteLevel'" },
-    { FIX_CLIP, "pre_tokenizer.pretokenizers.0.pattern.Regex", "\"\\\\w+\"", "pattern is '\\w+'" },
-    { FIX_CLIP, "pre_tokenizer.pretokenizers.0.invert", "false", "invert true" },
-    { FIX_CLIP, "pre_tokenizer.pretokenizers.1.type", "\"Digits\"", "pretokenizers[1] is 'Digits'" },
-    { FIX_CLIP, "post_processor.type", "\"BertProcessing\"", "post_processor is 'BertProcessing'" },
+    {FIX_GPT2, "model.type", "\"Unigram\"", "model.type is 'Unigram'"},
+    {FIX_GPT2, "model.type", "\"WordPiece\"", "model.type is 'WordPiece'"},
+    {FIX_GPT2, "model.dropout", "0.1", "model.dropout"},
+    {FIX_GPT2, "model.ignore_merges", "true", "model.ignore_merges"},
+    {FIX_GPT2, "model.byte_fallback", "true", "model.byte_fallback"},
+    {FIX_GPT2, "model.continuing_subword_prefix", "\"##\"", "model.continuing_subword_prefix"},
+    {FIX_GPT2, "model.end_of_word_suffix", "\"@\"", "end_of_word_suffix is '@'"},
+    {FIX_GPT2, "model.end_of_word_suffix", "\"</w>\"", "normalizer is 'null'"},
+    {FIX_GPT2, "model.vocab", "[]", "model.vocab is no object"},
+    {FIX_GPT2, "model.merges", "{}", "model.merges no array"},
+    {FIX_GPT2, "model.merges.2", "\"a\"", "model.merges[2]: neither"},
+    {FIX_GPT2, "model.merges.2", "[\"a\"]", "model.merges[2]: neither"},
+    {FIX_GPT2, "model.merges.2", "[\"a\", 1]", "model.merges[2]: neither"},
+    {FIX_GPT2, "model.merges.2", "\"a a a\"", "model.merges[2]: neither"},
+    {FIX_GPT2, "model.merges.2", "[\"a\", \"q\"]", "model.merges[2]: 'aq'"},
+    {FIX_GPT2, "model.vocab.the", "true", "model.vocab: the id of 'the'"},
+    {FIX_GPT2, "normalizer", "{\"type\": \"NFKC\"}", "normalizer is 'NFKC'"},
+    {FIX_GPT2, "pre_tokenizer", "{\"type\": \"Metaspace\"}", "pre_tokenizer is 'Metaspace'"},
+    {FIX_GPT2, "pre_tokenizer", "null", "pre_tokenizer is 'null'"},
+    {FIX_GPT2, "pre_tokenizer.add_prefix_space", "true", "add_prefix_space"},
+    {FIX_GPT2, "pre_tokenizer.use_regex", "false", "use_regex"},
+    {FIX_GPT2, "decoder", "{\"type\": \"WordPiece\"}", "decoder is 'WordPiece'"},
+    {FIX_GPT2, "post_processor", "{\"type\": \"BertProcessing\"}",
+     "post_processor is 'BertProcessing'"},
+    {FIX_GPT2, "post_processor",
+     "{\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\": {}}, "
+     "{\"Sequence\": {}}]}",
+     "post_processor is 'TemplateProcessing'"},
+    {FIX_GPT2, "post_processor",
+     "{\"type\": \"TemplateProcessing\", \"single\": [{\"Sequence\": {}}]}", NULL},
+    {FIX_GPT2, "post_processor", "null", NULL},
+    {FIX_GPT2, "added_tokens.0.lstrip", "true", "added_tokens[0].lstrip"},
+    {FIX_GPT2, "added_tokens.0.id", "3",
+     "added_tokens[0]: special token '<|endoftext|>' has id 3 here and 272"},
+    {FIX_GPT2, "added_tokens.0.id", "null", "added_tokens[0] lacks"},
+    {FIX_GPT2, "added_tokens.0.content", "\"<x>\"", "id 272 belongs to two"},
+    {FIX_GPT2, "added_tokens", "[]", NULL},
+    {FIX_CLIP, "normalizer", "null", "normalizer is 'null'"},
+    {FIX_CLIP, "normalizer.normalizers.2", "{\"type\": \"Strip\"}", "normalizer is 'Sequence'"},
+    {FIX_CLIP, "normalizer.normalizers.1.content", "\"_\"", "normalizer.normalizers[1]"},
+    {FIX_CLIP, "pre_tokenizer", "{\"type\": \"ByteLevel\"}", "pre_tokenizer is 'ByteLevel'"},
+    {FIX_CLIP, "pre_tokenizer.pretokenizers.0.pattern.Regex", "\"\\\\w+\"", "pattern is '\\w+'"},
+    {FIX_CLIP, "pre_tokenizer.pretokenizers.0.invert", "false", "invert true"},
+    {FIX_CLIP, "pre_tokenizer.pretokenizers.1.type", "\"Digits\"", "pretokenizers[1] is 'Digits'"},
+    {FIX_CLIP, "post_processor.type", "\"BertProcessing\"", "post_processor is 'BertProcessing'"},
 };
 
 static void shapes_of_tokenizer_json(void **state)
@@ -409,7 +415,7 @@ static void shapes_of_tokenizer_json(void **state)
     gq_remove_tree(dir, NULL);
 }
 
-/* ---- no memory -------------------------------------------------------------------------------------------- */
+/* ---- no memory ------------------------------------------------------------------------------- */
 
 /* Every allocation fails once: an error each time, nothing lost, and success once none fails. */
 static void out_of_memory(void **state)
@@ -444,7 +450,8 @@ static void out_of_memory(void **state)
             if (status == GQ_OK)
                 break;
             if (status != GQ_ENOMEM)
-                fail_msg("allocation %llu: status %d, %s", (unsigned long long)n, (int)status, err.text);
+                fail_msg("allocation %llu: status %d, %s", (unsigned long long)n, (int)status,
+                         err.text);
         }
         assert_int_equal(status, GQ_OK);
         assert_true(n > 10);

@@ -9,16 +9,25 @@ static void ill_formed_parts(void **state)
 {
     /* The Unicode Standard 15, tables 3-8 to 3-11, and ends of text. */
     static const char *const cases[][2] = {
-        { "\xC0\xAF\xE0\x80\xBF\xF0\x81\x82" "A", "\xEF\xBF\xBD|\xEF\xBF\xBD|\xEF\xBF\xBD|\xEF\xBF\xBD|\xEF\xBF\xBD|"
-          "\xEF\xBF\xBD|\xEF\xBF\xBD|\xEF\xBF\xBD|A" },
-        { "\xED\xA0\x80\xED\xBF\xBF\xED\xAF" "A", "\xEF\xBF\xBD|\xEF\xBF\xBD|\xEF\xBF\xBD|\xEF\xBF\xBD|\xEF\xBF\xBD|"
-          "\xEF\xBF\xBD|\xEF\xBF\xBD|\xEF\xBF\xBD|A" },
-        { "\xF4\x91\x92\x93\xFF" "A\x80\xBF" "B", "\xEF\xBF\xBD|\xEF\xBF\xBD|\xEF\xBF\xBD|\xEF\xBF\xBD|\xEF\xBF\xBD|A|"
-          "\xEF\xBF\xBD|\xEF\xBF\xBD|B" },
-        { "\xE1\x80\xE2\xF0\x91\x92\xF1\xBF" "A", "\xEF\xBF\xBD|\xEF\xBF\xBD|\xEF\xBF\xBD|\xEF\xBF\xBD|A" },
-        { "\xF0\x9F\x98", "\xEF\xBF\xBD" },
-        { "\xF0\x9F\x98\x80z\xC3", "\xF0\x9F\x98\x80|z|\xEF\xBF\xBD" },
-        { "\xF4\x8F\xBF\xBF\xED\x9F\xBF\xEE\x80\x80", "\xF4\x8F\xBF\xBF|\xED\x9F\xBF|\xEE\x80\x80" },
+        {"\xC0\xAF\xE0\x80\xBF\xF0\x81\x82"
+         "A",
+         "\xEF\xBF\xBD|\xEF\xBF\xBD|\xEF\xBF\xBD|\xEF\xBF\xBD|\xEF\xBF\xBD|"
+         "\xEF\xBF\xBD|\xEF\xBF\xBD|\xEF\xBF\xBD|A"},
+        {"\xED\xA0\x80\xED\xBF\xBF\xED\xAF"
+         "A",
+         "\xEF\xBF\xBD|\xEF\xBF\xBD|\xEF\xBF\xBD|\xEF\xBF\xBD|\xEF\xBF\xBD|"
+         "\xEF\xBF\xBD|\xEF\xBF\xBD|\xEF\xBF\xBD|A"},
+        {"\xF4\x91\x92\x93\xFF"
+         "A\x80\xBF"
+         "B",
+         "\xEF\xBF\xBD|\xEF\xBF\xBD|\xEF\xBF\xBD|\xEF\xBF\xBD|\xEF\xBF\xBD|A|"
+         "\xEF\xBF\xBD|\xEF\xBF\xBD|B"},
+        {"\xE1\x80\xE2\xF0\x91\x92\xF1\xBF"
+         "A",
+         "\xEF\xBF\xBD|\xEF\xBF\xBD|\xEF\xBF\xBD|\xEF\xBF\xBD|A"},
+        {"\xF0\x9F\x98", "\xEF\xBF\xBD"},
+        {"\xF0\x9F\x98\x80z\xC3", "\xF0\x9F\x98\x80|z|\xEF\xBF\xBD"},
+        {"\xF4\x8F\xBF\xBF\xED\x9F\xBF\xEE\x80\x80", "\xF4\x8F\xBF\xBF|\xED\x9F\xBF|\xEE\x80\x80"},
     };
     gq_error err = { 0 };
     (void)state;
@@ -67,16 +76,19 @@ static void classes(void **state)
     assert_in_range(letters, 131756, 146756);
     assert_in_range(numbers, 1791, 2291);
     assert_int_equal(spaces, 25);
-    assert_true(gq_is_letter(0xAA) && gq_is_letter(0x2B0) && gq_is_letter(0x4E00) && gq_is_letter(0x1C5));
-    assert_true(gq_is_number(0x660) && gq_is_number(0xBD) && gq_is_number(0x2167) && !gq_is_number(0x4E00));
+    assert_true(gq_is_letter(0xAA) && gq_is_letter(0x2B0) && gq_is_letter(0x4E00) &&
+                gq_is_letter(0x1C5));
+    assert_true(gq_is_number(0x660) && gq_is_number(0xBD) && gq_is_number(0x2167) &&
+                !gq_is_number(0x4E00));
     assert_false(gq_is_space(0x1C) || gq_is_space(0x180E) || gq_is_space(0x200B));
 }
 
 static void lower_case(void **state)
 {
-    static const uint32_t pairs[][2] = { { 'A', 'a' }, { 'Z', 'z' }, { '[', '[' }, { 0xC0, 0xE0 }, { 0xD7, 0xD7 },
-                                         { 0x1C5, 0x1C6 }, { 0x3A3, 0x3C3 }, { 0x1E9E, 0xDF }, { 0x212A, 'k' },
-                                         { 0x2167, 0x2177 }, { 0x24B6, 0x24D0 }, { 0x10400, 0x10428 }, { 0xDF, 0xDF } };
+    static const uint32_t pairs[][2] = {
+        {'A', 'a'},       {'Z', 'z'},         {'[', '['},     {0xC0, 0xE0},  {0xD7, 0xD7},
+        {0x1C5, 0x1C6},   {0x3A3, 0x3C3},     {0x1E9E, 0xDF}, {0x212A, 'k'}, {0x2167, 0x2177},
+        {0x24B6, 0x24D0}, {0x10400, 0x10428}, {0xDF, 0xDF}};
     uint32_t              out[2];
     size_t                i;
     (void)state;
@@ -89,7 +101,8 @@ static void lower_case(void **state)
     assert_int_equal(out[1], 0x307);
 }
 
-/* Texts and their NFC by Python's unicodedata.normalize: reordering, exclusions, Hangul, singletons, stacks. */
+/* Texts and their NFC by Python's unicodedata.normalize: reordering, exclusions, Hangul,
+ * singletons, stacks. */
 static void composition(void **state)
 {
     static const uint32_t cases[][2][12] = {
@@ -156,7 +169,8 @@ static void endless_marks(void **state)
     assert_int_equal(count, n / 2);
     for (i = 0; i < count; i++)
         assert_int_equal(got[i], i < count / 2 ? 0x323 : 0x301);
-    assert_true((double)(clock() - start) / CLOCKS_PER_SEC < 3);    /* by swapping neighbours: minutes   */
+    /* by swapping neighbours: minutes */
+    assert_true((double)(clock() - start) / CLOCKS_PER_SEC < 3);
     gq_free(got);
     gq_free(text);
 }
@@ -164,8 +178,9 @@ static void endless_marks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ill_formed_parts), cmocka_unit_test(every_scalar_value), cmocka_unit_test(classes),
-        cmocka_unit_test(lower_case),       cmocka_unit_test(composition),        cmocka_unit_test(endless_marks),
+        cmocka_unit_test(ill_formed_parts), cmocka_unit_test(every_scalar_value),
+        cmocka_unit_test(classes),          cmocka_unit_test(lower_case),
+        cmocka_unit_test(composition),      cmocka_unit_test(endless_marks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
