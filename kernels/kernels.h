@@ -1,61 +1,87 @@
-/* kernels.h - the one door between the engine and the kernels: what an op is given, and what a backend offers.
+/* kernels.h - the one door between the engine and the kernels: what an op is given, and what a
+ * backend offers.
  *
- * A kernel is a function of one gq_call: operand buffers, attributes, the step's scalars and a workspace. It
- * knows nothing of tapes, models or arenas. All buffers are dense and row-major; `real` below is float in the
- * backends ref32 and cpu and double in ref64; index operands are int32. "rows" is the product of all dimensions
- * but the last, D the last dimension.
+ * A kernel is a function of one gq_call: operand buffers, attributes, the step's scalars and a
+ * workspace. It knows nothing of tapes, models or arenas. All buffers are dense and row-major;
+ * `real` below is float in the backends ref32 and cpu and double in ref64; index operands are
+ * int32. "rows" is the product of all dimensions but the last, D the last dimension.
  *
  * Rules every kernel keeps
  *  - An absent optional operand, an unwanted gradient, a missing saved tensor has p == NULL.
- *  - Forward writes out[] and those save[] that are there. save[] is absent when the tape runs no backward.
- *  - Backward reads dout[k] (p == NULL: that output has no gradient, treat as zero), the forward tensors named in
- *    the op's line "bwd reads", and writes din[k] for each k with din[k].p: stores when bit k of `acc` is 0, adds
- *    when it is 1. It writes every element of din[k] (stores zeros where nothing flows).
+ *  - Forward writes out[] and those save[] that are there. save[] is absent when the tape runs no
+ *    backward.
+ *  - Backward reads dout[k] (p == NULL: that output has no gradient, treat as zero), the forward
+ *    tensors named in the op's line "bwd reads", and writes din[k] for each k with din[k].p: stores
+ *    when bit k of `acc` is 0, adds when it is 1. It writes every element of din[k] (stores zeros
+ *    where nothing flows).
  *  - No two of din[] overlap, and none overlaps dout[].
- *  - No allocation: scratch memory is work->temp, at least temp(call, backward, threads) bytes, 64-byte aligned.
- *  - The result does not depend on the number of threads; no atomics on floats; every sum has a fixed order.
- *  - NaN and infinity in the input may reach the output, never crash or hang. Indices were checked before.
+ *  - No allocation: scratch memory is work->temp, at least temp(call, backward, threads) bytes,
+ *    64-byte aligned.
+ *  - The result does not depend on the number of threads; no atomics on floats; every sum has a
+ *    fixed order.
+ *  - NaN and infinity in the input may reach the output, never crash or hang. Indices were checked
+ *    before.
  *
  * Operands, in the order of core/oplist.h
  *
- * linear       in: x [rows,K], w [N,K], b [N]?, r [rows,N]?        out: y [rows,N]     save: u [rows,N] if act != none
+ * linear       in: x [rows,K], w [N,K], b [N]?, r [rows,N]?   out: y [rows,N]
+ *              save: u [rows,N] if act != none
  *              u = x w^T + b; y = act(u) + r.   attr: act.   bwd reads x, w, u.
- * patch_embed  in: frames u8 [B,S,S,3], w [D,3*p*p], cls [D]?, pos [n+c,D]?           out: y [B,n+c,D]
- *              n = (S/p)^2 patches in row-major order, c = 1 if cls is there (row 0, before the patches), value of a
- *              pixel v = (u8/255 - mean[ch]) / std[ch] in float: (float)u8 * (1/255.f), minus mean, divided by std;
- *              w's columns are ordered (ch, y, x). attr: patch, mean, std.   bwd reads frames (dw, dcls, dpos; no dframes).
- * embed        in: ids i32 [rows], table [V,D], base [rows,D]?     out: y [rows,D]     bwd reads ids. Rows in order.
- * layernorm    in: x [rows,D], g [D], b [D]?                       out: y              save: mean [rows], rstd [rows]
+ * patch_embed  in: frames u8 [B,S,S,3], w [D,3*p*p], cls [D]?, pos [n+c,D]?   out: y [B,n+c,D]
+ *              n = (S/p)^2 patches in row-major order, c = 1 if cls is there (row 0, before the
+ *              patches), value of a pixel v = (u8/255 - mean[ch]) / std[ch] in float: (float)u8 *
+ *              (1/255.f), minus mean, divided by std; w's columns are ordered (ch, y, x). attr:
+ *              patch, mean, std.   bwd reads frames (dw, dcls, dpos; no dframes).
+ * embed        in: ids i32 [rows], table [V,D], base [rows,D]?   out: y [rows,D]
+ *              bwd reads ids. Rows in order.
+ * layernorm    in: x [rows,D], g [D], b [D]?   out: y   save: mean [rows], rstd [rows]
  *              attr: eps.   bwd reads x, g, mean, rstd.
- * add_norm     in: a [rows,D], b [rows,D], g [D], beta [D]?        out: s = a + b, y = layernorm(s)  save: mean, rstd
- *              attr: eps.   bwd reads s, g, mean, rstd. din a and din b both get dout s + the norm's gradient.
- * sdpa         in: q source [B,Tq,Wq], kv source [B,Tk,Wk]? (absent: the q source), lengths i32 [B]?, visible [B,Tk]?
- *              out: o [B,Tq,C]     save: lse [B,H,Tq] (natural log of the sum of exp of scaled, masked scores)
- *              q = columns qoff..qoff+C of the q source, k and v = columns koff.. and voff.. of the kv source; head h
- *              owns columns h*C/H..(h+1)*C/H of each. Key j is visible to query i when all hold: mask == GQ_MASK_CAUSAL
- *              implies j <= i (then Tq == Tk); lengths given implies j < lengths[b]; visible given implies
- *              visible[b,j] != 0 or i == j (self-attention). A query without visible key gives 0 and lse = 0.
- *              attr: heads, mask, scale, qoff, koff, voff, width (C), p (dropout on the probabilities after softmax,
- *              element index ((b*H+h)*Tq+i)*Tk+j, kept ones scaled by 1/(1-p)). bwd reads q source, kv source, o, lse.
- *              din[0] and din[1] are written whole (self-attention: only din[0]); without backward Wq may exceed what
- *              is read; with backward the q source has exactly the columns in use.
- * dropout      in: x   out: y    attr: p. Element e (flat index) is kept when u01(philox(seed, e, rng_op, step)) >= p.
- * mask_rows    in: x [rows,D], u real [rows] or [rows,D]           out: y = x * u      bwd reads u.
- * gather_rows  in: x [n,D], idx i32 [R]                            out: y [R,D]        bwd reads idx; repeats add in order.
- * concat_rows  in: a [B,N,D], b [B,P,D]                            out: y [B,N+P,D]
- * expand_rows  in: x [n,D]                                         out: y [B,n,D]      bwd: sum over B in order.
- * lm_loss      in: hidden [n,D], wte [V,D], rows i32 [R], labels i32 [R] (-100: not counted), inv_denom real [1]
- *              out: loss [1] = inv_denom * sum of nll over counted rows, stats [R,2] = (nll, 1 if argmax == label; zeros
- *              for rows not counted)      save: lse [R], logits [min(R, GQ_LM_CHUNK), V] (workspace of both directions;
- *              when R <= GQ_LM_CHUNK it holds the logits of all rows and backward may reuse them)
- *              dlogits = (softmax - onehot) * inv_denom * dout; bwd reads hidden, wte, rows, labels, inv_denom, lse, logits.
- *              argmax takes the lowest index on ties. Rows may repeat; their gradients add in order.
- * mvm_loss     in: h [R,D], t [R,D], u real [R], inv_denom real [1]   out: loss [1]    attr: kind (sse, mse, cos)
- *              sse: inv_denom * sum_r u_r |h_r - t_r|^2; mse: that / D; cos: inv_denom * sum_r u_r (2 - 2 <h,t>/(|h||t|)),
- *              norms clamped below at 1e-8. bwd: dh only (t never has a gradient).   bwd reads h, t, u, inv_denom.
- * combine      in: 1..4 scalars [1]    out: [1] = sum w[k] in[k]    attr: w.
- * kv_append    in: qkv [B,T,W], cache [B,cap,2C], pos i32 [B]      writes cache[b, pos[b]+t] = (k, v columns of row t)
- *              attr: koff, voff, width. Forward only; the cache is written in place; rows beyond cap are not written.
+ * add_norm     in: a [rows,D], b [rows,D], g [D], beta [D]?   out: s = a + b, y = layernorm(s)
+ *              save: mean, rstd
+ *              attr: eps.
+ *              bwd reads s, g, mean, rstd. din a and din b both get dout s + the norm's gradient.
+ * sdpa         in: q source [B,Tq,Wq], kv source [B,Tk,Wk]? (absent: the q source), lengths i32
+ *              [B]?, visible [B,Tk]?
+ *              out: o [B,Tq,C]
+ *              save: lse [B,H,Tq] (natural log of the sum of exp of scaled, masked scores)
+ *              q = columns qoff..qoff+C of the q source, k and v = columns koff.. and voff.. of the
+ *              kv source; head h owns columns h*C/H..(h+1)*C/H of each. Key j is visible to query i
+ *              when all hold: mask == GQ_MASK_CAUSAL implies j <= i (then Tq == Tk); lengths given
+ *              implies j < lengths[b]; visible given implies visible[b,j] != 0 or i == j
+ *              (self-attention). A query without visible key gives 0 and lse = 0.
+ *              attr: heads, mask, scale, qoff, koff, voff, width (C), p (dropout on the
+ *              probabilities after softmax, element index ((b*H+h)*Tq+i)*Tk+j, kept ones scaled by
+ *              1/(1-p)). bwd reads q source, kv source, o, lse.
+ *              din[0] and din[1] are written whole (self-attention: only din[0]); without backward
+ *              Wq may exceed what is read; with backward the q source has exactly the columns in
+ *              use.
+ * dropout      in: x   out: y
+ *              attr: p. Element e (flat index) is kept when u01(philox(seed, e, rng_op, step)) >=
+ *              p.
+ * mask_rows    in: x [rows,D], u real [rows] or [rows,D]   out: y = x * u   bwd reads u.
+ * gather_rows  in: x [n,D], idx i32 [R]   out: y [R,D]   bwd reads idx; repeats add in order.
+ * concat_rows  in: a [B,N,D], b [B,P,D]   out: y [B,N+P,D]
+ * expand_rows  in: x [n,D]   out: y [B,n,D]   bwd: sum over B in order.
+ * lm_loss      in: hidden [n,D], wte [V,D], rows i32 [R], labels i32 [R] (-100: not counted),
+ *              inv_denom real [1]
+ *              out: loss [1] = inv_denom * sum of nll over counted rows, stats [R,2] = (nll, 1 if
+ *              argmax == label; zeros for rows not counted)
+ *              save: lse [R], logits [min(R, GQ_LM_CHUNK), V] (workspace of both directions; when R
+ *              <= GQ_LM_CHUNK it holds the logits of all rows and backward may reuse them)
+ *              dlogits = (softmax - onehot) * inv_denom * dout; bwd reads hidden, wte, rows,
+ *              labels, inv_denom, lse, logits.
+ *              argmax takes the lowest index on ties. Rows may repeat; their gradients add in
+ *              order.
+ * mvm_loss     in: h [R,D], t [R,D], u real [R], inv_denom real [1]   out: loss [1]
+ *              attr: kind (sse, mse, cos)
+ *              sse: inv_denom * sum_r u_r |h_r - t_r|^2; mse: that / D; cos: inv_denom * sum_r u_r
+ *              (2 - 2 <h,t>/(|h||t|)), norms clamped below at 1e-8. bwd: dh only (t never has a
+ *              gradient).   bwd reads h, t, u, inv_denom.
+ * combine      in: 1..4 scalars [1]   out: [1] = sum w[k] in[k]   attr: w.
+ * kv_append    in: qkv [B,T,W], cache [B,cap,2C], pos i32 [B]
+ *              writes cache[b, pos[b]+t] = (k, v columns of row t)
+ *              attr: koff, voff, width. Forward only; the cache is written in place; rows beyond
+ *              cap are not written.
  */
 #ifndef GIFQA_KERNELS_H
 #define GIFQA_KERNELS_H
@@ -121,7 +147,8 @@ typedef struct gq_op_kernels {
 } gq_op_kernels;
 
 /* One AdamW step (decoupled weight decay, bias-corrected) on elements [0,n) of flat arrays:
- * g' = g * gscale; m = b1 m + (1-b1) g'; v = b2 v + (1-b2) g'^2; w -= lr * (m/c1 / (sqrt(v/c2) + eps) + decay * w) */
+ * g' = g * gscale; m = b1 m + (1-b1) g'; v = b2 v + (1-b2) g'^2;
+ * w -= lr * (m/c1 / (sqrt(v/c2) + eps) + decay * w) */
 typedef struct gq_adamw_call {
     void   *w, *g, *m, *v;              /* real [n]                                               */
     int64_t n;
@@ -133,21 +160,23 @@ typedef struct gq_backend {
     gq_dtype       real;                /* GQ_F32 or GQ_F64                                       */
     gq_op_kernels  ops[GQ_OP_COUNT];
     void         (*adamw)(const gq_adamw_call *, gq_work *);
-    double       (*sumsq)(const void *x, int64_t n, gq_work *);      /* sum of squares in double, fixed order:
-                                                 chunks of 65,536 elements, partial sums added by index;
-                                                 NaN or infinity in x gives a non-finite result          */
+    /* sum of squares in double, fixed order: chunks of 65,536 elements, partial sums added by
+     * index; NaN or infinity in x gives a non-finite result */
+    double       (*sumsq)(const void *x, int64_t n, gq_work *);
 } gq_backend;
 
 extern const gq_backend gq_backend_ref32, gq_backend_ref64;
 
-/* The CPU backend of this machine. rung: NULL or "auto" = the best one supported; else "scalar", "avx2", "avx512",
- * "avx512bf16". NULL result: the machine (or this build) does not have that rung. */
+/* The CPU backend of this machine. rung: NULL or "auto" = the best one supported; else "scalar",
+ * "avx2", "avx512", "avx512bf16". NULL result: the machine (or this build) does not have that
+ * rung. */
 const gq_backend *gq_backend_cpu(const char *rung);
 
-/* bf16 GEMM operands with fp32 accumulation for `linear` of the rung avx512bf16 (off by default: fp32 promised). */
+/* bf16 GEMM operands with fp32 accumulation for `linear` of the rung avx512bf16 (off by default:
+ * fp32 promised). */
 const gq_backend *gq_backend_cpu_bf16(void);       /* NULL when not supported                     */
 
-/* ---- small helpers shared by all backends ---------------------------------------------------------- */
+/* ---- small helpers shared by all backends ---------------------------------------------------- */
 
 static inline int64_t gq_cols(const gq_buf *b) { return b->shape[b->rank - 1]; }
 static inline int64_t gq_size(const gq_buf *b)
@@ -164,6 +193,9 @@ static inline int64_t gq_rows(const gq_buf *b)
         n *= b->shape[i];
     return n;
 }
-static inline uint32_t gq_step_word(const gq_call *c) { return c->step->step * 64u + c->step->micro; }
+static inline uint32_t gq_step_word(const gq_call *c)
+{
+    return c->step->step * 64u + c->step->micro;
+}
 
 #endif

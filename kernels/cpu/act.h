@@ -32,7 +32,8 @@ GQ_INLINE vf act_slope(int act, vf u)
     case GQ_GELU: return vfma(u, vexp(-0.5f * u * u) * 0.398942280f, vphi(u));
     case GQ_GELU_TANH:
         s = gelu_tanh_gate(u);
-        return vfma(u * s * (1.0f - s), vfma(u * u, vset(6 * GQ_SQRT_2_PI * 0.044715f), vset(2 * GQ_SQRT_2_PI)), s);
+        return vfma(u * s * (1.0f - s),
+                    vfma(u * u, vset(6 * GQ_SQRT_2_PI * 0.044715f), vset(2 * GQ_SQRT_2_PI)), s);
     case GQ_QUICK_GELU:
         s = vsigmoid(1.702f * u);
         return vfma(1.702f * u * s, 1.0f - s, s);

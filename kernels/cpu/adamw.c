@@ -30,9 +30,18 @@ static void adam_range(const void *ctx, int64_t lo, int64_t hi)
 
 void CPU(adamw)(const gq_adamw_call *c, gq_work *work)
 {
-    adam_job j = {.w = c->w, .m = c->m, .v = c->v, .g = c->g, .b1 = (float)c->beta1, .b2 = (float)c->beta2,
-                  .e1 = (float)(1 - c->beta1), .e2 = (float)(1 - c->beta2), .gscale = (float)c->gscale,
-                  .rate = (float)(c->lr / c->c1), .root = (float)(1 / __builtin_sqrt(c->c2)), .eps = (float)c->eps,
+    adam_job j = {.w = c->w,
+                  .m = c->m,
+                  .v = c->v,
+                  .g = c->g,
+                  .b1 = (float)c->beta1,
+                  .b2 = (float)c->beta2,
+                  .e1 = (float)(1 - c->beta1),
+                  .e2 = (float)(1 - c->beta2),
+                  .gscale = (float)c->gscale,
+                  .rate = (float)(c->lr / c->c1),
+                  .root = (float)(1 / __builtin_sqrt(c->c2)),
+                  .eps = (float)c->eps,
                   .keep = (float)(c->lr * c->decay)};
     gq_call  call = {.work = work};
     over(&call, c->n, RANGE_ELEMENTS, adam_range, &j);

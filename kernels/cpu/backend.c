@@ -34,7 +34,8 @@ const gq_backend GQ_NAME(gq_backend_cpu) = {
 const gq_backend GQ_NAME(gq_backend_cpu_pairs) = {
     .name = "cpu-" TEXT(GQ_RUNG) "-operands",
     .real = GQ_F32,
-    .ops = {[GQ_OP_LINEAR] = {CPU(linear_pairs_fwd), CPU(linear_pairs_bwd), CPU(linear_pairs_temp)}, OTHER_OPS},
+    .ops = {[GQ_OP_LINEAR] = {CPU(linear_pairs_fwd), CPU(linear_pairs_bwd), CPU(linear_pairs_temp)},
+            OTHER_OPS},
     .adamw = CPU(adamw),
     .sumsq = CPU(sumsq),
 };

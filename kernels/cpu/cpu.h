@@ -1,7 +1,9 @@
-/* cpu.h - private to kernels/cpu: the kernels of one rung, and how loops over rows are shared among threads.
+/* cpu.h - private to kernels/cpu: the kernels of one rung, and how loops over rows are shared among
+ * threads.
  *
- * CPU(linear_fwd) is gq_cpu_linear_fwd_avx2 in the files compiled for avx2. Loops are cut into ranges whose size
- * depends on the problem only; sums over rows are carried per range and the partial sums added by index.
+ * CPU(linear_fwd) is gq_cpu_linear_fwd_avx2 in the files compiled for avx2. Loops are cut into
+ * ranges whose size depends on the problem only; sums over rows are carried per range and the
+ * partial sums added by index.
  */
 #ifndef GIFQA_CPU_CPU_H
 #define GIFQA_CPU_CPU_H
@@ -57,10 +59,11 @@ size_t CPU(linear_pairs_temp)(const gq_call *c, int backward, int threads);
 void   CPU(adamw)(const gq_adamw_call *c, gq_work *work);
 double CPU(sumsq)(const void *x, int64_t n, gq_work *work);
 
-/* ---- ranges ---------------------------------------------------------------------------------------- */
+/* ---- ranges ---------------------------------------------------------------------------------- */
 
 enum {
-    RANGE_ELEMENTS = 16384,             /* elements a range holds at least: smaller ones cost more than they gain */
+    /* elements a range holds at least: smaller ones cost more than they gain */
+    RANGE_ELEMENTS = 16384,
     PARTIALS = 64,                      /* most partial sums of one reduction over rows           */
 };
 
@@ -95,13 +98,14 @@ GQ_INLINE void over(const gq_call *c, int64_t n, int64_t per, range_fn fn, const
     gq_parallel(c->work->pool, (n + per - 1) / per, range_tile, &j);
 }
 
-/* Rows per partial sum of a reduction over `rows` rows of `cols` elements: at most PARTIALS of them */
+/* Rows per partial sum of a reduction over `rows` rows of `cols` elements: at most PARTIALS of
+ * them */
 GQ_INLINE int64_t partial_rows(int64_t rows, int64_t cols)
 {
     return imax(range_items(cols), (rows + PARTIALS - 1) / PARTIALS);
 }
 
-/* ---- workspace ------------------------------------------------------------------------------------- */
+/* ---- workspace ------------------------------------------------------------------------------- */
 
 #define TEMP_ROUND(bytes) (((size_t)(bytes) + 63) / 64 * 64)
 
@@ -113,11 +117,14 @@ GQ_INLINE float *temp_floats(char **at, int64_t count)
     return p;
 }
 
-/* ---- gradients ------------------------------------------------------------------------------------- */
+/* ---- gradients ------------------------------------------------------------------------------- */
 
 GQ_INLINE int adds(const gq_call *c, int k) { return (int)(c->acc >> k & 1u); }
 
-GQ_INLINE vf load_part(const float *p, int64_t left) { return left >= VL ? vload(p) : vload_n(p, left); }
+GQ_INLINE vf load_part(const float *p, int64_t left)
+{
+    return left >= VL ? vload(p) : vload_n(p, left);
+}
 
 GQ_INLINE void store_part(float *p, vf v, int64_t left)
 {

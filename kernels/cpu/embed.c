@@ -1,4 +1,5 @@
-/* embed.c - lookups: embed and gather_rows. Backward adds rows in order; threads own columns, so no sum is shared. */
+/* embed.c - lookups: embed and gather_rows. Backward adds rows in order; threads own columns, so no
+ * sum is shared. */
 #include "kernels/cpu/cpu.h"
 
 enum { COLUMN_BLOCK = 64 };             /* columns a backward range owns                          */
@@ -34,7 +35,8 @@ static void scatter_columns(const void *ctx, int64_t lo, int64_t hi)
 /* din[k] = (or +=) the rows of dy, each at its id */
 static void scatter(const gq_call *c, int k, const int32_t *ids, int64_t rows)
 {
-    lookup_job j = {.ids = ids, .dy = c->dout[0].p, .y = c->din[k].p, .rows = rows, .n = gq_cols(&c->in[k])};
+    lookup_job j = {
+        .ids = ids, .dy = c->dout[0].p, .y = c->din[k].p, .rows = rows, .n = gq_cols(&c->in[k])};
     int64_t    blocks = (j.n + COLUMN_BLOCK - 1) / COLUMN_BLOCK;
     if (!adds(c, k))
         put_gradient(c, k, NULL);
@@ -59,7 +61,10 @@ void CPU(embed_bwd)(const gq_call *c)
 
 void CPU(gather_rows_fwd)(const gq_call *c)
 {
-    lookup_job j = {.x = c->in[0].p, .ids = c->in[1].p, .y = c->out[0].p, .rows = gq_size(&c->in[1]),
+    lookup_job j = {.x = c->in[0].p,
+                    .ids = c->in[1].p,
+                    .y = c->out[0].p,
+                    .rows = gq_size(&c->in[1]),
                     .n = gq_cols(&c->in[0])};
     over(c, j.rows, range_items(j.n), lookup_rows, &j);
 }

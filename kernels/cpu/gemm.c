@@ -1,8 +1,9 @@
 /* gemm.c - plan, pack, multiply.
  *
- * A product is cut into blocks whose packed A and B fit the workspace. Per block two parallel phases run: one packs
- * panels, one multiplies a grid of tiles. Operands that are small and whose layout suits the register tile are read in
- * place, and then no packing phase runs at all: that is the case of small models.
+ * A product is cut into blocks whose packed A and B fit the workspace. Per block two parallel
+ * phases run: one packs panels, one multiplies a grid of tiles. Operands that are small and whose
+ * layout suits the register tile are read in place, and then no packing phase runs at all: that is
+ * the case of small models.
  */
 #include "kernels/cpu/gemm.h"
 
@@ -78,7 +79,7 @@ size_t gemm_temp(gemm_kind kind, int64_t m, int64_t n, int64_t k, bool bf16)
     return gemm_is_thin(kind, m, n, k) ? 0 : (a_floats(&p) + b_floats(&p)) * sizeof(float);
 }
 
-/* ---- packing ---------------------------------------------------------------------------------------- */
+/* ---- packing --------------------------------------------------------------------------------- */
 
 #ifdef GQ_BF16
 /* Rows 2i and 2i+1 of [k][width] become row i of pairs; a missing last row counts as zero. */
@@ -87,17 +88,19 @@ GQ_INLINE void pair_up(float *dst, const float *src, int width, int64_t k)
     for (int64_t i = 0; i < k; i += 2)
 #pragma GCC unroll 2
         for (int l = 0; l < width; l += VL) {
-            vf low = vload(src + i * width + l), high = i + 1 < k ? vload(src + (i + 1) * width + l) : (vf){0};
+            vf low = vload(src + i * width + l),
+               high = i + 1 < k ? vload(src + (i + 1) * width + l) : (vf){0};
             vi a = (vi)_mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)low));
             vi b = (vi)_mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)high));
-            pack_store(dst + i / 2 * width + l, (vf)(a | (b << 16)), width - l < VL ? width - l : VL);
+            pack_store(dst + i / 2 * width + l, (vf)(a | (b << 16)),
+                       width - l < VL ? width - l : VL);
         }
 }
 #endif
 
 /* `panels` panels from src: rows along k (turned), or columns. */
-GQ_INLINE void pack_panels(const gemm_block *b, int width, bool turned, float *dst, int64_t panels, const float *src,
-                           int64_t ld, int64_t left)
+GQ_INLINE void pack_panels(const gemm_block *b, int width, bool turned, float *dst, int64_t panels,
+                           const float *src, int64_t ld, int64_t left)
 {
 #ifdef GQ_BF16
     enum { PIECE = 32 };                /* k at a time: stays in L1 between packing and rounding  */
@@ -117,7 +120,8 @@ GQ_INLINE void pack_panels(const gemm_block *b, int width, bool turned, float *d
     if (!turned)
         pack_cols(dst, width, width * b->steps, panels, src, ld, left, b->k);
     for (int64_t p = 0; turned && p < panels; p++)
-        pack_rows(dst + p * width * b->steps, width, src + p * width * ld, ld, left - p * width, b->k);
+        pack_rows(dst + p * width * b->steps, width, src + p * width * ld, ld, left - p * width,
+                  b->k);
 }
 
 static void pack_task(void *ctx, int64_t task, int thread)
@@ -128,13 +132,15 @@ static void pack_task(void *ctx, int64_t task, int thread)
     if (task < b->b_tasks) {
         int64_t p = task * b->b_group, j = b->j0 + p * NR;
         bool    turned = g->kind == GEMM_NT;
-        pack_panels(b, NR, turned, b->pb + p * NR * b->steps, least(b->b_group, ceil_div(b->n, NR) - p),
-                    turned ? g->b + j * g->ldb + b->k0 : g->b + b->k0 * g->ldb + j, g->ldb, b->n - p * NR);
+        pack_panels(
+            b, NR, turned, b->pb + p * NR * b->steps, least(b->b_group, ceil_div(b->n, NR) - p),
+            turned ? g->b + j * g->ldb + b->k0 : g->b + b->k0 * g->ldb + j, g->ldb, b->n - p * NR);
     } else {
         int64_t p = (task - b->b_tasks) * b->a_group, i = b->i0 + p * MR;
         bool    turned = g->kind != GEMM_TN;
-        pack_panels(b, MR, turned, b->pa + p * MR * b->steps, least(b->a_group, ceil_div(b->m, MR) - p),
-                    turned ? g->a + i * g->lda + b->k0 : g->a + b->k0 * g->lda + i, g->lda, b->m - p * MR);
+        pack_panels(
+            b, MR, turned, b->pa + p * MR * b->steps, least(b->a_group, ceil_div(b->m, MR) - p),
+            turned ? g->a + i * g->lda + b->k0 : g->a + b->k0 * g->lda + i, g->lda, b->m - p * MR);
     }
 }
 
@@ -153,7 +159,7 @@ static void pack_block(gemm_block *b, gq_pool *pool, bool a, bool bb)
     gq_parallel(pool, a_tasks + b->b_tasks, pack_task, b);
 }
 
-/* ---- multiplying ------------------------------------------------------------------------------------ */
+/* ---- multiplying ----------------------------------------------------------------------------- */
 
 /* One register tile: panel ip of the block's rows, panel jp of its columns, steps kk .. kk+kn-1. */
 static void one_tile(const gemm_block *b, int64_t ip, int64_t jp, int64_t kk, int64_t kn)
@@ -170,7 +176,8 @@ static void one_tile(const gemm_block *b, int64_t ip, int64_t jp, int64_t kk, in
         t.lo = (int)(mr - rows);
         t.hi = mr;
         i -= t.lo;
-        t.a = by_row ? g->a + (b->i0 + i) * g->lda + b->k0 + kk : g->a + (b->k0 + kk) * g->lda + b->i0 + i;
+        t.a = by_row ? g->a + (b->i0 + i) * g->lda + b->k0 + kk
+                     : g->a + (b->k0 + kk) * g->lda + b->i0 + i;
         t.as = g->lda;
     }
     t.b = b->p.pack_b ? b->pb + j * b->steps + kk * NR : g->b + (b->k0 + kk) * g->ldb + b->j0 + j;
@@ -223,14 +230,16 @@ static void tile_task(void *ctx, int64_t task, int thread)
                 one_tile(b, ip, jp, kk, least(kc, b->steps - kk));
     if (b->last && b->g->act != GQ_NONE) {
         int64_t i = ip0 * MR, j = jp0 * NR;
-        gemm_activate(b->g, b->i0 + i, b->j0 + j, least(ip1 * MR, b->m) - i, least(jp1 * NR, b->n) - j);
+        gemm_activate(b->g, b->i0 + i, b->j0 + j, least(ip1 * MR, b->m) - i,
+                      least(jp1 * NR, b->n) - j);
     }
 }
 
 /* Chooses the grid: enough tiles for balance, none too small to be worth a visit. */
 static int64_t make_grid(gemm_block *b)
 {
-    int64_t pm = ceil_div(b->m, MR), pn = ceil_div(b->n, NR), flops = 2 * MR * NR * most(1, b->steps);
+    int64_t pm = ceil_div(b->m, MR), pn = ceil_div(b->n, NR),
+            flops = 2 * MR * NR * most(1, b->steps);
     int64_t want = most(ceil_div(TILE_FLOPS, flops), pm * pn / TILES), tn = 1;
     while (tn * tn * NR < want * MR)
         tn++;

@@ -1,13 +1,16 @@
 /* gemm.h - the packed matrix product of the CPU backend. Private to kernels/cpu.
  *
- *   z = A B (+ c if add) (+ bias per column);   act == GQ_NONE:  c = z (+ r)      else:  c = z, y = act(z) (+ r)
+ *   z = A B (+ c if add) (+ bias per column)
+ *   act == GQ_NONE:  c = z (+ r)      else:  c = z, y = act(z) (+ r)
  *
- * A is [m,k] (NN, NT) or stored as [k,m] (TN); B is [k,n] (NN, TN) or stored as [n,k] (NT); ld* are floats from row to
- * row. y may be c. `add` goes with neither act nor r. The tiles depend on the problem only; k is never split between
- * threads, so the bits do not depend on the pool. Workspace: gemm_temp() bytes, 64-byte aligned.
+ * A is [m,k] (NN, NT) or stored as [k,m] (TN); B is [k,n] (NN, TN) or stored as [n,k] (NT); ld* are
+ * floats from row to row. y may be c. `add` goes with neither act nor r. The tiles depend on the
+ * problem only; k is never split between threads, so the bits do not depend on the pool. Workspace:
+ * gemm_temp() bytes, 64-byte aligned.
  *
- * With `bf16` the operands are rounded to bf16 (nearest even) when they are packed; sums stay in float. The thin case
- * packs nothing and rounds nothing: it waits for memory, not for arithmetic. Only in files compiled with GQ_BF16.
+ * With `bf16` the operands are rounded to bf16 (nearest even) when they are packed; sums stay in
+ * float. The thin case packs nothing and rounds nothing: it waits for memory, not for arithmetic.
+ * Only in files compiled with GQ_BF16.
  */
 #ifndef GIFQA_CPU_GEMM_H
 #define GIFQA_CPU_GEMM_H
@@ -41,7 +44,7 @@ typedef struct gemm_call {
 size_t gemm_temp(gemm_kind kind, int64_t m, int64_t n, int64_t k, bool bf16);
 void   gemm(const gemm_call *g, gq_pool *pool, void *temp);
 
-/* ---- shared by the files of the product --------------------------------------------------------------- */
+/* ---- shared by the files of the product ------------------------------------------------------ */
 
 #define gemm_is_thin  GQ_NAME(gq_cpu_gemm_is_thin)
 #define gemm_thin     GQ_NAME(gq_cpu_gemm_thin)

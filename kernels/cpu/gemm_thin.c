@@ -1,7 +1,8 @@
-/* gemm_thin.c - C = A B^T with few rows of A: decoding, and the language-model head on a handful of labelled rows.
+/* gemm_thin.c - C = A B^T with few rows of A: decoding, and the language-model head on a handful of
+ * labelled rows.
  *
- * Rows of A and rows of B both run along k, so the product is a set of dot products: vectors run along k, nothing is
- * packed, and B - which is large - is read once, straight from memory.
+ * Rows of A and rows of B both run along k, so the product is a set of dot products: vectors run
+ * along k, nothing is packed, and B - which is large - is read once, straight from memory.
  */
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/gemm.h"
@@ -44,8 +45,10 @@ GQ_INLINE vf4_ sum_four(vf a, vf b, vf c, vf d)
     return __builtin_shufflevector(x, y, 0, 1, 4, 5) + __builtin_shufflevector(x, y, 2, 3, 6, 7);
 }
 
-/* m x BN dot products of length k; m is a constant after inlining. Row i of the result goes to out[i*BN..]. */
-GQ_INLINE void dots(int m, const float *a, int64_t lda, const float *b, int64_t ldb, int64_t k, float *out)
+/* m x BN dot products of length k; m is a constant after inlining. Row i of the result goes to
+ * out[i*BN..]. */
+GQ_INLINE void dots(int m, const float *a, int64_t lda, const float *b, int64_t ldb, int64_t k,
+                    float *out)
 {
     vf acc[BM][BN] = {{{0}}};
     for (int64_t i = 0; i < k; i += VL) {
@@ -71,7 +74,8 @@ GQ_INLINE void dots(int m, const float *a, int64_t lda, const float *b, int64_t 
         }
 }
 
-static void dots_of(int m, const float *a, int64_t lda, const float *b, int64_t ldb, int64_t k, float *out)
+static void dots_of(int m, const float *a, int64_t lda, const float *b, int64_t ldb, int64_t k,
+                    float *out)
 {
     switch (m) {
     case 1: dots(1, a, lda, b, ldb, k, out); break;
@@ -81,7 +85,8 @@ static void dots_of(int m, const float *a, int64_t lda, const float *b, int64_t 
 }
 
 /* Writes the m x n block at (i, j), n <= BN. */
-static void store_block(const gemm_call *g, int64_t i, int64_t j, int64_t m, int64_t n, const float *sums)
+static void store_block(const gemm_call *g, int64_t i, int64_t j, int64_t m, int64_t n,
+                        const float *sums)
 {
     const float *r = g->act == GQ_NONE ? g->r : NULL;
     for (int64_t y = 0; y < m; y++)

@@ -1,4 +1,5 @@
-/* linear.c - y = act(x w^T + b) + r: one product forward, two backward, and the column sums for the bias. */
+/* linear.c - y = act(x w^T + b) + r: one product forward, two backward, and the column sums for the
+ * bias. */
 #include "kernels/cpu/act.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/gemm.h"
@@ -14,13 +15,26 @@ static void forward(const gq_call *c, bool bf16)
 {
     shape     s = shape_of(c);
     float    *y = c->out[0].p, *u = c->save[0].p;
-    gemm_call g = {.kind = GEMM_NT, .m = s.rows, .n = s.n, .k = s.k, .a = c->in[0].p, .lda = s.k, .b = c->in[1].p,
-                   .ldb = s.k, .c = u && c->attr.act != GQ_NONE ? u : y, .ldc = s.n, .bias = c->in[2].p,
-                   .act = c->attr.act, .y = y, .r = c->in[3].p, .ldr = s.n, .bf16 = bf16};
+    gemm_call g = {.kind = GEMM_NT,
+                   .m = s.rows,
+                   .n = s.n,
+                   .k = s.k,
+                   .a = c->in[0].p,
+                   .lda = s.k,
+                   .b = c->in[1].p,
+                   .ldb = s.k,
+                   .c = u && c->attr.act != GQ_NONE ? u : y,
+                   .ldc = s.n,
+                   .bias = c->in[2].p,
+                   .act = c->attr.act,
+                   .y = y,
+                   .r = c->in[3].p,
+                   .ldr = s.n,
+                   .bf16 = bf16};
     gemm(&g, c->work->pool, c->work->temp);
 }
 
-/* ---- backward -------------------------------------------------------------------------------------- */
+/* ---- backward -------------------------------------------------------------------------------- */
 
 typedef struct slope_job {
     const gq_call *c;
@@ -84,13 +98,33 @@ static void backward(const gq_call *c, bool bf16)
     put_gradient(c, 3, c->dout[0].p);
     const float *du = output_gradient(c, s, &temp);
     if (c->din[0].p) {
-        gemm_call g = {.kind = GEMM_NN, .m = s.rows, .n = s.k, .k = s.n, .a = du, .lda = s.n, .b = c->in[1].p,
-                       .ldb = s.k, .c = c->din[0].p, .ldc = s.k, .add = adds(c, 0), .bf16 = bf16};
+        gemm_call g = {.kind = GEMM_NN,
+                       .m = s.rows,
+                       .n = s.k,
+                       .k = s.n,
+                       .a = du,
+                       .lda = s.n,
+                       .b = c->in[1].p,
+                       .ldb = s.k,
+                       .c = c->din[0].p,
+                       .ldc = s.k,
+                       .add = adds(c, 0),
+                       .bf16 = bf16};
         gemm(&g, c->work->pool, temp);
     }
     if (c->din[1].p) {
-        gemm_call g = {.kind = GEMM_TN, .m = s.n, .n = s.k, .k = s.rows, .a = du, .lda = s.n, .b = c->in[0].p,
-                       .ldb = s.k, .c = c->din[1].p, .ldc = s.k, .add = adds(c, 1), .bf16 = bf16};
+        gemm_call g = {.kind = GEMM_TN,
+                       .m = s.n,
+                       .n = s.k,
+                       .k = s.rows,
+                       .a = du,
+                       .lda = s.n,
+                       .b = c->in[0].p,
+                       .ldb = s.k,
+                       .c = c->din[1].p,
+                       .ldc = s.k,
+                       .add = adds(c, 1),
+                       .bf16 = bf16};
         gemm(&g, c->work->pool, temp);
     }
 }
@@ -109,7 +143,7 @@ static size_t temp_bytes(const gq_call *c, int back, bool bf16)
     return bytes + (dx > dw ? dx : dw);
 }
 
-/* ---- the kernels ------------------------------------------------------------------------------------ */
+/* ---- the kernels ----------------------------------------------------------------------------- */
 
 void CPU(linear_fwd)(const gq_call *c) { forward(c, false); }
 void CPU(linear_bwd)(const gq_call *c) { backward(c, false); }

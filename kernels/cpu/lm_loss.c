@@ -1,5 +1,6 @@
-/* lm_loss.c - cross entropy on chosen rows. Forward computes the logits of up to GQ_LM_CHUNK rows at a time; backward
- * walks the vocabulary in blocks whose gradients stay in L2 and feed both products at once. */
+/* lm_loss.c - cross entropy on chosen rows. Forward computes the logits of up to GQ_LM_CHUNK rows
+ * at a time; backward walks the vocabulary in blocks whose gradients stay in L2 and feed both
+ * products at once. */
 #include <math.h>
 
 #include "kernels/cpu/cpu.h"
@@ -28,8 +29,12 @@ typedef struct lm_job {
 
 static lm_job job_of(const gq_call *c)
 {
-    return (lm_job){.c = c, .R = gq_size(&c->in[2]), .V = c->in[1].shape[0], .D = gq_cols(&c->in[1]),
-                    .rows = c->in[2].p, .labels = c->in[3].p};
+    return (lm_job){.c = c,
+                    .R = gq_size(&c->in[2]),
+                    .V = c->in[1].shape[0],
+                    .D = gq_cols(&c->in[1]),
+                    .rows = c->in[2].p,
+                    .labels = c->in[3].p};
 }
 
 static int64_t chunk_of(const lm_job *j) { return imin(imax(j->R, 1), GQ_LM_CHUNK); }
@@ -44,7 +49,7 @@ static void gather(const void *ctx, int64_t lo, int64_t hi)
     }
 }
 
-/* ---- forward ---------------------------------------------------------------------------------------- */
+/* ---- forward --------------------------------------------------------------------------------- */
 
 static float largest(const float *z, int64_t n)
 {
@@ -117,8 +122,16 @@ static void row_losses(const void *ctx, int64_t lo, int64_t hi)
 
 static gemm_call logits_product(const lm_job *j, int64_t v0, int64_t width, float *out, int64_t ld)
 {
-    return (gemm_call){.kind = GEMM_NT, .m = j->count, .n = width, .k = j->D, .a = j->x, .lda = j->D,
-                       .b = (const float *)j->c->in[1].p + v0 * j->D, .ldb = j->D, .c = out, .ldc = ld};
+    return (gemm_call){.kind = GEMM_NT,
+                       .m = j->count,
+                       .n = width,
+                       .k = j->D,
+                       .a = j->x,
+                       .lda = j->D,
+                       .b = (const float *)j->c->in[1].p + v0 * j->D,
+                       .ldb = j->D,
+                       .c = out,
+                       .ldc = ld};
 }
 
 void CPU(lm_loss_fwd)(const gq_call *c)
@@ -144,7 +157,7 @@ void CPU(lm_loss_fwd)(const gq_call *c)
     *(float *)c->out[0].p = (float)(total * (double)*(const float *)c->in[4].p);
 }
 
-/* ---- backward --------------------------------------------------------------------------------------- */
+/* ---- backward -------------------------------------------------------------------------------- */
 
 static void logit_gradients(const void *ctx, int64_t lo, int64_t hi)
 {
@@ -174,7 +187,8 @@ static void scatter(const void *ctx, int64_t lo, int64_t hi)
     int64_t       at = lo * COLUMN_BLOCK, n = imin(hi * COLUMN_BLOCK, j->D) - at;
     for (int64_t r = 0; r < j->count; r++)
         if (j->labels[j->first + r] != NOT_COUNTED)
-            put((float *)j->c->din[0].p + j->rows[j->first + r] * j->D + at, j->dx + r * j->D + at, n, 1);
+            put((float *)j->c->din[0].p + j->rows[j->first + r] * j->D + at, j->dx + r * j->D + at,
+                n, 1);
 }
 
 static void backward_block(lm_job *j, void *temp)
@@ -192,13 +206,30 @@ static void backward_block(lm_job *j, void *temp)
     }
     over(c, j->count, range_items(j->width), logit_gradients, j);
     if (c->din[0].p) {
-        gemm_call g = {.kind = GEMM_NN, .m = j->count, .n = j->D, .k = j->width, .a = j->dl, .lda = BLOCK, .b = wte,
-                       .ldb = j->D, .c = j->dx, .ldc = j->D, .add = j->v0 > 0};
+        gemm_call g = {.kind = GEMM_NN,
+                       .m = j->count,
+                       .n = j->D,
+                       .k = j->width,
+                       .a = j->dl,
+                       .lda = BLOCK,
+                       .b = wte,
+                       .ldb = j->D,
+                       .c = j->dx,
+                       .ldc = j->D,
+                       .add = j->v0 > 0};
         gemm(&g, c->work->pool, temp);
     }
     if (c->din[1].p) {
-        gemm_call g = {.kind = GEMM_TN, .m = j->width, .n = j->D, .k = j->count, .a = j->dl, .lda = BLOCK, .b = j->x,
-                       .ldb = j->D, .c = (float *)c->din[1].p + j->v0 * j->D, .ldc = j->D,
+        gemm_call g = {.kind = GEMM_TN,
+                       .m = j->width,
+                       .n = j->D,
+                       .k = j->count,
+                       .a = j->dl,
+                       .lda = BLOCK,
+                       .b = j->x,
+                       .ldb = j->D,
+                       .c = (float *)c->din[1].p + j->v0 * j->D,
+                       .ldc = j->D,
                        .add = j->first > 0 || adds(c, 1)};
         gemm(&g, c->work->pool, temp);
     }
@@ -229,7 +260,7 @@ void CPU(lm_loss_bwd)(const gq_call *c)
     }
 }
 
-/* ---- workspace -------------------------------------------------------------------------------------- */
+/* ---- workspace ------------------------------------------------------------------------------- */
 
 static size_t products_temp(int64_t m, int64_t v, int64_t D, int backward)
 {

@@ -60,11 +60,13 @@ static void mvm_backward(const void *ctx, int64_t lo, int64_t hi)
     const float   *u = j->c->in[2].p;
     int            add = adds(j->c, 0);
     for (int64_t r = lo; r < hi; r++) {
-        const float *h = (const float *)j->c->in[0].p + r * j->n, *t = (const float *)j->c->in[1].p + r * j->n;
+        const float *h = (const float *)j->c->in[0].p + r * j->n,
+                    *t = (const float *)j->c->in[1].p + r * j->n;
         float       *dh = (float *)j->c->din[0].p + r * j->n, a = -2 * u[r] * j->factor, b = 1;
         if (j->c->attr.kind == GQ_MVM_COS) {
             row_sums s = sums_of(h, t, j->n);
-            float    nh = sqrtf(s.hh), lh = fmaxf(nh, smallest_norm), lt = fmaxf(sqrtf(s.tt), smallest_norm);
+            float    nh = sqrtf(s.hh), lh = fmaxf(nh, smallest_norm),
+                  lt = fmaxf(sqrtf(s.tt), smallest_norm);
             a /= lh * lt;
             b = nh < smallest_norm ? 0 : s.ht / (lh * lh);
         }
@@ -93,7 +95,7 @@ size_t CPU(mvm_loss_temp)(const gq_call *c, int backward, int threads)
     return backward ? 0 : TEMP_ROUND(gq_rows(&c->in[0]) * (int64_t)sizeof(double));
 }
 
-/* ---- combine ---------------------------------------------------------------------------------------- */
+/* ---- combine --------------------------------------------------------------------------------- */
 
 enum { TERMS = 4 };
 

@@ -91,7 +91,9 @@ static void backward_row(const norm_job *j, int64_t r, float se, float sex)
         vf      v = {0};
         if (j->dy) {
             vf xhat = (load_part(j->x + at, left) - j->mean[r]) * j->rstd[r];
-            v = (load_part(j->dy + at, left) * load_part(j->g + i, left) - mean_e - xhat * mean_ex) * j->rstd[r];
+            v = (load_part(j->dy + at, left) * load_part(j->g + i, left) - mean_e -
+                 xhat * mean_ex) *
+                j->rstd[r];
         }
         if (j->ds)
             v += load_part(j->ds + at, left);
@@ -137,8 +139,15 @@ static void backward(norm_job *j, int kg)
 
 static norm_job job_of(const gq_call *c, const gq_buf *x, int kg, int ky)
 {
-    return (norm_job){.c = c, .rows = gq_rows(x), .n = gq_cols(x), .x = x->p, .g = c->in[kg].p,
-                      .beta = c->in[kg + 1].p, .y = c->out[ky].p, .mean = c->save[0].p, .rstd = c->save[1].p,
+    return (norm_job){.c = c,
+                      .rows = gq_rows(x),
+                      .n = gq_cols(x),
+                      .x = x->p,
+                      .g = c->in[kg].p,
+                      .beta = c->in[kg + 1].p,
+                      .y = c->out[ky].p,
+                      .mean = c->save[0].p,
+                      .rstd = c->save[1].p,
                       .dy = c->dout[ky].p};
 }
 

@@ -1,5 +1,5 @@
-/* pack.h - copies blocks of A and B into panels: [k][width] for `width` consecutive rows of A or columns of B, zeros
- * where the matrix ends. Private to kernels/cpu. */
+/* pack.h - copies blocks of A and B into panels: [k][width] for `width` consecutive rows of A or
+ * columns of B, zeros where the matrix ends. Private to kernels/cpu. */
 #ifndef GIFQA_CPU_PACK_H
 #define GIFQA_CPU_PACK_H
 
@@ -47,8 +47,10 @@ GQ_INLINE void pack_store(float *p, vf v, int n)
         memcpy(p, &v, (size_t)n * sizeof(float));
 }
 
-/* `lanes` <= VL rows of a row-major block become columns at dst, stride `width`; rows >= valid are zero. */
-GQ_INLINE void pack_turn(float *dst, int width, int lanes, const float *src, int64_t ld, int64_t valid, int64_t k)
+/* `lanes` <= VL rows of a row-major block become columns at dst, stride `width`; rows >= valid are
+ * zero. */
+GQ_INLINE void pack_turn(float *dst, int width, int lanes, const float *src, int64_t ld,
+                         int64_t valid, int64_t k)
 {
     for (int64_t k0 = 0; k0 < k; k0 += VL) {
         vf      v[GQ_VLEN];
@@ -77,17 +79,20 @@ GQ_INLINE void pack_turn(float *dst, int width, int lanes, const float *src, int
 }
 
 /* One panel from `valid` rows of a row-major block: A of NN and NT, B of NT. */
-GQ_INLINE void pack_rows(float *dst, int width, const float *src, int64_t ld, int64_t valid, int64_t k)
+GQ_INLINE void pack_rows(float *dst, int width, const float *src, int64_t ld, int64_t valid,
+                         int64_t k)
 {
 #pragma GCC unroll 4
     for (int r = 0; r < width; r += VL)
-        pack_turn(dst + r, width, width - r < VL ? width - r : VL, src + r * ld, ld, valid > r ? valid - r : 0, k);
+        pack_turn(dst + r, width, width - r < VL ? width - r : VL, src + r * ld, ld,
+                  valid > r ? valid - r : 0, k);
 }
 
-/* `panels` neighbouring panels, each `stride` floats long, from a block whose rows are k: A of TN, B of NN and TN.
- * All panels of a row are written together, because a row of the source is what lies together in memory. */
-GQ_INLINE void pack_cols(float *dst, int width, int64_t stride, int64_t panels, const float *src, int64_t ld,
-                         int64_t valid, int64_t k)
+/* `panels` neighbouring panels, each `stride` floats long, from a block whose rows are k: A of TN,
+ * B of NN and TN. All panels of a row are written together, because a row of the source is what
+ * lies together in memory. */
+GQ_INLINE void pack_cols(float *dst, int width, int64_t stride, int64_t panels, const float *src,
+                         int64_t ld, int64_t valid, int64_t k)
 {
     for (int64_t kk = 0; kk < k; kk++) {
         const float *s = src + kk * ld;

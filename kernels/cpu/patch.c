@@ -1,4 +1,5 @@
-/* patch.c - patch_embed: patches are unfolded into rows, a group of frames at a time, and multiplied. */
+/* patch.c - patch_embed: patches are unfolded into rows, a group of frames at a time, and
+ * multiplied. */
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/gemm.h"
 
@@ -6,7 +7,8 @@ enum { GROUP_FLOATS = 2 << 20 };        /* unfolded pixels per group            
 
 typedef struct patch_job {
     const gq_call *c;
-    int64_t side, p, n, k, d, cls;      /* frame, patch side; patches per frame; 3pp; width; class rows 0 or 1 */
+    /* frame, patch side; patches per frame; 3pp; width; class rows 0 or 1 */
+    int64_t side, p, n, k, d, cls;
     int64_t frames, group;              /* all, per group                                         */
     int64_t first;                      /* of this group                                          */
     float  *rows;                       /* [group*n, k] unfolded                                  */
@@ -16,8 +18,12 @@ typedef struct patch_job {
 
 static patch_job job_of(const gq_call *c)
 {
-    patch_job j = {.c = c, .side = c->in[0].shape[1], .p = c->attr.patch, .frames = c->in[0].shape[0],
-                   .d = c->in[1].shape[0], .cls = c->in[2].p != NULL};
+    patch_job j = {.c = c,
+                   .side = c->in[0].shape[1],
+                   .p = c->attr.patch,
+                   .frames = c->in[0].shape[0],
+                   .d = c->in[1].shape[0],
+                   .cls = c->in[2].p != NULL};
     j.n = (j.side / j.p) * (j.side / j.p);
     j.k = 3 * j.p * j.p;
     j.group = imin(imax(1, GROUP_FLOATS / imax(1, j.n * j.k)), imax(1, j.frames));
@@ -39,7 +45,8 @@ static void unfold(const void *ctx, int64_t lo, int64_t hi)
     const patch_job *j = ctx;
     int64_t p = j->p, across = j->side / p;
     for (int64_t f = lo; f < hi; f++) {
-        const uint8_t *frame = (const uint8_t *)j->c->in[0].p + (j->first + f) * j->side * j->side * 3;
+        const uint8_t *frame =
+            (const uint8_t *)j->c->in[0].p + (j->first + f) * j->side * j->side * 3;
         for (int64_t i = 0; i < j->n; i++) {
             const uint8_t *corner = frame + ((i / across) * p * j->side + (i % across) * p) * 3;
             float         *to = j->rows + (f * j->n + i) * j->k;
@@ -74,8 +81,16 @@ void CPU(patch_embed_fwd)(const gq_call *c)
     start(&j, &temp);
     for (; j.first < j.frames; j.first += j.group) {
         int64_t   m = imin(j.group, j.frames - j.first);
-        gemm_call g = {.kind = GEMM_NT, .m = m * j.n, .n = j.d, .k = j.k, .a = j.rows, .lda = j.k, .b = c->in[1].p,
-                       .ldb = j.k, .c = j.z, .ldc = j.d};
+        gemm_call g = {.kind = GEMM_NT,
+                       .m = m * j.n,
+                       .n = j.d,
+                       .k = j.k,
+                       .a = j.rows,
+                       .lda = j.k,
+                       .b = c->in[1].p,
+                       .ldb = j.k,
+                       .c = j.z,
+                       .ldc = j.d};
         over(c, m, range_items(j.n * j.k), unfold, &j);
         gemm(&g, c->work->pool, temp);
         over(c, m, range_items(j.n * j.d), place, &j);
@@ -88,10 +103,12 @@ static void collect(const void *ctx, int64_t lo, int64_t hi)
     const patch_job *j = ctx;
     const float     *dy = j->c->dout[0].p;
     for (int64_t f = lo; f < hi; f++)
-        put(j->z + f * j->n * j->d, dy + ((j->first + f) * (j->n + j->cls) + j->cls) * j->d, j->n * j->d, 0);
+        put(j->z + f * j->n * j->d, dy + ((j->first + f) * (j->n + j->cls) + j->cls) * j->d,
+            j->n * j->d, 0);
 }
 
-/* Elements lo..hi-1 of a frame's rows, summed over the frames in order: positions, and the class row. */
+/* Elements lo..hi-1 of a frame's rows, summed over the frames in order: positions, and the class
+ * row. */
 static void sum_frames(const void *ctx, int64_t lo, int64_t hi)
 {
     const patch_job *j = ctx;
@@ -119,8 +136,17 @@ void CPU(patch_embed_bwd)(const gq_call *c)
     start(&j, &temp);
     for (; j.first < j.frames; j.first += j.group) {
         int64_t   m = imin(j.group, j.frames - j.first);
-        gemm_call g = {.kind = GEMM_TN, .m = j.d, .n = j.k, .k = m * j.n, .a = j.z, .lda = j.d, .b = j.rows,
-                       .ldb = j.k, .c = c->din[1].p, .ldc = j.k, .add = j.first > 0 || adds(c, 1)};
+        gemm_call g = {.kind = GEMM_TN,
+                       .m = j.d,
+                       .n = j.k,
+                       .k = m * j.n,
+                       .a = j.z,
+                       .lda = j.d,
+                       .b = j.rows,
+                       .ldb = j.k,
+                       .c = c->din[1].p,
+                       .ldc = j.k,
+                       .add = j.first > 0 || adds(c, 1)};
         over(c, m, range_items(j.n * j.k), unfold, &j);
         over(c, m, range_items(j.n * j.d), collect, &j);
         gemm(&g, c->work->pool, temp);
@@ -132,8 +158,10 @@ size_t CPU(patch_embed_temp)(const gq_call *c, int backward, int threads)
     patch_job j = job_of(c);
     int64_t   m = j.group * j.n, tail = imax(1, j.frames % j.group) * j.n;
     size_t    bytes = TEMP_ROUND(m * j.k * 4) + TEMP_ROUND(m * j.d * 4);
-    size_t    whole = backward ? gemm_temp(GEMM_TN, j.d, j.k, m, false) : gemm_temp(GEMM_NT, m, j.d, j.k, false);
-    size_t    last = backward ? gemm_temp(GEMM_TN, j.d, j.k, tail, false) : gemm_temp(GEMM_NT, tail, j.d, j.k, false);
+    size_t    whole =
+        backward ? gemm_temp(GEMM_TN, j.d, j.k, m, false) : gemm_temp(GEMM_NT, m, j.d, j.k, false);
+    size_t last = backward ? gemm_temp(GEMM_TN, j.d, j.k, tail, false)
+                           : gemm_temp(GEMM_NT, tail, j.d, j.k, false);
     (void)threads;
     return bytes + (whole > last ? whole : last);
 }

@@ -23,8 +23,8 @@ GQ_INLINE vl_ vmul_even(vl_ a, vl_ b)
 #endif
 }
 
-/* One half of VL neighbouring blocks: those with even or those with odd numbers, a word in the low half of each 64-bit
- * lane. The high halves hold left-overs: the products never look at them. */
+/* One half of VL neighbouring blocks: those with even or those with odd numbers, a word in the low
+ * half of each 64-bit lane. The high halves hold left-overs: the products never look at them. */
 GQ_INLINE void philox_half(uint64_t seed, uint64_t block, uint32_t purpose, uint32_t step, vl_ w[4])
 {
     uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
@@ -48,7 +48,8 @@ GQ_INLINE void philox_half(uint64_t seed, uint64_t block, uint32_t purpose, uint
 }
 
 /* Words 0..3 of the blocks `block`, `block` + 1, ... */
-GQ_INLINE void philox_blocks(uint64_t seed, uint64_t block, uint32_t purpose, uint32_t step, vu w[4])
+GQ_INLINE void philox_blocks(uint64_t seed, uint64_t block, uint32_t purpose, uint32_t step,
+                             vu w[4])
 {
     vl_ even[4], odd[4];
     philox_half(seed, block, purpose, step, even);
@@ -78,7 +79,8 @@ GQ_INLINE void drop_factors(float *dst, int64_t n, uint64_t e0, const gq_call *c
         int64_t skip = (int64_t)((e0 + (uint64_t)i) & 3), count = 4 * VL - skip;
         philox_blocks(c->step->seed, (e0 + (uint64_t)i) >> 2, c->rng_op, gq_step_word(c), w);
         for (int k = 0; k < 4; k++)
-            f[k] = vselect(__builtin_convertvector((vi)(w[k] >> 8), vf) * 0x1p-24f >= p, kept, vset(0.0f));
+            f[k] = vselect(__builtin_convertvector((vi)(w[k] >> 8), vf) * 0x1p-24f >= p, kept,
+                           vset(0.0f));
         vf even[2] = {vmerge(f[0], f[2], 0), vmerge(f[0], f[2], 1)};
         vf odd[2] = {vmerge(f[1], f[3], 0), vmerge(f[1], f[3], 1)};
         float *to = skip == 0 && n - i >= 4 * VL ? dst + i : t;

@@ -2,7 +2,7 @@
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/rng.h"
 
-/* ---- concat_rows: per sequence na elements of a, then nb of b --------------------------------------- */
+/* ---- concat_rows: per sequence na elements of a, then nb of b -------------------------------- */
 
 typedef struct concat_job {
     const gq_call *c;
@@ -51,7 +51,7 @@ void CPU(concat_rows_bwd)(const gq_call *c)
         concat(c, concat_backward);
 }
 
-/* ---- expand_rows ------------------------------------------------------------------------------------ */
+/* ---- expand_rows ----------------------------------------------------------------------------- */
 
 static void expand_forward(const void *ctx, int64_t lo, int64_t hi)
 {
@@ -84,7 +84,7 @@ void CPU(expand_rows_bwd)(const gq_call *c)
         over(c, gq_size(&c->in[0]), range_items(c->out[0].shape[0]), expand_backward, c);
 }
 
-/* ---- mask_rows -------------------------------------------------------------------------------------- */
+/* ---- mask_rows ------------------------------------------------------------------------------- */
 
 typedef struct mask_job {
     const float *x, *u;
@@ -99,14 +99,16 @@ static void mask_range(const void *ctx, int64_t lo, int64_t hi)
     for (int64_t r = lo; r < hi; r++)
         for (int64_t i = 0; i < j->n; i += VL) {
             int64_t left = j->n - i, at = r * j->n + i;
-            vf      v = load_part(j->x + at, left) * (j->whole ? load_part(j->u + at, left) : vset(j->u[r]));
+            vf      v = load_part(j->x + at, left) *
+                   (j->whole ? load_part(j->u + at, left) : vset(j->u[r]));
             store_part(j->y + at, j->add ? load_part(j->y + at, left) + v : v, left);
         }
 }
 
 static void mask(const gq_call *c, const float *x, float *y, int add)
 {
-    mask_job j = {x, c->in[1].p, y, gq_cols(&c->in[0]), add, gq_size(&c->in[1]) == gq_size(&c->in[0])};
+    mask_job j = {
+        x, c->in[1].p, y, gq_cols(&c->in[0]), add, gq_size(&c->in[1]) == gq_size(&c->in[0])};
     over(c, gq_rows(&c->in[0]), range_items(j.n), mask_range, &j);
 }
 
@@ -121,7 +123,7 @@ void CPU(mask_rows_bwd)(const gq_call *c)
         mask(c, c->dout[0].p, c->din[0].p, adds(c, 0));
 }
 
-/* ---- dropout ---------------------------------------------------------------------------------------- */
+/* ---- dropout --------------------------------------------------------------------------------- */
 
 typedef struct drop_job {
     const gq_call *c;
@@ -159,7 +161,7 @@ void CPU(dropout_bwd)(const gq_call *c)
         over(c, gq_size(&c->in[0]), RANGE_ELEMENTS, drop_range, &j);
 }
 
-/* ---- kv_append -------------------------------------------------------------------------------------- */
+/* ---- kv_append ------------------------------------------------------------------------------- */
 
 void CPU(kv_append_fwd)(const gq_call *c)
 {

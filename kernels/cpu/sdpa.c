@@ -1,7 +1,8 @@
 /* sdpa.c - attention, one head of one sequence at a time, queries in blocks of NR.
  *
- * Scores are kept transposed, [keys][queries]: a vector holds one key's scores for VL queries, so the softmax runs
- * down the columns without any sum across lanes, and what it leaves is already in the layout both products want.
+ * Scores are kept transposed, [keys][queries]: a vector holds one key's scores for VL queries, so
+ * the softmax runs down the columns without any sum across lanes, and what it leaves is already in
+ * the layout both products want.
  *
  *   forward    S^T = K Q^T;  P = exp(scale S - max);  o = (P keep) V / sum
  *   backward   P = exp(scale S - lse);  dP^T = V dO^T;  ds = scale P (dP keep - sum_k P dP keep);
@@ -41,7 +42,8 @@ typedef struct head {                   /* one head of one sequence, and this th
 /* Lays out one thread's scratch; with base NULL only its size in floats matters. */
 static int64_t lay_out(const sdpa_job *j, int backward, float *base, head *o)
 {
-    int64_t at = 0, keys = (j->Tk + MR) * j->wp, scores = (j->Tk + MR) * NR, w = j->w * NR, block = NR * j->wp;
+    int64_t at = 0, keys = (j->Tk + MR) * j->wp, scores = (j->Tk + MR) * NR, w = j->w * NR,
+            block = NR * j->wp;
     struct { float **p; int64_t n; } part[] = {
         {&o->K, keys}, {&o->V, keys}, {&o->P, scores}, {&o->QT, w},
         {&o->keep, j->c->attr.p > 0 ? scores : 0}, {&o->keepT, j->c->attr.p > 0 ? scores : 0},
@@ -58,9 +60,17 @@ static int64_t lay_out(const sdpa_job *j, int backward, float *base, head *o)
 static sdpa_job job_of(const gq_call *c, int backward)
 {
     const gq_buf *ks = c->in[1].p ? &c->in[1] : &c->in[0];
-    sdpa_job      j = {.c = c, .B = c->in[0].shape[0], .H = c->attr.heads, .Tq = c->in[0].shape[1],
-                       .Tk = ks->shape[1], .w = c->attr.width / c->attr.heads, .wq = c->in[0].shape[2],
-                       .wk = ks->shape[2], .q = c->in[0].p, .kv = ks->p, .self = !c->in[1].p};
+    sdpa_job      j = {.c = c,
+                       .B = c->in[0].shape[0],
+                       .H = c->attr.heads,
+                       .Tq = c->in[0].shape[1],
+                       .Tk = ks->shape[1],
+                       .w = c->attr.width / c->attr.heads,
+                       .wq = c->in[0].shape[2],
+                       .wk = ks->shape[2],
+                       .q = c->in[0].p,
+                       .kv = ks->p,
+                       .self = !c->in[1].p};
     head          none;
     j.wp = (j.w + VL - 1) / VL * VL;
     j.group = imax(1, GROUP_FLOPS / imax(1, (backward ? 10 : 4) * j.Tq * j.Tk * j.w));
@@ -69,8 +79,8 @@ static sdpa_job job_of(const gq_call *c, int backward)
 }
 
 /* C = A B (+ C): m x n of it, `cols` <= n columns stored; see tile.h for how A is read */
-static void product(int by_row, int64_t m, int64_t n, int64_t k, const float *a, int64_t as, const float *b,
-                    int64_t bs, float *c, int64_t ldc, int64_t cols, int add)
+static void product(int by_row, int64_t m, int64_t n, int64_t k, const float *a, int64_t as,
+                    const float *b, int64_t bs, float *c, int64_t ldc, int64_t cols, int add)
 {
     for (int64_t jj = 0; jj < n; jj += NR)
         for (int64_t i = 0; i < m; i += MR) {
@@ -87,7 +97,8 @@ static void copy_rows(float *dst, const float *src, int64_t ld, int64_t rows, in
 {
     for (int64_t r = 0; r < rows; r++)
         for (int64_t i = 0; i < wp; i += VL)
-            vstore(dst + r * wp + i, i + VL <= w ? vload(src + r * ld + i) : vload_n(src + r * ld + i, w - i));
+            vstore(dst + r * wp + i,
+                   i + VL <= w ? vload(src + r * ld + i) : vload_n(src + r * ld + i, w - i));
 }
 
 /* [queries][w] to [w][NR], zeros where there is no query */
@@ -140,14 +151,17 @@ static void draw(const head *o, int64_t i, int64_t n)
 {
     const sdpa_job *j = o->j;
     for (int64_t r = 0; r < n; r++)
-        drop_factors(o->keep + r * j->Tk, j->Tk, (uint64_t)(((o->b * j->H + o->h) * j->Tq + i + r) * j->Tk), j->c);
+        drop_factors(o->keep + r * j->Tk, j->Tk,
+                     (uint64_t)(((o->b * j->H + o->h) * j->Tq + i + r) * j->Tk), j->c);
     turn_block(o->keepT, o->keep, j->Tk, n, j->Tk);
 }
 
-/* ---- forward ---------------------------------------------------------------------------------------- */
+/* ---- forward --------------------------------------------------------------------------------- */
 
-/* Softmax down the columns of VL queries at p: leaves exp(scale s - max), gives their inverse sums and lse. */
-static void softmax(const head *o, float *p, const float *keep, int64_t i, int64_t keys, float *inverse, float *lse)
+/* Softmax down the columns of VL queries at p: leaves exp(scale s - max), gives their inverse sums
+ * and lse. */
+static void softmax(const head *o, float *p, const float *keep, int64_t i, int64_t keys,
+                    float *inverse, float *lse)
 {
     vf top = vset(-__builtin_inff()), sum = {0}, scale = vset(o->j->c->attr.scale);
     for (int64_t k = 0; k < keys; k++) {
@@ -175,12 +189,14 @@ static void forward_block(const head *o, int64_t i)
     int64_t         n = imin(NR, j->Tq - i), lanes = n > VL ? NR : VL, keys = reach(o, i, n);
     float          *out = (float *)c->out[0].p + (o->b * j->Tq + i) * c->attr.width + o->h * j->w;
     float          *saved = c->save[0].p, inverse[2 * GQ_VLEN], lse[2 * GQ_VLEN];
-    turn_block(o->QT, j->q + (o->b * j->Tq + i) * j->wq + c->attr.qoff + o->h * j->w, j->wq, n, j->w);
+    turn_block(o->QT, j->q + (o->b * j->Tq + i) * j->wq + c->attr.qoff + o->h * j->w, j->wq, n,
+               j->w);
     product(1, keys, lanes, j->w, o->K, j->wp, o->QT, NR, o->P, NR, lanes, 0);
     if (c->attr.p > 0)
         draw(o, i, n);
     for (int64_t v = 0; v < lanes; v += VL)
-        softmax(o, o->P + v, c->attr.p > 0 ? o->keepT + v : NULL, i + v, keys, inverse + v, lse + v);
+        softmax(o, o->P + v, c->attr.p > 0 ? o->keepT + v : NULL, i + v, keys, inverse + v,
+                lse + v);
     product(0, n, j->wp, keys, o->P, NR, o->V, j->wp, out, c->attr.width, j->w, 0);
     for (int64_t r = 0; r < n; r++) {
         float *row = out + r * c->attr.width;
@@ -209,10 +225,11 @@ void CPU(sdpa_fwd)(const gq_call *c)
     gq_parallel(c->work->pool, (j.B * j.H + j.group - 1) / j.group, forward_tile, &j);
 }
 
-/* ---- backward --------------------------------------------------------------------------------------- */
+/* ---- backward -------------------------------------------------------------------------------- */
 
 /* P and dP of VL queries become P keep and ds, in place. */
-static void score_gradients(const head *o, float *p, float *dp, const float *keep, int64_t i, int64_t keys, vf lse)
+static void score_gradients(const head *o, float *p, float *dp, const float *keep, int64_t i,
+                            int64_t keys, vf lse)
 {
     vf scale = vset(o->j->c->attr.scale), mean = {0};
     for (int64_t k = 0; k < keys; k++) {
@@ -234,13 +251,14 @@ static void score_gradients(const head *o, float *p, float *dp, const float *kee
     }
 }
 
-/* Queries i.. of a head. The last block of a head comes first: it sees every key, and stores the keys' gradients where
- * the others then add theirs. */
+/* Queries i.. of a head. The last block of a head comes first: it sees every key, and stores the
+ * keys' gradients where the others then add theirs. */
 static void backward_block(const head *o, int64_t i, int addkv)
 {
     const sdpa_job *j = o->j;
     const gq_call  *c = j->c;
-    int64_t         n = imin(NR, j->Tq - i), lanes = n > VL ? NR : VL, keys = reach(o, i, n), C = c->attr.width;
+    int64_t         n = imin(NR, j->Tq - i), lanes = n > VL ? NR : VL, keys = reach(o, i, n),
+            C = c->attr.width;
     int64_t         qat = (o->b * j->Tq + i) * j->wq + c->attr.qoff + o->h * j->w;
     const float    *dout = (const float *)c->dout[0].p + (o->b * j->Tq + i) * C + o->h * j->w;
     const float    *lse = (const float *)c->save[0].p + (o->b * j->H + o->h) * j->Tq + i;

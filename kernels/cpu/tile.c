@@ -1,4 +1,5 @@
-/* tile.c - the register tiles: one function per height, width and way of reading A, made from one inline body. */
+/* tile.c - the register tiles: one function per height, width and way of reading A, made from one
+ * inline body. */
 #include "kernels/cpu/tile.h"
 
 /* A tile that is cut: rows lo..hi-1 only, columns up to cols. */
@@ -52,7 +53,8 @@ GQ_INLINE void finish(const tile_job *t, int mr, int nv, vf acc[MR][2])
             vstore(c + v * VL, acc[i][v]);
 }
 
-enum { BY_COLUMN, BY_ROW, PAIRS };      /* how A is read; PAIRS: by column, two bf16 in the place of a float */
+/* how A is read; PAIRS: by column, two bf16 in the place of a float */
+enum { BY_COLUMN, BY_ROW, PAIRS };
 
 /* A pair is moved as the integer it is: as a float it may be a signalling NaN. */
 GQ_INLINE vf spread(const float *a, int how)
@@ -123,5 +125,6 @@ TILE_(pairs_12, MR_STEP, 2, PAIRS)
 TILE_(pairs_22, 2 * MR_STEP, 2, PAIRS)
 TILE_(pairs_32, MR, 2, PAIRS)
 
-const tile_fn tile_kernels_pairs[2][3] = {{pairs_11, pairs_21, pairs_31}, {pairs_12, pairs_22, pairs_32}};
+const tile_fn tile_kernels_pairs[2][3] = {{pairs_11, pairs_21, pairs_31},
+                                          {pairs_12, pairs_22, pairs_32}};
 #endif

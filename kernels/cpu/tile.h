@@ -1,8 +1,9 @@
 /* tile.h - the register tile of every matrix product here: up to MR x NR of C, one pass over k.
  *
- * C[i][j] = sum_k A[i][k] B[k][j] (+ init[i][j]) (+ bias[j]). B is read in rows of NR floats at stride bs, as a packed
- * panel (bs = NR) or in place. A is read either by columns (packed panels, or the stored transpose: element i of
- * column k at a[k*as + i]) or by rows (element k of row i at a[i*as + k]). Private to kernels/cpu.
+ * C[i][j] = sum_k A[i][k] B[k][j] (+ init[i][j]) (+ bias[j]). B is read in rows of NR floats at
+ * stride bs, as a packed panel (bs = NR) or in place. A is read either by columns (packed panels,
+ * or the stored transpose: element i of column k at a[k*as + i]) or by rows (element k of row i at
+ * a[i*as + k]). Private to kernels/cpu.
  */
 #ifndef GIFQA_CPU_TILE_H
 #define GIFQA_CPU_TILE_H
@@ -35,7 +36,8 @@ typedef void (*tile_fn)(const tile_job *);
 extern const tile_fn tile_kernels[2][2][3];
 
 #ifdef GQ_BF16
-/* The same by columns with panels of bf16 pairs: element i of a and b holds k = 2i (low half) and 2i + 1. */
+/* The same by columns with panels of bf16 pairs: element i of a and b holds k = 2i (low half) and
+ * 2i + 1. */
 #define tile_kernels_pairs GQ_NAME(gq_cpu_tile_kernels_pairs)
 extern const tile_fn tile_kernels_pairs[2][3];
 #endif

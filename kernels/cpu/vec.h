@@ -1,11 +1,13 @@
-/* vec.h - one vector of GQ_VLEN floats, the same source for SSE2, AVX2 and AVX-512, and the functions on it.
+/* vec.h - one vector of GQ_VLEN floats, the same source for SSE2, AVX2 and AVX-512, and the
+ * functions on it.
  *
- * Private to kernels/cpu. Every file of this folder is compiled once per rung (GQ_RUNG, GQ_VLEN); nothing here has
- * linkage. No branch depends on data. Fused multiply-add happens where vfma() is written and nowhere else, so the
- * bits do not depend on compiler options.
+ * Private to kernels/cpu. Every file of this folder is compiled once per rung (GQ_RUNG, GQ_VLEN);
+ * nothing here has linkage. No branch depends on data. Fused multiply-add happens where vfma() is
+ * written and nowhere else, so the bits do not depend on compiler options.
  *
  * Largest errors, checked against libm in tests/kernels/vecmath.c:
- *   vexp      1.0e-7 relative where the result is normal; 0 below -104; inf above 88.73; NaN stays NaN
+ *   vexp      1.0e-7 relative where the result is normal; 0 below -104; inf above 88.73; NaN
+ *             stays NaN
  *   vsigmoid  2.5e-7 relative above -87
  *   vlog      1.5e-7 absolute in [0.5, 8], 1.0e-7 relative above; x > 0 and normal only
  *   vtanh     2.0e-7 absolute
@@ -233,7 +235,8 @@ GQ_INLINE vf verf(vf x)
     return vselect(x < 0.0f, -e, e);
 }
 
-/* The normal distribution function; its left tail keeps two to three digits down to x = -5.6, then is 0. */
+/* The normal distribution function; its left tail keeps two to three digits down to x = -5.6, then
+ * is 0. */
 GQ_INLINE vf vphi(vf x)
 {
     vf half = 0.5f * verfc_pos(vabs(x) * 0.707106781f);

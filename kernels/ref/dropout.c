@@ -1,5 +1,5 @@
-/* dropout.c - inverted dropout: kept elements are scaled by 1/(1-p), the others become zero. Backward draws the same
- * numbers again; no mask is stored. */
+/* dropout.c - inverted dropout: kept elements are scaled by 1/(1-p), the others become zero.
+ * Backward draws the same numbers again; no mask is stored. */
 #include "kernels/ref/ref.h"
 
 void REF(dropout_fwd)(const gq_call *c)

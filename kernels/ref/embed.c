@@ -9,7 +9,8 @@ void REF(embed_fwd)(const gq_call *c)
     int64_t        rows = gq_size(&c->in[0]), D = gq_cols(&c->in[1]);
     for (int64_t r = 0; r < rows; r++)
         for (int64_t d = 0; d < D; d++)
-            y[r * D + d] = (real)((double)table[ids[r] * D + d] + (base ? (double)base[r * D + d] : 0.0));
+            y[r * D + d] =
+                (real)((double)table[ids[r] * D + d] + (base ? (double)base[r * D + d] : 0.0));
 }
 
 void REF(embed_bwd)(const gq_call *c)

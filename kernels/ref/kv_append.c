@@ -1,4 +1,5 @@
-/* kv_append.c - decoding: the new keys and values go into the cache, each sequence at its own position. */
+/* kv_append.c - decoding: the new keys and values go into the cache, each sequence at its own
+ * position. */
 #include "kernels/ref/ref.h"
 
 void REF(kv_append_fwd)(const gq_call *c)

@@ -1,7 +1,8 @@
 /* layernorm.c - layernorm and add_norm.
  *
- * y = xhat * g + b with xhat = (x - mean) * rstd, rstd = 1 / sqrt(var + eps), var the biased variance of the row.
- * Backward, with e = dy * g:  dx = rstd * (e - mean(e) - xhat * mean(e * xhat)).
+ * y = xhat * g + b with xhat = (x - mean) * rstd, rstd = 1 / sqrt(var + eps), var the biased
+ * variance of the row. Backward, with e = dy * g: dx = rstd * (e - mean(e) - xhat * mean(e *
+ * xhat)).
  */
 #include "kernels/ref/ref.h"
 
@@ -27,7 +28,8 @@ static void norm_forward(const norm *o, double eps)
         var /= (double)o->D;
         rstd = 1 / sqrt(var + eps);
         for (int64_t d = 0; d < o->D; d++)
-            o->y[r * o->D + d] = (real)((x[d] - mean) * rstd * o->g[d] + (o->b ? (double)o->b[d] : 0.0));
+            o->y[r * o->D + d] =
+                (real)((x[d] - mean) * rstd * o->g[d] + (o->b ? (double)o->b[d] : 0.0));
         if (o->mean)
             o->mean[r] = (real)mean;
         if (o->rstd)

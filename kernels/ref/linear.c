@@ -47,7 +47,8 @@ void REF(linear_fwd)(const gq_call *c)
                 sum += (double)x[r * K + k] * w[n * K + k];
             if (u)
                 u[r * N + n] = (real)sum;
-            y[r * N + n] = (real)(act_value(c->attr.act, sum) + (res ? (double)res[r * N + n] : 0.0));
+            y[r * N + n] =
+                (real)(act_value(c->attr.act, sum) + (res ? (double)res[r * N + n] : 0.0));
         }
 }
 

@@ -1,8 +1,9 @@
 /* lm_loss.c - cross entropy of the rows that have a label.
  *
- * z_r = hidden[rows[r]] wte^T; lse_r = log sum_v exp z_rv; nll_r = lse_r - z_r,label; loss = inv_denom sum_r nll_r.
- * Backward: dz_rv = (exp(z_rv - lse_r) - [v == label]) inv_denom dloss.
- * The reference computes the logits of a row again where it needs them; save[1] is only written, for its readers.
+ * z_r = hidden[rows[r]] wte^T; lse_r = log sum_v exp z_rv; nll_r = lse_r - z_r,label; loss =
+ * inv_denom sum_r nll_r. Backward: dz_rv = (exp(z_rv - lse_r) - [v == label]) inv_denom dloss. The
+ * reference computes the logits of a row again where it needs them; save[1] is only written, for
+ * its readers.
  */
 #include "kernels/ref/ref.h"
 
@@ -38,7 +39,7 @@ void REF(lm_loss_fwd)(const gq_call *c)
 {
     const int32_t *labels = c->in[3].p;
     const real    *inv_denom = c->in[4].p;
-    real          *loss = c->out[0].p, *stats = c->out[1].p, *lse = c->save[0].p, *logits = c->save[1].p;
+    real *loss = c->out[0].p, *stats = c->out[1].p, *lse = c->save[0].p, *logits = c->save[1].p;
     double        *z = c->work->temp, total = 0;                      /* z: [V]                   */
     int64_t        R = gq_size(&c->in[2]), V = c->in[1].shape[0];
     for (int64_t r = 0; r < R; r++) {
@@ -87,7 +88,8 @@ static void hidden_gradient(const gq_call *c, const double *dz)
     const int32_t *rows = c->in[2].p, *labels = c->in[3].p;
     const real    *wte = c->in[1].p;
     real          *dh = c->din[0].p;
-    int64_t        n = gq_rows(&c->in[0]), R = gq_size(&c->in[2]), V = c->in[1].shape[0], D = gq_cols(&c->in[1]);
+    int64_t        n = gq_rows(&c->in[0]), R = gq_size(&c->in[2]), V = c->in[1].shape[0],
+            D = gq_cols(&c->in[1]);
     for (int64_t i = 0; i < n; i++)
         for (int64_t d = 0; d < D; d++) {
             double sum = 0;

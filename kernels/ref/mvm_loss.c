@@ -1,8 +1,8 @@
 /* mvm_loss.c - masked video modelling: how far the student's rows h are from the teacher's rows t.
  *
- * sse: |h-t|^2;  mse: |h-t|^2 / D;  cos: |h/|h| - t/|t||^2 = 2 - 2 <h,t> / (|h||t|), norms clamped below at 1e-8.
- * Gradient of the last: -2 (t / (|h||t|) - <h,t> h / (|h|^3 |t|)); a clamped |h| is a constant and loses the second
- * term.
+ * sse: |h-t|^2; mse: |h-t|^2 / D; cos: |h/|h| - t/|t||^2 = 2 - 2 <h,t> / (|h||t|), norms clamped
+ * below at 1e-8. Gradient of the last: -2 (t / (|h||t|) - <h,t> h / (|h|^3 |t|)); a clamped |h| is
+ * a constant and loses the second term.
  */
 #include "kernels/ref/ref.h"
 
@@ -23,8 +23,8 @@ static angle angle_of(const real *h, const real *t, int64_t D)
     }
     hh = sqrt(hh);
     tt = sqrt(tt);
-    return (angle){dot, hh < smallest_norm ? smallest_norm : hh, tt < smallest_norm ? smallest_norm : tt,
-                   hh < smallest_norm};
+    return (angle){dot, hh < smallest_norm ? smallest_norm : hh,
+                   tt < smallest_norm ? smallest_norm : tt, hh < smallest_norm};
 }
 
 static double row_loss(int kind, const real *h, const real *t, int64_t D)
@@ -55,7 +55,8 @@ void REF(mvm_loss_bwd)(const gq_call *c)
     const real *h = c->in[0].p, *t = c->in[1].p, *u = c->in[2].p, *inv_denom = c->in[3].p;
     real       *dh = c->din[0].p;
     int64_t     R = gq_rows(&c->in[0]), D = gq_cols(&c->in[0]);
-    double      factor = inv_denom[0] * ref_get(c->dout[0].p, 0) / (c->attr.kind == GQ_MVM_MSE ? (double)D : 1.0);
+    double      factor =
+        inv_denom[0] * ref_get(c->dout[0].p, 0) / (c->attr.kind == GQ_MVM_MSE ? (double)D : 1.0);
     for (int64_t r = 0; dh && r < R; r++, h += D, t += D, dh += D) {
         angle a = angle_of(h, t, D);
         for (int64_t d = 0; d < D; d++) {

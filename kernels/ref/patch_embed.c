@@ -1,4 +1,5 @@
-/* patch_embed.c - a convolution whose stride is its width: each patch of p x p pixels is a row of a matrix product. */
+/* patch_embed.c - a convolution whose stride is its width: each patch of p x p pixels is a row of a
+ * matrix product. */
 #include "kernels/ref/ref.h"
 
 typedef struct patches {
@@ -12,7 +13,8 @@ static patches patches_of(const gq_call *c)
     return (patches){c->in[0].p, S, p, (S / p) * (S / p), 3 * p * p};
 }
 
-/* Column k = (ch, y, x) of patch i of frame b. In float by contract, so that all backends see the same pixels. */
+/* Column k = (ch, y, x) of patch i of frame b. In float by contract, so that all backends see the
+ * same pixels. */
 static double pixel(const gq_call *c, const patches *q, int64_t b, int64_t i, int64_t k)
 {
     int64_t ch = k / (q->p * q->p), y = k / q->p % q->p, x = k % q->p, side = q->S / q->p;
@@ -45,7 +47,8 @@ void REF(patch_embed_bwd)(const gq_call *c)
     const real *dy = c->dout[0].p;
     real       *dw = c->din[1].p, *dcls = c->din[2].p, *dpos = c->din[3].p;
     patches     q = patches_of(c);
-    int64_t     B = c->in[0].shape[0], D = c->in[1].shape[0], first = c->in[2].p ? 1 : 0, T = q.n + first;
+    int64_t     B = c->in[0].shape[0], D = c->in[1].shape[0], first = c->in[2].p ? 1 : 0,
+            T = q.n + first;
     for (int64_t d = 0; dw && d < D; d++)
         for (int64_t k = 0; k < q.columns; k++) {
             double sum = 0;

@@ -1,8 +1,9 @@
 /* ref.h - private to kernels/ref: the reference kernels, which are the specification of every op.
  *
- * One scalar loop per formula, no threads, no tricks. Every file is compiled twice, with GQ_REF_REAL = float
- * (GQ_REF_NAME = ref32) and double (ref64): buffers hold `real`, every sum is carried in double and rounded once,
- * when it is stored. The operands of each op are documented in kernels/kernels.h; the formulas are here.
+ * One scalar loop per formula, no threads, no tricks. Every file is compiled twice, with
+ * GQ_REF_REAL = float (GQ_REF_NAME = ref32) and double (ref64): buffers hold `real`, every sum is
+ * carried in double and rounded once, when it is stored. The operands of each op are documented in
+ * kernels/kernels.h; the formulas are here.
  *
  * REF(linear_fwd) is gq_ref32_linear_fwd in one compilation and gq_ref64_linear_fwd in the other.
  */
@@ -64,7 +65,7 @@ size_t REF(lm_loss_temp)(const gq_call *c, int backward, int threads);
 void   REF(adamw)(const gq_adamw_call *c, gq_work *work);
 double REF(sumsq)(const void *x, int64_t n, gq_work *work);
 
-/* ---- helpers --------------------------------------------------------------------------------------- */
+/* ---- helpers --------------------------------------------------------------------------------- */
 
 /* Is gradient k added to what is there (bit k of acc), or stored over it? */
 static inline int ref_adds(const gq_call *c, int k) { return c->acc >> k & 1; }
@@ -75,10 +76,10 @@ static inline void ref_put(real *d, int adds, double v) { *d = (real)(adds ? *d 
 /* A gradient that arrives; an absent one is zero. */
 static inline double ref_get(const real *d, int64_t i) { return d ? (double)d[i] : 0.0; }
 
-/* dx[idx[r]] += dy[r] with the rows added in order: the backward of every lookup. Rows of dx that no index names get
- * zero. dx is [n,D], dy is [R,D] or absent; sum: scratch [D]. */
-static inline void ref_scatter_rows(real *dx, int adds, int64_t n, int64_t D, const int32_t *idx, int64_t R,
-                                    const real *dy, double *sum)
+/* dx[idx[r]] += dy[r] with the rows added in order: the backward of every lookup. Rows of dx that
+ * no index names get zero. dx is [n,D], dy is [R,D] or absent; sum: scratch [D]. */
+static inline void ref_scatter_rows(real *dx, int adds, int64_t n, int64_t D, const int32_t *idx,
+                                    int64_t R, const real *dy, double *sum)
 {
     for (int64_t i = 0; i < n; i++) {
         for (int64_t d = 0; d < D; d++)
@@ -92,7 +93,8 @@ static inline void ref_scatter_rows(real *dx, int adds, int64_t n, int64_t D, co
     }
 }
 
-/* Is this element kept by dropout with probability p? The draw is a pure function of its arguments (core/philox.h). */
+/* Is this element kept by dropout with probability p? The draw is a pure function of its arguments
+ * (core/philox.h). */
 static inline int ref_keeps(const gq_call *c, uint64_t element)
 {
     return gq_u01(gq_philox_at(c->step->seed, element, c->rng_op, gq_step_word(c))) >= c->attr.p;

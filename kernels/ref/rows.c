@@ -15,8 +15,8 @@ void REF(gather_rows_fwd)(const gq_call *c)
 void REF(gather_rows_bwd)(const gq_call *c)
 {
     if (c->din[0].p)
-        ref_scatter_rows(c->din[0].p, ref_adds(c, 0), gq_rows(&c->in[0]), gq_cols(&c->in[0]), c->in[1].p,
-                         gq_size(&c->in[1]), c->dout[0].p, c->work->temp);
+        ref_scatter_rows(c->din[0].p, ref_adds(c, 0), gq_rows(&c->in[0]), gq_cols(&c->in[0]),
+                         c->in[1].p, gq_size(&c->in[1]), c->dout[0].p, c->work->temp);
 }
 
 size_t REF(gather_rows_temp)(const gq_call *c, int backward, int threads)
@@ -25,12 +25,14 @@ size_t REF(gather_rows_temp)(const gq_call *c, int backward, int threads)
     return backward ? (size_t)gq_cols(&c->in[0]) * sizeof(double) : 0;
 }
 
-/* The concatenation as one list of elements: those of a and of b alternate, one block of each per sequence. */
+/* The concatenation as one list of elements: those of a and of b alternate, one block of each per
+ * sequence. */
 void REF(concat_rows_fwd)(const gq_call *c)
 {
     const real *a = c->in[0].p, *b = c->in[1].p;
     real       *y = c->out[0].p;
-    int64_t     B = c->in[0].shape[0], D = c->in[0].shape[2], na = c->in[0].shape[1] * D, nb = c->in[1].shape[1] * D;
+    int64_t     B = c->in[0].shape[0], D = c->in[0].shape[2], na = c->in[0].shape[1] * D,
+            nb = c->in[1].shape[1] * D;
     for (int64_t s = 0; s < B; s++) {
         for (int64_t i = 0; i < na; i++)
             y[s * (na + nb) + i] = a[s * na + i];
@@ -43,7 +45,8 @@ void REF(concat_rows_bwd)(const gq_call *c)
 {
     const real *dy = c->dout[0].p;
     real       *da = c->din[0].p, *db = c->din[1].p;
-    int64_t     B = c->in[0].shape[0], D = c->in[0].shape[2], na = c->in[0].shape[1] * D, nb = c->in[1].shape[1] * D;
+    int64_t     B = c->in[0].shape[0], D = c->in[0].shape[2], na = c->in[0].shape[1] * D,
+            nb = c->in[1].shape[1] * D;
     for (int64_t s = 0; s < B; s++) {
         for (int64_t i = 0; da && i < na; i++)
             ref_put(&da[s * na + i], ref_adds(c, 0), ref_get(dy, s * (na + nb) + i));

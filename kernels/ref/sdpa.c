@@ -20,8 +20,16 @@ static head head_of(const gq_call *c, int64_t b, int64_t h)
 {
     const gq_buf *qs = &c->in[0], *ks = c->in[1].p ? &c->in[1] : &c->in[0];
     int64_t       C = c->attr.width, H = c->attr.heads, w = C / H;
-    head          o = {.c = c, .b = b, .h = h, .H = H, .Tq = qs->shape[1], .Tk = ks->shape[1], .width = w,
-                       .qstep = qs->shape[2], .kstep = ks->shape[2], .ostep = C};
+    head          o = {.c = c,
+                       .b = b,
+                       .h = h,
+                       .H = H,
+                       .Tq = qs->shape[1],
+                       .Tk = ks->shape[1],
+                       .width = w,
+                       .qstep = qs->shape[2],
+                       .kstep = ks->shape[2],
+                       .ostep = C};
     o.qat = b * o.Tq * o.qstep + c->attr.qoff + h * w;
     o.kat = b * o.Tk * o.kstep + c->attr.koff + h * w;
     o.vat = b * o.Tk * o.kstep + c->attr.voff + h * w;
@@ -63,7 +71,8 @@ static double drop(const head *o, int64_t i, int64_t j)
     return 1 / (1 - (double)o->c->attr.p);
 }
 
-/* P of query i into p[0..Tk), zero where a key is hidden; the result is lse, 0 when no key is visible. */
+/* P of query i into p[0..Tk), zero where a key is hidden; the result is lse, 0 when no key is
+ * visible. */
 static double probabilities(const head *o, int64_t i, double *p)
 {
     double top = -INFINITY, sum = 0;
