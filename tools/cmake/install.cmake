@@ -1,7 +1,9 @@
-# cmake --install: programs, configurations, the library with its one public header, gifqa.pc, find_package(gifqa).
+# cmake --install: programs, configurations, the library with its one public header, gifqa.pc and
+# what find_package(gifqa) reads.
 
 set(GIFQA_CMAKE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/gifqa)
-set_target_properties(gifqa PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR})
+set_target_properties(gifqa PROPERTIES
+  VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR})
 target_include_directories(gifqa INTERFACE $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 
 install(FILES train/gifqa.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
@@ -13,7 +15,8 @@ install(FILES LICENSE README.md ARCHITECTURE.md DESTINATION ${CMAKE_INSTALL_DOCD
 list(JOIN GIFQA_DEPS_NAMES " " GIFQA_PC_DEPS)
 configure_package_config_file(tools/cmake/gifqaConfig.cmake.in ${CMAKE_BINARY_DIR}/gifqaConfig.cmake
   INSTALL_DESTINATION ${GIFQA_CMAKE_DIR})
-write_basic_package_version_file(${CMAKE_BINARY_DIR}/gifqaConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+write_basic_package_version_file(${CMAKE_BINARY_DIR}/gifqaConfigVersion.cmake
+  COMPATIBILITY SameMinorVersion)
 install(FILES ${CMAKE_BINARY_DIR}/gifqaConfig.cmake ${CMAKE_BINARY_DIR}/gifqaConfigVersion.cmake
   DESTINATION ${GIFQA_CMAKE_DIR})
 
