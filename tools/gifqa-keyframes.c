@@ -71,8 +71,8 @@ typedef struct work {                   /* everything one run makes */
 
 typedef struct overrides {
     size_t      n;
-    const char *item[GQ_CLIP_SIZES + GQ_CLI_LIST_MAX + 8];
-    char        text[8][GQ_PATH_MAX + 64];          /* those made here */
+    const char *item[GQ_CLIP_SIZES + GQ_CLIP_WEIGHTS + GQ_CLI_LIST_MAX + 4];
+    char        text[4][GQ_PATH_MAX + 64];          /* those made here */
     size_t      used;
 } overrides;
 
@@ -91,29 +91,12 @@ static void override_int(overrides *o, const char *key, int64_t value)
         override(o, key, text);
 }
 
-/* --weights: "random", "random:SEED", or a path */
-static void override_weights(overrides *o)
-{
-    static const char random[] = "random";
-
-    if (!opt.weights)
-        return;
-    if (strncmp(opt.weights, random, sizeof random - 1) != 0 ||
-        (opt.weights[6] && opt.weights[6] != ':')) {
-        override(o, "model.init", "weights");
-        override(o, "model.weights.clip", opt.weights);
-        return;
-    }
-    override(o, "model.init", random);
-    if (opt.weights[6])
-        override(o, "model.seed", opt.weights + 7);
-}
-
 static gq_status configure(gq_config *cfg, gq_error *err)
 {
-    static overrides o;
-    gq_clip_sizes    sizes = {0};
-    gq_status        s = GQ_OK;
+    static overrides       o;
+    static gq_clip_weights weights;
+    gq_clip_sizes          sizes = {0};
+    gq_status              s = GQ_OK;
 
     if (!opt.config && !opt.preset && opt.weights && gq_is_dir(opt.weights))
         s = gq_clip_dir_sizes(opt.weights, &sizes, err);
@@ -121,11 +104,15 @@ static gq_status configure(gq_config *cfg, gq_error *err)
         o.item[o.n++] = sizes.key[i];
     if (opt.preset)
         override(&o, "clip.preset", opt.preset);
-    override_weights(&o);
+    if (opt.weights)
+        gq_clip_weights_of(opt.weights, &weights);
+    for (int i = 0; i < weights.n; i++)
+        o.item[o.n++] = weights.key[i];
     if (opt.tokenizer)
         override(&o, "model.tokenizer.clip", opt.tokenizer);
     override_int(&o, "clipcut.k", opt.k);
     override_int(&o, "engine.threads", opt.threads);
+    gq_cli_rung(&opt.set);
     for (size_t i = 0; i < opt.set.n; i++)
         o.item[o.n++] = opt.set.item[i];
     if (s == GQ_OK)

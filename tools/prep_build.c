@@ -1,5 +1,4 @@
 /* gifqa-prep build: a table of questions and its GIFs become shards. */
-#include <stdarg.h>
 #include <string.h>
 
 #include "core/io.h"
@@ -9,7 +8,7 @@
 #include "train/clip_dir.h"
 #include "train/retrieve.h"
 
-enum { MADE = 8, SHOWN = 10, REJECTS_MAX = 1 << 28 };
+enum { SHOWN = 10, REJECTS_MAX = 1 << 28 };
 
 static const char *gifs, *out, *config, *tokenizer, *weights, *source;
 static const char *sampler = "uniform", *kind = "none", *codec = "none";
@@ -54,24 +53,6 @@ static const gq_cli_program program = {
 
 /* ---- configuration --------------------------------------------------------------------------- */
 
-typedef struct overrides {
-    gq_cli_list list;
-    char text[MADE][GQ_PATH_MAX + 64];  /* those made here                                      */
-    int  made;
-} overrides;
-
-static void override(overrides *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static void override(overrides *o, const char *fmt, ...)
-{
-    char   *text = o->text[o->made++];
-    va_list ap;
-
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof o->text[0], fmt, ap);
-    va_end(ap);
-    o->list.item[o->list.n++] = text;
-}
-
 static bool from_clip(void)
 {
     return !strcmp(sampler, "clipcut") || strcmp(kind, "none") != 0;
@@ -79,29 +60,30 @@ static bool from_clip(void)
 
 static gq_status configure(gq_config **c, gq_error *err)
 {
-    static overrides o;
-    gq_clip_sizes    sizes = {0};
-    gq_status        s = GQ_OK;
+    static gq_clip_weights from;
+    gq_clip_sizes          sizes = {0};
+    gq_cli_list            list = {0};
+    char                   count[48];
+    gq_status              s = GQ_OK;
 
     if (!config && weights && gq_is_dir(weights))
         s = gq_clip_dir_sizes(weights, &sizes, err);
     for (int i = 0; i < sizes.n; i++)
-        o.list.item[o.list.n++] = sizes.key[i];
-    if (weights && !strncmp(weights, "random:", 7)) {
-        override(&o, "model.init=random");
-        override(&o, "model.seed=%s", weights + 7);
-    } else if (weights) {
-        override(&o, "model.init=weights");
-        override(&o, "model.weights.clip=%s", weights);
-    }
+        list.item[list.n++] = sizes.key[i];
+    if (weights)
+        gq_clip_weights_of(weights, &from);
+    for (int i = 0; i < from.n; i++)
+        list.item[list.n++] = from.key[i];
+    snprintf(count, sizeof count, "data.frames=%lld", (long long)frames);
     if (frames)
-        override(&o, "data.frames=%lld", (long long)frames);
-    if (o.list.n + sets.n > GQ_CLI_LIST_MAX)
+        list.item[list.n++] = count;
+    gq_cli_rung(&sets);
+    if (list.n + sets.n > GQ_CLI_LIST_MAX)
         return gq_fail(err, GQ_EUSAGE, "--set is given too often");
     for (size_t i = 0; i < sets.n; i++)
-        o.list.item[o.list.n++] = sets.item[i];
+        list.item[list.n++] = sets.item[i];
     if (s == GQ_OK)
-        s = gq_prep_config(config, &o.list, c, err);
+        s = gq_prep_config(config, &list, c, err);
     if (s == GQ_OK && !weights && !config && from_clip() && !*(*c)->model.weights.clip)
         s = gq_fail(
             err, GQ_EWEIGHTS,

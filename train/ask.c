@@ -28,9 +28,10 @@ struct gq_asker {
 /* ---- which CLIP compares frames with the question -------------------------------------------- */
 
 typedef struct settings {
-    const char *item[GQ_CLIP_SIZES + 16];
-    size_t      n;
-    char        text[12][GQ_PATH_MAX + 64];
+    const char     *item[GQ_CLIP_SIZES + GQ_CLIP_WEIGHTS + 12];
+    size_t          n;
+    char            text[12][GQ_PATH_MAX + 64];
+    gq_clip_weights weights;
 } settings;
 
 static void set(settings *o, const char *key, const char *value)
@@ -55,26 +56,21 @@ static const char *bool_name(bool b)
 /* Configuration of a CLIP of its own: its sizes and weights, the run's limits and CLIP-Cut. */
 static gq_status other_clip(const gq_config *c, const gq_ask_opts *o, gq_config *out, gq_error *err)
 {
-    static const char        random[] = "random";
     static const char *const reduce[] = {"mean", "max", "first"};
-    bool          seeded = strncmp(o->clip, random, 6) == 0 && (!o->clip[6] || o->clip[6] == ':');
     settings     *list = gq_calloc(1, sizeof *list);
     gq_clip_sizes sizes = {0};
     gq_status     s = list ? GQ_OK : gq_fail(err, GQ_ENOMEM, "out of memory");
 
-    if (s == GQ_OK && !seeded && !gq_is_dir(o->clip) && !gq_is_file(o->clip))
+    if (s == GQ_OK)
+        gq_clip_weights_of(o->clip, &list->weights);
+    if (s == GQ_OK && !list->weights.random && !gq_is_dir(o->clip) && !gq_is_file(o->clip))
         s = gq_fail(err, GQ_EWEIGHTS,
                     "%s: there is no such CLIP: give a directory with model.safetensors, "
                     "config.json and its vocabulary, or random:SEED",
                     o->clip);
-    if (s == GQ_OK && !seeded && gq_is_dir(o->clip))
+    if (s == GQ_OK && !list->weights.random && gq_is_dir(o->clip))
         s = gq_clip_dir_sizes(o->clip, &sizes, err);
     if (s == GQ_OK) {
-        set(list, "model.init", seeded ? random : "weights");
-        if (seeded && o->clip[6])
-            set(list, "model.seed", o->clip + 7);
-        if (!seeded)
-            set(list, "model.weights.clip", o->clip);
         if (o->vocabulary)
             set(list, "model.tokenizer.clip", o->vocabulary);
         set_int(list, "data.frames", c->data.frames);
@@ -82,13 +78,16 @@ static gq_status other_clip(const gq_config *c, const gq_ask_opts *o, gq_config 
         set_int(list, "clipcut.group", c->clipcut.group);
         set(list, "clipcut.normalize", bool_name(c->clipcut.normalize));
         set(list, "clipcut.reduce", reduce[c->clipcut.reduce]);
-        set_int(list, "engine.threads", c->engine.threads);
+        for (int i = 0; i < list->weights.n; i++)
+            list->item[list->n++] = list->weights.key[i];
         for (int i = 0; i < sizes.n; i++)
             list->item[list->n++] = sizes.key[i];
         s = gq_config_load(NULL, list->item, list->n, out, NULL, err);
     }
-    if (s == GQ_OK)
+    if (s == GQ_OK) {
         out->data.limits = c->data.limits;
+        out->engine = c->engine;
+    }
     gq_free(list);
     return s;
 }

@@ -137,3 +137,17 @@ gq_status gq_clip_dir_sizes(const char *dir, gq_clip_sizes *out, gq_error *err)
     gq_free(path);
     return st;
 }
+
+void gq_clip_weights_of(const char *weights, gq_clip_weights *out)
+{
+    static const char random[] = "random";
+    size_t            n = sizeof random - 1, room = sizeof out->key[0];
+
+    out->random = strncmp(weights, random, n) == 0 && (!weights[n] || weights[n] == ':');
+    snprintf(out->key[0], room, "model.init=%s", out->random ? random : "weights");
+    out->n = 1;
+    if (!out->random)
+        snprintf(out->key[out->n++], room, "model.weights.clip=%s", weights);
+    else if (weights[n])
+        snprintf(out->key[out->n++], room, "model.seed=%s", weights + n + 1);
+}
