@@ -1,6 +1,7 @@
-/* The matrix product of every CPU rung at sizes around its decisions: operands in place or packed, few rows against a
- * large matrix, blocks along each dimension, tiles cut on each side. The oracle is the sum in double; the bound is that
- * of a float sum in any order, (k + 4) 2^-24 times the sum of the magnitudes. 1 and 3 threads must agree bitwise. */
+/* The matrix product of every CPU rung at sizes around its decisions: operands in place or packed,
+ * few rows against a large matrix, blocks along each dimension, tiles cut on each side. The oracle
+ * is the sum in double; the bound is that of a float sum in any order, (k + 4) 2^-24 times the sum
+ * of the magnitudes. 1 and 3 threads must agree bitwise. */
 #include "support.h"
 
 #include <math.h>
@@ -12,9 +13,11 @@
 typedef struct size { int64_t rows, n, k; } size;
 
 static const size sizes[] = {
-    {1, 1, 1}, {3, 5, 2}, {12, 32, 17}, {13, 33, 40}, {25, 31, 64}, {47, 16, 33}, {48, 48, 1}, {11, 160, 7},
+    {1, 1, 1}, {3, 5, 2}, {12, 32, 17}, {13, 33, 40},
+    {25, 31, 64}, {47, 16, 33}, {48, 48, 1}, {11, 160, 7},
     {65, 129, 515}, {66, 257, 260}, {100, 70, 1000},         /* B packed although stored in order */
-    {1, 700, 130}, {2, 523, 129}, {5, 515, 257}, {7, 600, 128}, {32, 521, 131}, {33, 521, 131},     /* few rows  */
+    {1, 700, 130}, {2, 523, 129}, {5, 515, 257},                       /* few rows                */
+    {7, 600, 128}, {32, 521, 131}, {33, 521, 131},                     /* few rows                */
     {30, 17, 4100}, {70, 40, 4104},                                    /* two blocks along k      */
     {600, 10, 4000}, {40, 4300, 1000},                                 /* two blocks of A, of B   */
 };
@@ -42,7 +45,8 @@ static gq_buf buffer(float *p, int64_t rows, int64_t cols)
 }
 
 /* sum over l of a[l * as] * b[l * bs], and of the magnitudes */
-static double dot(const float *a, int64_t as, const float *b, int64_t bs, int64_t k, double *magnitude)
+static double dot(const float *a, int64_t as, const float *b, int64_t bs, int64_t k,
+                  double *magnitude)
 {
     double s = 0, m = 0;
     for (int64_t l = 0; l < k; l++) {
@@ -64,8 +68,9 @@ static void run(const gq_backend *be, const problem *p, gq_pool *pool)
 {
     const gq_op_kernels *k = &be->ops[GQ_OP_LINEAR];
     gq_work work = {.pool = pool};
-    gq_call c = {.work = &work, .in = {buffer(p->x, p->s.rows, p->s.k), buffer(p->w, p->s.n, p->s.k),
-                                       buffer(p->bias, 1, p->s.n), buffer(p->r, p->s.rows, p->s.n)}};
+    gq_call              c = {.work = &work,
+                              .in = {buffer(p->x, p->s.rows, p->s.k), buffer(p->w, p->s.n, p->s.k),
+                                     buffer(p->bias, 1, p->s.n), buffer(p->r, p->s.rows, p->s.n)}};
     c.in[2].rank = 1;
     c.in[2].shape[0] = p->s.n;
     for (int back = 0; back < 2; back++) {
@@ -84,20 +89,21 @@ static void run(const gq_backend *be, const problem *p, gq_pool *pool)
     }
 }
 
-static void near(const gq_backend *be, size s, const char *what, float got, double want, double magnitude, int64_t k,
-                 double operand)
+static void near(const gq_backend *be, size s, const char *what, float got, double want,
+                 double magnitude, int64_t k, double operand)
 {
     double bound = magnitude * ((double)(k + 4) * 0x1p-24 + 2.01 * operand) + 1e-37;
     if (!(fabs((double)got - want) <= bound))
-        fail_msg("%s, %s at %d x %d x %d: got %.9g, want %.9g, bound %.3g", be->name, what, (int)s.rows, (int)s.n,
-                 (int)s.k, (double)got, want, bound);
+        fail_msg("%s, %s at %d x %d x %d: got %.9g, want %.9g, bound %.3g", be->name, what,
+                 (int)s.rows, (int)s.n, (int)s.k, (double)got, want, bound);
 }
 
 /* Every element of small results, a spread of the large ones. */
 static void compare(const gq_backend *be, const problem *p, double operand)
 {
     size    s = p->s;
-    int64_t step_y = s.rows * s.n / 800 + 1, step_dx = s.rows * s.k / 800 + 1, step_dw = s.n * s.k / 800 + 1;
+    int64_t step_y = s.rows * s.n / 800 + 1, step_dx = s.rows * s.k / 800 + 1,
+            step_dw = s.n * s.k / 800 + 1;
     double  m;
     for (int64_t e = 0; e < s.rows * s.n; e += step_y) {
         int64_t i = e / s.n, j = e % s.n;
@@ -126,8 +132,13 @@ static problem make(size s, const problem *from)
     if (from)
         p = *from;
     else
-        p = (problem){s, random_floats(s.rows * s.k, 1), random_floats(s.n * s.k, 2), random_floats(s.n, 3),
-                      random_floats(s.rows * s.n, 4), random_floats(s.rows * s.n, 5), NULL, NULL, NULL, NULL};
+        p = (problem){s,
+                      random_floats(s.rows * s.k, 1),
+                      random_floats(s.n * s.k, 2),
+                      random_floats(s.n, 3),
+                      random_floats(s.rows * s.n, 4),
+                      random_floats(s.rows * s.n, 5),
+                      NULL, NULL, NULL, NULL};
     p.y = poisoned(s.rows * s.n);
     p.dx = poisoned(s.rows * s.k);
     p.dw = poisoned(s.n * s.k);

@@ -1,5 +1,6 @@
-/* The functions of kernels/cpu/vec.h against libm in double, densely sampled. The header is compiled here with the
- * widest vectors the test's own compiler options allow; cpu_vs_ref covers every rung. */
+/* The functions of kernels/cpu/vec.h against libm in double, densely sampled. The header is
+ * compiled here with the widest vectors the test's own compiler options allow; cpu_vs_ref covers
+ * every rung. */
 #include "support.h"
 
 #include <stdbool.h>
@@ -78,8 +79,8 @@ static void errors(void **state)
     };
     for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
         double e = largest(row[i].f, row[i].want, row[i].lo, row[i].hi, row[i].relative);
-        print_message("%-12s [%g, %g] %s error %.3g (bound %.3g)\n", row[i].name, row[i].lo, row[i].hi,
-                      row[i].relative ? "relative" : "absolute", e, row[i].bound);
+        print_message("%-12s [%g, %g] %s error %.3g (bound %.3g)\n", row[i].name, row[i].lo,
+                      row[i].hi, row[i].relative ? "relative" : "absolute", e, row[i].bound);
         assert_true(e <= row[i].bound);
     }
 }
@@ -88,7 +89,8 @@ static void special(void **state)
 {
     (void)state;
     assert_true(one(f_exp, -INFINITY) == 0 && one(f_exp, -1e30f) == 0 && one(f_exp, 0) == 1);
-    assert_true(isinf(one(f_exp, INFINITY)) && isinf(one(f_exp, 1000)) && isfinite(one(f_exp, 88.72f)));
+    assert_true(isinf(one(f_exp, INFINITY)) && isinf(one(f_exp, 1000)) &&
+                isfinite(one(f_exp, 88.72f)));
     assert_true(isnan(one(f_exp, NAN)) && isnan(one(f_sigmoid, NAN)));
     assert_true(isnan(one(f_erf, NAN)) && isnan(one(f_phi, NAN)));
     assert_true(one(f_sigmoid, -INFINITY) < 1e-38f && one(f_sigmoid, INFINITY) == 1);
@@ -120,7 +122,8 @@ static double act_exact(int act, double u)
 {
     switch (act) {
     case GQ_GELU: return u * phi(u);
-    case GQ_GELU_TANH: return 0.5 * u * (1 + tanh(0.79788456080286535588 * (u + 0.044715 * u * u * u)));
+    case GQ_GELU_TANH:
+        return 0.5 * u * (1 + tanh(0.79788456080286535588 * (u + 0.044715 * u * u * u)));
     case GQ_QUICK_GELU: return u * sigmoid(1.702 * u);
     case GQ_RELU: return u > 0 ? u : 0;
     default: return u;
@@ -133,7 +136,8 @@ static void activations(void **state)
     for (int act = GQ_NONE; act <= GQ_RELU; act++) {
         double worst = 0, worst_slope = 0;
         for (float u = -12; u < 12; u += 0.0013f) {
-            double h = 1e-5, d = (act_exact(act, (double)u + h) - act_exact(act, (double)u - h)) / (2 * h);
+            double h = 1e-5,
+                   d = (act_exact(act, (double)u + h) - act_exact(act, (double)u - h)) / (2 * h);
             double scale = fabs((double)u) > 1 ? fabs((double)u) : 1;
             double e = fabs((double)act_value(act, vset(u))[0] - act_exact(act, (double)u)) / scale;
             double s = fabs((double)act_slope(act, vset(u))[0] - d) / scale;
@@ -149,7 +153,10 @@ static void activations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(errors), cmocka_unit_test(special), cmocka_unit_test(tails), cmocka_unit_test(activations),
+        cmocka_unit_test(errors),
+        cmocka_unit_test(special),
+        cmocka_unit_test(tails),
+        cmocka_unit_test(activations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,15 +24,16 @@ static inline int contenders(contender list[8])
 }
 
 /* Both sides may be off by the bound; see cpu_vs_ref.c for float. */
-static inline void compare(const char *what, int64_t n, const double *got, const double *want, const num *allowed)
+static inline void compare(const char *what, int64_t n, const double *got, const double *want,
+                           const num *allowed)
 {
     for (int64_t i = 0; i < n; i++) {
         double bound = 2 * allowed[i].e;
         if (isnan(allowed[i].v))                              /* left undefined by the contract   */
             continue;
         if (!(fabs(got[i] - want[i]) <= bound))
-            fail_msg("%s[%lld] of %lld: got %.9g, want %.9g, off by %.3g, may be off by %.3g", what, (long long)i,
-                     (long long)n, got[i], want[i], got[i] - want[i], bound);
+            fail_msg("%s[%lld] of %lld: got %.9g, want %.9g, off by %.3g, may be off by %.3g", what,
+                     (long long)i, (long long)n, got[i], want[i], got[i] - want[i], bound);
     }
 }
 

@@ -1,12 +1,13 @@
 /* cpu_vs_ref.c - every backend against the reference and against the formulas, op by op.
  *
- * For each case the formulas (formulas.h) give a value and the rounding error any correct arithmetic of that precision
- * may make. ref64 must agree with the formulas within the bound of double; ref32 and every CPU rung this machine has
- * must agree with ref64 within the bound of float. The bound is taken twice: once for each side in double, and in
- * float because products may be associated otherwise than the formula writes them, which changes which intermediate
- * is rounded but not how many. Beyond the numbers: same bits with 1, 2, 3 and 4 threads, in a second run, at another
- * address; gradients that are not wanted or do not arrive; gradients added to what is there; guards and poison as in
- * harness.h.
+ * For each case the formulas (formulas.h) give a value and the rounding error any correct
+ * arithmetic of that precision may make. ref64 must agree with the formulas within the bound of
+ * double; ref32 and every CPU rung this machine has must agree with ref64 within the bound of
+ * float. The bound is taken twice: once for each side in double, and in float because products may
+ * be associated otherwise than the formula writes them, which changes which intermediate is rounded
+ * but not how many. Beyond the numbers: same bits with 1, 2, 3 and 4 threads, in a second run, at
+ * another address; gradients that are not wanted or do not arrive; gradients added to what is
+ * there; guards and poison as in harness.h.
  */
 #include "tests/ops/contenders.h"
 
@@ -32,10 +33,10 @@ static values with_own_results(const op_case *c, const values *v)
     return w;
 }
 
-/* ---- what a case must give ------------------------------------------------------------------------- */
+/* ---- what a case must give ------------------------------------------------------------------- */
 
-/* One case in one arithmetic. Backward gets the same saved tensors for everybody, rounded as that arithmetic stores
- * them, so that it is judged by itself. */
+/* One case in one arithmetic. Backward gets the same saved tensors for everybody, rounded as that
+ * arithmetic stores them, so that it is judged by itself. */
 typedef struct expected {
     values   v;                         /* inputs; out and save of ref64                          */
     values   saved;                   /* the same, out and save rounded to float unless in double */
@@ -77,7 +78,8 @@ static void expect_forward(const op_case *c, expected *x, bool in_double)
         double  *ours = k < GQ_MAX_OUT ? x->v.out[j] : x->v.save[j];
         double **want = k < GQ_MAX_OUT ? &x->out[j] : &x->save[j];
         *want = in_double ? value_part(k < GQ_MAX_OUT ? x->may.out[j] : x->may.save[j], n) : ours;
-        *(k < GQ_MAX_OUT ? &x->saved.out[j] : &x->saved.save[j]) = in_double ? ours : in_float(ours, n);
+        *(k < GQ_MAX_OUT ? &x->saved.out[j] : &x->saved.save[j]) =
+            in_double ? ours : in_float(ours, n);
     }
 }
 
@@ -96,7 +98,7 @@ static void expect_backward(const op_case *c, expected *x, bool in_double)
             x->din[k] = value_part(x->may.din[k], count(&c->in[k]));
 }
 
-/* ---- one backend, one case ------------------------------------------------------------------------- */
+/* ---- one backend, one case ------------------------------------------------------------------- */
 
 static void check_forward(const op_case *c, const expected *x, const contender *who)
 {
@@ -129,9 +131,10 @@ static void check_forward(const op_case *c, const expected *x, const contender *
     }
 }
 
-/* Gradients `wants`, those of `acc` added to the prior values, which are one more term of each sum. */
-static void check_gradients(const op_case *c, const expected *x, const contender *who, uint32_t wants, uint32_t acc,
-                            double *const got[])
+/* Gradients `wants`, those of `acc` added to the prior values, which are one more term of each
+ * sum. */
+static void check_gradients(const op_case *c, const expected *x, const contender *who,
+                            uint32_t wants, uint32_t acc, double *const got[])
 {
     how_to_run how = {.be = who->be, .shift = 1, .wants = wants, .gives = c->gives, .acc = acc};
     char       what[160];
@@ -145,7 +148,8 @@ static void check_gradients(const op_case *c, const expected *x, const contender
             double prior = acc >> k & 1 ? x->v.prior[k][i] : 0;
             want[i] = prior + x->din[k][i];
             allowed[i] = x->may.din[k][i];
-            allowed[i].e += unit * (fabs(allowed[i].v) + (double)(x->may.terms[k] + 2) * fabs(prior));
+            allowed[i].e +=
+                unit * (fabs(allowed[i].v) + (double)(x->may.terms[k] + 2) * fabs(prior));
         }
         snprintf(what, sizeof what, "%s, %s, acc %u: gradient %d", c->name, who->be->name, acc, k);
         compare(what, n, got[k], want, allowed);
@@ -168,7 +172,10 @@ static void check_backward(const op_case *c, const expected *x, const contender 
         }
     snprintf(what, sizeof what, "%s, %s, backward again", c->name, who->be->name);
     for (int threads = 1; threads <= 4; threads++) {
-        how_to_run how = {.be = who->be, .pool = pools[threads], .shift = (size_t)threads, .wants = c->wants,
+        how_to_run how = {.be = who->be,
+                          .pool = pools[threads],
+                          .shift = (size_t)threads,
+                          .wants = c->wants,
                           .gives = c->gives};
         run_backward(c, &x->saved, &how, other);
         for (int k = 0; k < GQ_MAX_IN; k++)
@@ -187,11 +194,12 @@ static void check_no_gradient(const op_case *c, const values *v, const contender
     for (int k = 0; k < GQ_MAX_IN; k++)
         for (int64_t i = 0; c->wants >> k & 1 && i < count(&c->in[k]); i++)
             if (din[k][i] != 0)
-                fail_msg("%s, %s: gradient %d is %g without a gradient of the output", c->name, who->be->name, k,
-                         din[k][i]);
+                fail_msg("%s, %s: gradient %d is %g without a gradient of the output", c->name,
+                         who->be->name, k, din[k][i]);
 }
 
-/* NaN and infinity in the input: nothing is promised about the numbers, only that it ends within its buffers. */
+/* NaN and infinity in the input: nothing is promised about the numbers, only that it ends within
+ * its buffers. */
 static void check_not_finite(const op_case *c, const values *v, const contender *who)
 {
     how_to_run how = {.be = who->be, .pool = pools[2], .wants = c->wants, .gives = c->gives};
@@ -232,11 +240,13 @@ static void test_op(void **state)
     for (; next_case(op, cases, &c); cases++) {
         expected x;
         for (int j = 0; j < n; j++) {
-            if (j == 0 || who[j].unit != who[j - 1].unit || who[j].gemm_operand != who[j - 1].gemm_operand) {
+            if (j == 0 || who[j].unit != who[j - 1].unit ||
+                who[j].gemm_operand != who[j - 1].gemm_operand) {
                 drop_from(0, c.name);
                 unit = who[j].unit;
                 gemm_operand = op == GQ_OP_LINEAR ? who[j].gemm_operand : 0;
-                x = (expected){.v = values_of(&c, (uint64_t)(100 * op + cases)), .may = estimate_of(&c)};
+                x = (expected){.v = values_of(&c, (uint64_t)(100 * op + cases)),
+                               .may = estimate_of(&c)};
                 expect_forward(&c, &x, who[j].be->real == GQ_F64);
                 if (c.wants)
                     expect_backward(&c, &x, who[j].be->real == GQ_F64);
@@ -248,7 +258,7 @@ static void test_op(void **state)
     assert_true(cases > 0);
 }
 
-/* ---- the optimiser, which is no op of a tape --------------------------------------------------------- */
+/* ---- the optimiser, which is no op of a tape ------------------------------------------------- */
 
 static const int64_t flat_sizes[] = {1, 7, 1023, 65536, 3 * 65536 + 17};
 
@@ -262,8 +272,8 @@ static num adamw_weight(double w, double g, num *m, num *v, const gq_adamw_call 
                                                 mul(stored(a->decay), exact(w)))));
 }
 
-static void run_adamw(const contender *who, const operand *o, double *const x[4], gq_adamw_call a, gq_pool *pool,
-                      double *const to[3])
+static void run_adamw(const contender *who, const operand *o, double *const x[4], gq_adamw_call a,
+                      gq_pool *pool, double *const to[3])
 {
     gq_work work = {.pool = pool};
     int     first = nblocks;
@@ -284,8 +294,14 @@ static void run_adamw(const contender *who, const operand *o, double *const x[4]
 
 static void test_adamw(void **state)
 {
-    const gq_adamw_call a = {.lr = 3e-3, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .decay = 0.1, .gscale = 0.7,
-                             .c1 = 1 - 0.9 * 0.9 * 0.9, .c2 = 1 - 0.95 * 0.95 * 0.95};
+    const gq_adamw_call a = {.lr = 3e-3,
+                             .beta1 = 0.9,
+                             .beta2 = 0.95,
+                             .eps = 1e-8,
+                             .decay = 0.1,
+                             .gscale = 0.7,
+                             .c1 = 1 - 0.9 * 0.9 * 0.9,
+                             .c2 = 1 - 0.95 * 0.95 * 0.95};
     contender who[8];
     int       n = contenders(who);
     (void)state;

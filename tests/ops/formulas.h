@@ -1,8 +1,9 @@
-/* formulas.h - every op once more, from its definition, in numbers that carry their error bound (number.h).
+/* formulas.h - every op once more, from its definition, in numbers that carry their error bound
+ * (number.h).
  *
- * These are independent of kernels/ref: other expressions for the activations, masks by a plain predicate, gradients in
- * another order. They give the value each kernel must produce and how far it may be from it. Operand letters and rules
- * are those of kernels/kernels.h.
+ * These are independent of kernels/ref: other expressions for the activations, masks by a plain
+ * predicate, gradients in another order. They give the value each kernel must produce and how far
+ * it may be from it. Operand letters and rules are those of kernels/kernels.h.
  */
 #ifndef GIFQA_TESTS_OPS_FORMULAS_H
 #define GIFQA_TESTS_OPS_FORMULAS_H
@@ -19,12 +20,16 @@ static inline num *nums(int64_t n) { return zeros(n, sizeof(num)); }
 static inline sum *sums(int64_t n) { return zeros(n, sizeof(sum)); }
 static inline int64_t rows_of(const operand *o) { return o->rank ? count(o) / columns(o) : 0; }
 
-/* ---- linear ---------------------------------------------------------------------------------------- */
+/* ---- linear ---------------------------------------------------------------------------------- */
 
-static inline num operand_of_gemm(num x) { return (num){x.v, x.e + gemm_operand * (fabs(x.v) + x.e)}; }
+static inline num operand_of_gemm(num x)
+{
+    return (num){x.v, x.e + gemm_operand * (fabs(x.v) + x.e)};
+}
 
-/* How steep the gate of a gated activation x * gate(x) is at most, relative to x: |x| times the derivative of the
- * argument of its sigmoid; an error of the gate is amplified by it in the slope. */
+/* How steep the gate of a gated activation x * gate(x) is at most, relative to x: |x| times the
+ * derivative of the argument of its sigmoid; an error of the gate is amplified by it in the
+ * slope. */
 static inline double gate_steepness(int act, double x)
 {
     switch (act) {
@@ -45,7 +50,10 @@ static inline double gate(int act, double x)
     }
 }
 
-static inline int gated(int act) { return act == GQ_GELU || act == GQ_GELU_TANH || act == GQ_QUICK_GELU; }
+static inline int gated(int act)
+{
+    return act == GQ_GELU || act == GQ_GELU_TANH || act == GQ_QUICK_GELU;
+}
 
 /* 1.13: the largest slope of the three gated activations (1.1290, at x = 1.41). */
 static inline num activation(int act, num u)
@@ -116,11 +124,12 @@ static inline void linear_gradients(const op_case *c, const values *v, estimate 
     to->terms[1] = to->terms[2] = rows;
 }
 
-/* ---- patch_embed ----------------------------------------------------------------------------------- */
+/* ---- patch_embed ----------------------------------------------------------------------------- */
 
-/* The contract fixes the float operations of a pixel; only fusing or a reciprocal of std may differ: 4 roundings of
- * the intermediate sizes in float, nothing in double. */
-static inline num pixel_value(const op_case *c, const values *v, int64_t b, int64_t patch, int64_t k)
+/* The contract fixes the float operations of a pixel; only fusing or a reciprocal of std may
+ * differ: 4 roundings of the intermediate sizes in float, nothing in double. */
+static inline num pixel_value(const op_case *c, const values *v, int64_t b, int64_t patch,
+                              int64_t k)
 {
     int64_t S = c->in[0].shape[1], p = c->attr.patch, side = S / p, ch = k / (p * p);
     int64_t y = patch / side * p + k % (p * p) / p, x = patch % side * p + k % p;
@@ -132,12 +141,14 @@ static inline num pixel_value(const op_case *c, const values *v, int64_t b, int6
 
 static inline void patch_embed_values(const op_case *c, const values *v, estimate *to)
 {
-    int64_t D = c->out[0].shape[2], T = c->out[0].shape[1], first = v->in[2] != NULL, columns_w = c->in[1].shape[1];
+    int64_t D = c->out[0].shape[2], T = c->out[0].shape[1], first = v->in[2] != NULL,
+            columns_w = c->in[1].shape[1];
     for (int64_t i = 0; i < count(&c->out[0]); i++) {
         int64_t d = i % D, t = i / D % T, b = i / D / T;
         sum     s = {0};
         for (int64_t k = 0; t >= first && k < columns_w; k++)
-            sum_add(&s, mul(pixel_value(c, v, b, t - first, k), exact(v->in[1][d * columns_w + k])));
+            sum_add(&s,
+                    mul(pixel_value(c, v, b, t - first, k), exact(v->in[1][d * columns_w + k])));
         if (t < first)
             sum_add(&s, exact(v->in[2][d]));
         if (v->in[3])
@@ -171,10 +182,11 @@ static inline void patch_embed_gradients(const op_case *c, const values *v, esti
     to->terms[1] = to->terms[2] = to->terms[3] = B * T;
 }
 
-/* ---- embed, gather_rows, concat_rows, expand_rows, mask_rows, dropout ------------------------------- */
+/* ---- embed, gather_rows, concat_rows, expand_rows, mask_rows, dropout ------------------------ */
 
 /* sums[idx[r]] += dy[r], into din */
-static inline void scatter(num *din, int64_t size, const double *idx, int64_t R, const double *dy, int64_t D)
+static inline void scatter(num *din, int64_t size, const double *idx, int64_t R, const double *dy,
+                           int64_t D)
 {
     sum *s = sums(size);
     for (int64_t i = 0; dy && i < R * D; i++)
@@ -195,7 +207,8 @@ static inline void embed_values(const op_case *c, const values *v, estimate *to)
 
 static inline void embed_gradients(const op_case *c, const values *v, estimate *to)
 {
-    scatter(to->din[1], count(&c->in[1]), v->in[0], count(&c->in[0]), v->dout[0], columns(&c->in[1]));
+    scatter(to->din[1], count(&c->in[1]), v->in[0], count(&c->in[0]), v->dout[0],
+            columns(&c->in[1]));
     for (int64_t i = 0; to->din[2] && i < count(&c->in[2]); i++)
         to->din[2][i] = exact(v->dout[0] ? v->dout[0][i] : 0);
     to->terms[1] = count(&c->in[0]);
@@ -212,7 +225,8 @@ static inline void gather_rows_values(const op_case *c, const values *v, estimat
 
 static inline void gather_rows_gradients(const op_case *c, const values *v, estimate *to)
 {
-    scatter(to->din[0], count(&c->in[0]), v->in[1], count(&c->in[1]), v->dout[0], columns(&c->in[0]));
+    scatter(to->din[0], count(&c->in[0]), v->in[1], count(&c->in[1]), v->dout[0],
+            columns(&c->in[0]));
     to->terms[0] = count(&c->in[1]);
 }
 
@@ -299,11 +313,11 @@ static inline void dropout_gradients(const op_case *c, const values *v, estimate
         to->din[0][i] = mul(exact(v->dout[0] ? v->dout[0][i] : 0), dropout_factor(c, i));
 }
 
-/* ---- layernorm, add_norm --------------------------------------------------------------------------- */
+/* ---- layernorm, add_norm --------------------------------------------------------------------- */
 
 /* One row x[D] to y[D], with its statistics. */
-static inline void norm_row(const op_case *c, const num *x, int64_t D, const double *g, const double *b, num *y,
-                            num *mean, num *rstd)
+static inline void norm_row(const op_case *c, const num *x, int64_t D, const double *g,
+                            const double *b, num *y, num *mean, num *rstd)
 {
     sum total = {0}, squares = {0};
     for (int64_t d = 0; d < D; d++)
@@ -311,7 +325,8 @@ static inline void norm_row(const op_case *c, const num *x, int64_t D, const dou
     *mean = quotient(sum_of(&total), exact((double)D));
     for (int64_t d = 0; d < D; d++)
         sum_add(&squares, mul(sub(x[d], *mean), sub(x[d], *mean)));
-    *rstd = quotient(exact(1), root(add(quotient(sum_of(&squares), exact((double)D)), exact(c->attr.eps))));
+    *rstd = quotient(exact(1),
+                     root(add(quotient(sum_of(&squares), exact((double)D)), exact(c->attr.eps))));
     for (int64_t d = 0; d < D; d++) {
         y[d] = mul(mul(sub(x[d], *mean), *rstd), exact(g[d]));
         if (b)
@@ -336,32 +351,35 @@ static inline void add_norm_values(const op_case *c, const values *v, estimate *
     for (int64_t r = 0; r < rows_of(&c->in[0]); r++) {
         for (int64_t i = r * D; i < (r + 1) * D; i++)
             to->out[0][i] = stored(v->in[0][i] + v->in[1][i]);
-        norm_row(c, to->out[0] + r * D, D, v->in[2], v->in[3], to->out[1] + r * D, to->save[0] + r, to->save[1] + r);
+        norm_row(c, to->out[0] + r * D, D, v->in[2], v->in[3], to->out[1] + r * D, to->save[0] + r,
+                 to->save[1] + r);
     }
 }
 
 /* Backward of the norm of x: dx[D] of row r, and its share of the gain's and bias' sums. */
-static inline void norm_row_gradient(const values *v, int64_t r, int64_t D, const double *x, const double *g,
-                                     const double *dy, num *dx, sum *dg, sum *db)
+static inline void norm_row_gradient(const values *v, int64_t r, int64_t D, const double *x,
+                                     const double *g, const double *dy, num *dx, sum *dg, sum *db)
 {
     sum mean_e = {0}, mean_ex = {0};
     num n = exact((double)D), rstd = exact(v->save[1][r]);
     for (int64_t d = 0; d < D; d++) {
-        num up = exact(dy ? dy[r * D + d] : 0), hat = mul(sub(exact(x[r * D + d]), exact(v->save[0][r])), rstd);
+        num up = exact(dy ? dy[r * D + d] : 0),
+            hat = mul(sub(exact(x[r * D + d]), exact(v->save[0][r])), rstd);
         sum_add(&mean_e, mul(up, exact(g[d])));
         sum_add(&mean_ex, mul(mul(up, exact(g[d])), hat));
         sum_add(&dg[d], mul(up, hat));
         sum_add(&db[d], up);
     }
     for (int64_t d = 0; d < D; d++) {
-        num up = exact(dy ? dy[r * D + d] : 0), hat = mul(sub(exact(x[r * D + d]), exact(v->save[0][r])), rstd);
+        num up = exact(dy ? dy[r * D + d] : 0),
+            hat = mul(sub(exact(x[r * D + d]), exact(v->save[0][r])), rstd);
         num e = sub(mul(up, exact(g[d])), quotient(sum_of(&mean_e), n));
         dx[d] = mul(rstd, sub(e, mul(hat, quotient(sum_of(&mean_ex), n))));
     }
 }
 
-static inline void norm_gradients(const op_case *c, const values *v, estimate *to, const double *x, int gain,
-                                  const double *dy, const double *dsum)
+static inline void norm_gradients(const op_case *c, const values *v, estimate *to, const double *x,
+                                  int gain, const double *dy, const double *dsum)
 {
     int64_t D = columns(&c->in[0]), rows = rows_of(&c->in[0]);
     num    *dx = nums(D);
@@ -390,7 +408,7 @@ static inline void add_norm_gradients(const op_case *c, const values *v, estimat
     norm_gradients(c, v, to, v->out[0], 2, v->dout[1], v->dout[0]);
 }
 
-/* ---- sdpa ------------------------------------------------------------------------------------------ */
+/* ---- sdpa ------------------------------------------------------------------------------------ */
 
 typedef struct attention {
     int64_t B, H, Tq, Tk, C, Wq, Wk, width;
@@ -402,9 +420,19 @@ static inline attention attention_of(const op_case *c, const values *v)
 {
     int            self = v->in[1] == NULL;
     const operand *kv = &c->in[self ? 0 : 1];
-    return (attention){c->in[0].shape[0], c->attr.heads, c->in[0].shape[1], kv->shape[1], c->attr.width,
-                       c->in[0].shape[2], kv->shape[2], c->attr.width / c->attr.heads, v->in[0], v->in[self ? 0 : 1],
-                       v->in[2], v->in[3], self};
+    return (attention){c->in[0].shape[0],
+                       c->attr.heads,
+                       c->in[0].shape[1],
+                       kv->shape[1],
+                       c->attr.width,
+                       c->in[0].shape[2],
+                       kv->shape[2],
+                       c->attr.width / c->attr.heads,
+                       v->in[0],
+                       v->in[self ? 0 : 1],
+                       v->in[2],
+                       v->in[3],
+                       self};
 }
 
 static inline int sees(const op_case *c, const attention *a, int64_t b, int64_t i, int64_t j)
@@ -416,20 +444,24 @@ static inline int sees(const op_case *c, const attention *a, int64_t b, int64_t 
 }
 
 /* Flat positions of column d of head h: of query i, key j, value j. */
-static inline int64_t q_at(const op_case *c, const attention *a, int64_t b, int64_t h, int64_t i, int64_t d)
+static inline int64_t q_at(const op_case *c, const attention *a, int64_t b, int64_t h, int64_t i,
+                           int64_t d)
 {
     return (b * a->Tq + i) * a->Wq + c->attr.qoff + h * a->width + d;
 }
-static inline int64_t k_at(const op_case *c, const attention *a, int64_t b, int64_t h, int64_t j, int64_t d)
+static inline int64_t k_at(const op_case *c, const attention *a, int64_t b, int64_t h, int64_t j,
+                           int64_t d)
 {
     return (b * a->Tk + j) * a->Wk + c->attr.koff + h * a->width + d;
 }
-static inline int64_t v_at(const op_case *c, const attention *a, int64_t b, int64_t h, int64_t j, int64_t d)
+static inline int64_t v_at(const op_case *c, const attention *a, int64_t b, int64_t h, int64_t j,
+                           int64_t d)
 {
     return (b * a->Tk + j) * a->Wk + c->attr.voff + h * a->width + d;
 }
 
-static inline num scaled_score(const op_case *c, const attention *a, int64_t b, int64_t h, int64_t i, int64_t j)
+static inline num scaled_score(const op_case *c, const attention *a, int64_t b, int64_t h,
+                               int64_t i, int64_t j)
 {
     sum s = {0};
     for (int64_t d = 0; d < a->width; d++)
@@ -437,15 +469,16 @@ static inline num scaled_score(const op_case *c, const attention *a, int64_t b, 
     return mul(sum_of(&s), exact(c->attr.scale));
 }
 
-static inline num attention_factor(const op_case *c, const attention *a, int64_t b, int64_t h, int64_t i, int64_t j)
+static inline num attention_factor(const op_case *c, const attention *a, int64_t b, int64_t h,
+                                   int64_t i, int64_t j)
 {
     return c->attr.p > 0 ? dropout_factor(c, ((b * a->H + h) * a->Tq + i) * a->Tk + j) : exact(1);
 }
 
-/* exp(s_j - max) of query i; a blockwise softmax rescales once per block (of 16 keys or more): one exp and one
- * product each. Returns the largest score; *total = the sum. */
-static inline double unscaled_softmax(const op_case *c, const attention *a, int64_t b, int64_t h, int64_t i, num *p,
-                                      num *total)
+/* exp(s_j - max) of query i; a blockwise softmax rescales once per block (of 16 keys or more): one
+ * exp and one product each. Returns the largest score; *total = the sum. */
+static inline double unscaled_softmax(const op_case *c, const attention *a, int64_t b, int64_t h,
+                                      int64_t i, num *p, num *total)
 {
     double top = -INFINITY;
     sum    s = {0};
@@ -481,15 +514,17 @@ static inline void sdpa_values(const op_case *c, const values *v, estimate *to)
                 if (p[j].v > 0)
                     sum_add(&s, mul(mul(p[j], attention_factor(c, &a, b, h, i, j)),
                                     exact(a.kv[v_at(c, &a, b, h, j, d)])));
-            to->out[0][(b * a.Tq + i) * a.C + h * a.width + d] = any ? quotient(sum_of(&s), total) : exact(0);
+            to->out[0][(b * a.Tq + i) * a.C + h * a.width + d] =
+                any ? quotient(sum_of(&s), total) : exact(0);
         }
     }
 }
 
-/* P, P times the dropout factor, and ds of one head, all [Tq,Tk]. The sums of delta_i = <do_i, o_i> and of
- * sum_j P dP are the same number; the second has the larger bound and covers both. lse is the stored one. */
-static inline void score_estimates(const op_case *c, const values *v, const attention *a, int64_t b, int64_t h, num *Z,
-                                   num *ds)
+/* P, P times the dropout factor, and ds of one head, all [Tq,Tk]. The sums of delta_i = <do_i, o_i>
+ * and of sum_j P dP are the same number; the second has the larger bound and covers both. lse is
+ * the stored one. */
+static inline void score_estimates(const op_case *c, const values *v, const attention *a, int64_t b,
+                                   int64_t h, num *Z, num *ds)
 {
     for (int64_t i = 0; i < a->Tq; i++) {
         sum delta = {0};
@@ -545,7 +580,7 @@ static inline void sdpa_gradients(const op_case *c, const values *v, estimate *t
     to->terms[0] = to->terms[1] = a.Tq > a.Tk ? a.Tq : a.Tk;
 }
 
-/* ---- losses ---------------------------------------------------------------------------------------- */
+/* ---- losses ---------------------------------------------------------------------------------- */
 
 static inline num logit(const op_case *c, const values *v, int64_t r, int64_t word)
 {
@@ -556,8 +591,8 @@ static inline num logit(const op_case *c, const values *v, int64_t r, int64_t wo
     return rounded(s.v, sum_of(&s).e);
 }
 
-/* The largest logit and log sum exp; *best is -1 when the two largest are too close for the arithmetic to tell, unless
- * they are exactly equal: then it is the lower index. */
+/* The largest logit and log sum exp; *best is -1 when the two largest are too close for the
+ * arithmetic to tell, unless they are exactly equal: then it is the lower index. */
 static inline num row_lse(const num *z, int64_t V, int64_t *best)
 {
     int64_t top = 0;
@@ -606,7 +641,8 @@ static inline void lm_loss_values(const op_case *c, const values *v, estimate *t
 
 static inline void lm_loss_gradients(const op_case *c, const values *v, estimate *to)
 {
-    int64_t R = count(&c->in[2]), V = c->in[1].shape[0], D = columns(&c->in[1]), n = count(&c->in[0]);
+    int64_t R = count(&c->in[2]), V = c->in[1].shape[0], D = columns(&c->in[1]),
+            n = count(&c->in[0]);
     sum    *dh = sums(n), *dw = sums(V * D);
     num     factor = mul(exact(v->dout[0] ? v->dout[0][0] : 0), exact(v->in[4][0]));
     for (int64_t i = 0; i < R * V; i++) {
@@ -681,7 +717,7 @@ static inline void mvm_loss_gradients(const op_case *c, const values *v, estimat
         if (c->attr.kind == GQ_MVM_COS) {
             cosine a = cosine_of(v->in[0] + r * D, v->in[1] + r * D, D);
             num    across = quotient(exact(t), mul(a.h, a.t));
-            num    along = quotient(quotient(quotient(mul(a.dot, exact(h)), mul(a.h, a.t)), a.h), a.h);
+            num along = quotient(quotient(quotient(mul(a.dot, exact(h)), mul(a.h, a.t)), a.h), a.h);
             slope = scaled(a.clamped ? across : sub(across, along), -2);
         }
         to->din[0][i] = mul(mul(slope, up), exact(v->in[2][r]));
@@ -704,13 +740,15 @@ static inline void combine_gradients(const op_case *c, const values *v, estimate
             to->din[k][0] = mul(exact(c->attr.w[k]), exact(v->dout[0] ? v->dout[0][0] : 0));
 }
 
-/* ---- kv_append ------------------------------------------------------------------------------------- */
+/* ---- kv_append ------------------------------------------------------------------------------- */
 
 static inline void kv_append_values(const op_case *c, const values *v, estimate *to)
 {
-    int64_t T = c->in[0].shape[1], W = c->in[0].shape[2], cap = c->in[1].shape[1], C = c->attr.width;
+    int64_t T = c->in[0].shape[1], W = c->in[0].shape[2], cap = c->in[1].shape[1],
+            C = c->attr.width;
     for (int64_t i = 0; i < count(&c->in[1]); i++) {
-        int64_t d = i % (2 * C), row = i / (2 * C) % cap, b = i / (2 * C) / cap, t = row - (int64_t)v->in[2][b];
+        int64_t d = i % (2 * C), row = i / (2 * C) % cap, b = i / (2 * C) / cap,
+                t = row - (int64_t)v->in[2][b];
         int64_t column = d < C ? c->attr.koff + d : c->attr.voff + d - C;
         to->out[0][i] = exact(t >= 0 && t < T ? v->in[0][(b * T + t) * W + column] : v->in[1][i]);
     }

@@ -1,13 +1,16 @@
-/* harness.h - running one op of one backend on buffers that tell when a kernel reads or writes what it must not.
+/* harness.h - running one op of one backend on buffers that tell when a kernel reads or writes what
+ * it must not.
  *
- * A test case (op_case) describes operands; its values are kept once as doubles that are exact in float (`values`) and
- * copied into fresh buffers for every run, in the element type of the backend. Every buffer
- *  - stands between guard bytes, which are checked after the run (under ASan they are also poisoned, so that reading
- *    them is an error at once),
- *  - is filled with signalling NaNs when the kernel shall write it: a read of it, or an element that was not written,
- *    shows in the result,
+ * A test case (op_case) describes operands; its values are kept once as doubles that are exact in
+ * float (`values`) and copied into fresh buffers for every run, in the element type of the backend.
+ * Every buffer
+ *  - stands between guard bytes, which are checked after the run (under ASan they are also
+ *    poisoned, so that reading them is an error at once),
+ *  - is filled with signalling NaNs when the kernel shall write it: a read of it, or an element
+ *    that was not written, shows in the result,
  *  - is compared with its source when the kernel shall only read it.
- * Memory of a case (owned doubles, guarded buffers) is released by drop_all() at the end of the case.
+ * Memory of a case (owned doubles, guarded buffers) is released by drop_all() at the end of the
+ * case.
  */
 #ifndef GIFQA_TESTS_OPS_HARNESS_H
 #define GIFQA_TESTS_OPS_HARNESS_H
@@ -24,7 +27,7 @@
 #define ASAN_UNPOISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
 #endif
 
-/* ---- memory ---------------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 enum { GUARD = 128, GUARD_BYTE = 0xA7, MAX_BLOCKS = 4096 };
 
@@ -43,10 +46,14 @@ static inline unsigned char *own(size_t bytes, size_t head)
     return b->base;
 }
 
-static inline void *zeros(int64_t n, size_t size) { return memset(own((size_t)n * size, 0), 0, (size_t)n * size); }
+static inline void *zeros(int64_t n, size_t size)
+{
+    return memset(own((size_t)n * size, 0), 0, (size_t)n * size);
+}
 static inline double *doubles(int64_t n) { return zeros(n, sizeof(double)); }
 
-/* A buffer whose address is 64-byte aligned plus `shift`, between guards and full of signalling NaNs. */
+/* A buffer whose address is 64-byte aligned plus `shift`, between guards and full of signalling
+ * NaNs. */
 static inline void *guarded(size_t bytes, size_t shift)
 {
     size_t               head = GUARD + shift;
@@ -69,13 +76,14 @@ static inline void drop_from(int first, const char *what)
             ASAN_UNPOISON_MEMORY_REGION(b->base, b->head + b->bytes + GUARD);
             for (size_t i = 0; i < b->head + b->bytes + GUARD; i++)
                 if ((i < b->head || i >= b->head + b->bytes) && b->base[i] != GUARD_BYTE)
-                    fail_msg("%s: wrote at byte %ld of a buffer of %zu", what, (long)i - (long)b->head, b->bytes);
+                    fail_msg("%s: wrote at byte %ld of a buffer of %zu", what,
+                             (long)i - (long)b->head, b->bytes);
         }
         gq_free(b->base);
     }
 }
 
-/* ---- cases ----------------------------------------------------------------------------------------- */
+/* ---- cases ----------------------------------------------------------------------------------- */
 
 typedef enum fill {
     FILL_NORMAL,                        /* standard normal                                        */
@@ -190,7 +198,7 @@ static inline values values_of(const op_case *c, uint64_t seed)
     return v;
 }
 
-/* ---- buffers in the element type of a backend ------------------------------------------------------ */
+/* ---- buffers in the element type of a backend ------------------------------------------------ */
 
 static inline size_t element_bytes(const operand *o, const gq_backend *be)
 {
@@ -217,7 +225,8 @@ static inline void from_buffer(const gq_buf *b, double *x)
 }
 
 /* x NULL: poisoned. shift: elements by which the address is off its 64-byte alignment. */
-static inline gq_buf make_buffer(const operand *o, const gq_backend *be, const double *x, size_t shift)
+static inline gq_buf make_buffer(const operand *o, const gq_backend *be, const double *x,
+                                 size_t shift)
 {
     size_t size = element_bytes(o, be);
     gq_buf b = {.p = guarded((size_t)count(o) * size, shift * size), .rank = o->rank,
@@ -228,8 +237,8 @@ static inline gq_buf make_buffer(const operand *o, const gq_backend *be, const d
     return b;
 }
 
-static inline void check_untouched(const operand *o, const gq_backend *be, const double *x, const gq_buf *b,
-                                   const char *what)
+static inline void check_untouched(const operand *o, const gq_backend *be, const double *x,
+                                   const gq_buf *b, const char *what)
 {
     size_t         bytes = (size_t)count(o) * element_bytes(o, be);
     unsigned char *again = own(bytes, 0);
@@ -238,7 +247,7 @@ static inline void check_untouched(const operand *o, const gq_backend *be, const
         fail_msg("%s: the kernel wrote into an operand it may only read", what);
 }
 
-/* ---- running --------------------------------------------------------------------------------------- */
+/* ---- running --------------------------------------------------------------------------------- */
 
 typedef struct how_to_run {
     const gq_backend *be;
@@ -251,12 +260,15 @@ typedef struct how_to_run {
 static const gq_step_block test_step = {0x0123456789abcdefu, 7, 3};
 enum { TEST_RNG_OP = 41 };
 
-static inline void what_runs(char *text, size_t size, const op_case *c, const how_to_run *how, const char *direction)
+static inline void what_runs(char *text, size_t size, const op_case *c, const how_to_run *how,
+                             const char *direction)
 {
-    snprintf(text, size, "%s, %s, %s, %d thread(s)", c->name, how->be->name, direction, gq_pool_size(how->pool));
+    snprintf(text, size, "%s, %s, %s, %d thread(s)", c->name, how->be->name, direction,
+             gq_pool_size(how->pool));
 }
 
-static inline void with_workspace(gq_call *call, gq_work *work, const op_case *c, const how_to_run *how, int backward)
+static inline void with_workspace(gq_call *call, gq_work *work, const op_case *c,
+                                  const how_to_run *how, int backward)
 {
     const gq_op_kernels *k = &how->be->ops[c->op];
     size_t               bytes;
@@ -269,8 +281,8 @@ static inline void with_workspace(gq_call *call, gq_work *work, const op_case *c
 }
 
 /* Runs forward on v->in; results go to out[] and save[] (images as in v; may be v's own). */
-static inline void run_forward(const op_case *c, const values *v, const how_to_run *how, double *const out[],
-                               double *const save[])
+static inline void run_forward(const op_case *c, const values *v, const how_to_run *how,
+                               double *const out[], double *const save[])
 {
     gq_call call = {0};
     gq_work work;
@@ -303,7 +315,8 @@ static inline void run_forward(const op_case *c, const values *v, const how_to_r
 }
 
 /* Runs backward on v's in, out, save and dout; din[k] receives the gradients asked for. */
-static inline void run_backward(const op_case *c, const values *v, const how_to_run *how, double *const din[])
+static inline void run_backward(const op_case *c, const values *v, const how_to_run *how,
+                                double *const din[])
 {
     static const uint32_t saves_are_workspace[GQ_OP_COUNT] = {[GQ_OP_LM_LOSS] = 2};
     gq_call call = {.acc = how->acc};
@@ -315,7 +328,8 @@ static inline void run_backward(const op_case *c, const values *v, const how_to_
         if (c->in[k].rank)
             call.in[k] = make_buffer(&c->in[k], how->be, v->in[k], how->shift);
         if (c->in[k].rank && how->wants >> k & 1)
-            call.din[k] = make_buffer(&c->in[k], how->be, how->acc >> k & 1 ? v->prior[k] : NULL, how->shift);
+            call.din[k] =
+                make_buffer(&c->in[k], how->be, how->acc >> k & 1 ? v->prior[k] : NULL, how->shift);
     }
     for (int k = 0; k < GQ_MAX_OUT; k++)
         if (c->out[k].rank) {

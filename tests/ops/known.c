@@ -1,8 +1,10 @@
-/* known.c - every backend against numbers that others published, and against facts that need no number.
+/* known.c - every backend against numbers that others published, and against facts that need no
+ * number.
  *
- * ONNX's vectors are float32 results of its own reference implementation. Both that and a backend lie within the
- * rounding bound of formulas.h from the true value, so they lie within twice the bound of each other; the bound is
- * that of float also for ref64, because the published number is a float.
+ * ONNX's vectors are float32 results of its own reference implementation. Both that and a backend
+ * lie within the rounding bound of formulas.h from the true value, so they lie within twice the
+ * bound of each other; the bound is that of float also for ref64, because the published number is a
+ * float.
  */
 #include "tests/ops/contenders.h"
 #include "tests/ops/onnx.h"
@@ -10,7 +12,8 @@
 static contender who[8];
 static int       nwho;
 
-/* Every backend's forward of this case against `want` (NULL: not published) for out[k], k < 2, and save[k]. */
+/* Every backend's forward of this case against `want` (NULL: not published) for out[k], k < 2, and
+ * save[k]. */
 static void expect(const op_case *c, const values *v, const double *const want[4])
 {
     for (int j = 0; j < nwho; j++) {
@@ -24,7 +27,8 @@ static void expect(const op_case *c, const values *v, const double *const want[4
         for (int k = 0; k < 4; k++)
             if (want[k])
                 compare(who[j].be->name, count(k < 2 ? &c->out[k] : &c->save[k - 2]),
-                        k < 2 ? got.out[k] : got.save[k - 2], want[k], k < 2 ? may.out[k] : may.save[k - 2]);
+                        k < 2 ? got.out[k] : got.save[k - 2], want[k],
+                        k < 2 ? may.out[k] : may.save[k - 2]);
     }
 }
 
@@ -41,11 +45,11 @@ static values values_with(const op_case *c, double *const in[], int n)
     return v;
 }
 
-/* ---- linear and activations ------------------------------------------------------------------------ */
+/* ---- linear and activations ------------------------------------------------------------------ */
 
 /* y = act(x w^T + b): x [rows,K], w [N,K], b [N] or NULL */
-static void expect_linear(const char *name, int act, int64_t rows, int64_t K, int64_t N, double *x, double *w,
-                          double *b, const double *y)
+static void expect_linear(const char *name, int act, int64_t rows, int64_t K, int64_t N, double *x,
+                          double *w, double *b, const double *y)
 {
     op_case c = {.op = GQ_OP_LINEAR, .attr = {.act = act}};
     double *in[] = {x, w, b};
@@ -62,8 +66,9 @@ static void expect_linear(const char *name, int act, int64_t rows, int64_t K, in
     expect(&c, &v, (const double *[4]){y});
 }
 
-/* The table of three GELUs that must not be confused: exact, tanh, x * sigmoid(1.702 x); nine digits behind the point,
- * so it may be off by 5e-10, far below the float bound at every one of these x (3e-8 and more). */
+/* The table of three GELUs that must not be confused: exact, tanh, x * sigmoid(1.702 x); nine
+ * digits behind the point, so it may be off by 5e-10, far below the float bound at every one of
+ * these x (3e-8 and more). */
 static void test_activation_table(void **state)
 {
     static const double x[6] = {-3, -1, -0.5, 0.5, 1, 3};
@@ -120,9 +125,13 @@ static double *transposed(const double *x, int64_t rows, int64_t cols)
 static void test_onnx_gemm(void **state)
 {
     static const struct { const char *name; double alpha; int ta, tb; } t[] = {
-        {"gemm_default_no_bias", 1, 0, 0}, {"gemm_default_scalar_bias", 1, 0, 0},
-        {"gemm_default_single_elem_vector_bias", 1, 0, 0}, {"gemm_transposeA", 1, 1, 0}, {"gemm_transposeB", 1, 0, 1},
-        {"gemm_alpha", 0.5, 0, 0}, {"matmul_2d", 1, 0, 0},
+        {"gemm_default_no_bias", 1, 0, 0},
+        {"gemm_default_scalar_bias", 1, 0, 0},
+        {"gemm_default_single_elem_vector_bias", 1, 0, 0},
+        {"gemm_transposeA", 1, 1, 0},
+        {"gemm_transposeB", 1, 0, 1},
+        {"gemm_alpha", 0.5, 0, 0},
+        {"matmul_2d", 1, 0, 0},
     };
     (void)state;
     need_shared("data/onnx_ops");
@@ -148,13 +157,19 @@ static void test_onnx_gemm(void **state)
     }
 }
 
-/* ---- layernorm ------------------------------------------------------------------------------------- */
+/* ---- layernorm ------------------------------------------------------------------------------- */
 
 static void test_onnx_layernorm(void **state)
 {
     static const struct { const char *name; float eps; } t[] = {
-        {"2d_axis0", 1e-5f}, {"2d_axis1", 1e-5f}, {"2d_axis_negative_1", 1e-5f}, {"3d_axis2_epsilon", 0.1f},
-        {"3d_axis_negative_2_epsilon", 0.1f}, {"4d_axis0", 1e-5f}, {"4d_axis2", 1e-5f}, {"4d_axis3", 1e-5f},
+        {"2d_axis0", 1e-5f},
+        {"2d_axis1", 1e-5f},
+        {"2d_axis_negative_1", 1e-5f},
+        {"3d_axis2_epsilon", 0.1f},
+        {"3d_axis_negative_2_epsilon", 0.1f},
+        {"4d_axis0", 1e-5f},
+        {"4d_axis2", 1e-5f},
+        {"4d_axis3", 1e-5f},
         {"default_axis", 1e-5f},
     };
     (void)state;
@@ -177,7 +192,7 @@ static void test_onnx_layernorm(void **state)
     }
 }
 
-/* ---- sdpa ------------------------------------------------------------------------------------------ */
+/* ---- sdpa ------------------------------------------------------------------------------------ */
 
 typedef enum how_masked { UNMASKED, CAUSAL, PER_QUERY } how_masked;
 
@@ -189,16 +204,18 @@ typedef struct onnx_attention {
 } onnx_attention;
 
 /* Element (b, head, row, d) of a 4-d [B,H,T,w] or 3-d [B,T,H*w] tensor. */
-static double head_element(const onnx_attention *t, const onnx_tensor *x, int H, int64_t b, int64_t h, int64_t i,
-                           int64_t d)
+static double head_element(const onnx_attention *t, const onnx_tensor *x, int H, int64_t b,
+                           int64_t h, int64_t i, int64_t d)
 {
-    int64_t w = t->rank == 4 ? x->shape[3] : x->shape[2] / H, T = t->rank == 4 ? x->shape[2] : x->shape[1];
+    int64_t w = t->rank == 4 ? x->shape[3] : x->shape[2] / H,
+            T = t->rank == 4 ? x->shape[2] : x->shape[1];
     return x->x[t->rank == 4 ? ((b * H + h) * T + i) * w + d : (b * T + i) * H * w + h * w + d];
 }
 
-/* ONNX's rule for query i: the boolean mask, the number of keys that are no padding, and with both padding and
- * causality the last query sees the last real key. */
-static int onnx_sees(const onnx_test *o, int64_t b, int64_t i, int64_t j, int64_t Tq, int64_t Tk, int causal)
+/* ONNX's rule for query i: the boolean mask, the number of keys that are no padding, and with both
+ * padding and causality the last query sees the last real key. */
+static int onnx_sees(const onnx_test *o, int64_t b, int64_t i, int64_t j, int64_t Tq, int64_t Tk,
+                     int causal)
 {
     const onnx_tensor *mask = &o->in[3], *real = o->in[4].x ? &o->in[4] : NULL;
     if (!mask->is_bool && mask->x)
@@ -212,17 +229,22 @@ static int onnx_sees(const onnx_test *o, int64_t b, int64_t i, int64_t j, int64_
 static void expect_attention(const onnx_attention *t, const onnx_test *o)
 {
     int     apart = t->mask == PER_QUERY, self = t->mask == CAUSAL, is4 = t->rank == 4;
-    int64_t B = o->in[0].shape[0], Tq = o->in[0].shape[is4 ? 2 : 1], Tk = o->in[1].shape[is4 ? 2 : 1];
-    int64_t w = is4 ? o->in[0].shape[3] : o->in[0].shape[2] / t->H, C = t->H * w, seqs = apart ? B * Tq : B;
+    int64_t B = o->in[0].shape[0], Tq = o->in[0].shape[is4 ? 2 : 1],
+            Tk = o->in[1].shape[is4 ? 2 : 1];
+    int64_t w = is4 ? o->in[0].shape[3] : o->in[0].shape[2] / t->H, C = t->H * w,
+            seqs = apart ? B * Tq : B;
     int64_t rows = apart ? 1 : Tq, keys = self ? Tq : Tk;    /* causal: later keys are never seen */
     op_case c = {.op = GQ_OP_SDPA};
     double *q = doubles(seqs * rows * C * (self ? 3 : 1)), *kv = doubles(seqs * keys * 2 * C);
     double *visible = doubles(seqs * keys), *y = doubles(seqs * rows * C);
     values  v;
     snprintf(c.name, sizeof c.name, "%s", t->name);
-    c.attr = (gq_attr){.heads = t->H, .width = (int32_t)C, .mask = self ? GQ_MASK_CAUSAL : GQ_MASK_NONE,
+    c.attr = (gq_attr){.heads = t->H,
+                       .width = (int32_t)C,
+                       .mask = self ? GQ_MASK_CAUSAL : GQ_MASK_NONE,
                        .scale = t->scale != 0 ? t->scale : (float)(1 / sqrt((double)w)),
-                       .koff = self ? (int32_t)C : 0, .voff = (int32_t)(self ? 2 * C : C)};
+                       .koff = self ? (int32_t)C : 0,
+                       .voff = (int32_t)(self ? 2 * C : C)};
     c.in[0] = reals(FILL_NORMAL, 3, seqs, rows, self ? 3 * C : C);
     if (!self)
         c.in[1] = reals(FILL_NORMAL, 3, seqs, keys, 2 * C);
@@ -232,17 +254,21 @@ static void expect_attention(const onnx_attention *t, const onnx_test *o)
     c.save[0] = reals(FILL_NORMAL, 3, seqs, t->H, rows);
     for (int64_t s = 0; s < seqs; s++)
         for (int64_t e = 0; e < (rows > keys ? rows : keys) * C; e++) {
-            int64_t r = e / C, h = e % C / w, d = e % w, b = apart ? s / Tq : s, i = apart ? s % Tq : r;
+            int64_t r = e / C, h = e % C / w, d = e % w, b = apart ? s / Tq : s,
+                    i = apart ? s % Tq : r;
             int64_t group = h / (t->H / t->Hkv);
-            double *to = self ? &q[(s * rows + r) * 3 * C + C + e % C] : &kv[(s * keys + r) * 2 * C + e % C];
+            double *to =
+                self ? &q[(s * rows + r) * 3 * C + C + e % C] : &kv[(s * keys + r) * 2 * C + e % C];
             if (r < rows) {
-                q[(s * rows + r) * (self ? 3 : 1) * C + e % C] = head_element(t, &o->in[0], t->H, b, h, i, d);
+                q[(s * rows + r) * (self ? 3 : 1) * C + e % C] =
+                    head_element(t, &o->in[0], t->H, b, h, i, d);
                 y[(s * rows + r) * C + e % C] = head_element(t, &o->out[0], t->H, b, h, i, d);
             }
             if (r < keys) {
                 to[0] = head_element(t, &o->in[1], t->Hkv, b, group, r, d);
                 to[C] = head_element(t, &o->in[2], t->Hkv, b, group, r, d);
-                visible[s * keys + r] = apart && onnx_sees(o, b, i, r, Tq, Tk, strstr(t->name, "causal") != NULL);
+                visible[s * keys + r] =
+                    apart && onnx_sees(o, b, i, r, Tq, Tk, strstr(t->name, "causal") != NULL);
             }
         }
     v = values_with(&c, (double *[]){q, self ? NULL : kv, NULL, apart ? visible : NULL}, 4);
@@ -306,7 +332,7 @@ static void test_hidden_keys_do_not_matter(void **state)
         }
 }
 
-/* ---- losses ---------------------------------------------------------------------------------------- */
+/* ---- losses ---------------------------------------------------------------------------------- */
 
 /* Cross entropy of logits x[R,V]: the head is the identity, so hidden states are logits. */
 static op_case loss_case(const char *name, int64_t n, int64_t D, int64_t V, int64_t R)
@@ -328,7 +354,8 @@ static void expect_cross_entropy(const char *name, const onnx_test *o, int64_t i
 {
     int64_t V = o->in[0].shape[1], R = o->in[1].size, inner = R / o->in[0].shape[0], counted = 0;
     op_case c = loss_case(name, R, V, V, R);
-    double *x = doubles(R * V), *eye = doubles(V * V), *rows = doubles(R), *labels = doubles(R), one = 1, total;
+    double *x = doubles(R * V), *eye = doubles(V * V), *rows = doubles(R), *labels = doubles(R),
+           one = 1, total;
     double *nll = doubles(2 * R);
     values  v;
     for (int64_t i = 0; i < R * V; i++)                       /* [N,V,inner] to [N*inner,V]       */
@@ -383,7 +410,8 @@ static void test_lm_loss_of_equal_logits(void **state)
 {
     enum { R = 5, V = 37, D = 3 };
     op_case c = loss_case("equal logits", 1, D, V, R);
-    double *wte = filled(&c.in[1], 1, 0), *h = doubles(D), *rows = doubles(R), labels[R] = {0, 1, V - 1, -100, 0};
+    double *wte = filled(&c.in[1], 1, 0), *h = doubles(D), *rows = doubles(R),
+           labels[R] = {0, 1, V - 1, -100, 0};
     double  fifth = 0.25, loss = 4 * log(V) * 0.25, stats[2 * R];
     values  v = values_with(&c, (double *[]){h, wte, rows, labels, &fifth}, 5);
     (void)state;
@@ -399,8 +427,10 @@ static void test_lm_loss_of_equal_logits(void **state)
 static void test_lm_loss_repeats(void **state)
 {
     enum { V = 11, D = 5, N = 3, M = 7 };
-    op_case one = loss_case("row once", N, D, V, 1), many = loss_case("row seven times", N, D, V, M);
-    double *h = filled(&one.in[0], 1, 0), *wte = filled(&one.in[1], 1, 1), *rows = doubles(M), *labels = doubles(M);
+    op_case one = loss_case("row once", N, D, V, 1),
+            many = loss_case("row seven times", N, D, V, M);
+    double *h = filled(&one.in[0], 1, 0), *wte = filled(&one.in[1], 1, 1), *rows = doubles(M),
+           *labels = doubles(M);
     double  inv = 0.5, up = 1;
     (void)state;
     for (int r = 0; r < M; r++) {
@@ -459,7 +489,7 @@ static void test_mvm_identities(void **state)
         }
 }
 
-/* ---- gather ---------------------------------------------------------------------------------------- */
+/* ---- gather ---------------------------------------------------------------------------------- */
 
 static void test_onnx_gather(void **state)
 {
@@ -489,10 +519,11 @@ static void test_onnx_gather(void **state)
     }
 }
 
-/* ---- dropout --------------------------------------------------------------------------------------- */
+/* ---- dropout --------------------------------------------------------------------------------- */
 
-/* The share kept lies within 5 standard deviations of 1-p; every backend keeps the same elements; another step,
- * micro-batch, purpose or seed keeps others: two independent draws agree on (1-p)^2 + p^2 of them. */
+/* The share kept lies within 5 standard deviations of 1-p; every backend keeps the same elements;
+ * another step, micro-batch, purpose or seed keeps others: two independent draws agree on (1-p)^2 +
+ * p^2 of them. */
 static void test_dropout_rate(void **state)
 {
     enum { N = 100003 };
@@ -508,7 +539,8 @@ static void test_dropout_rate(void **state)
         for (int r = 0; r < COUNT(rates) && who[j].be->real == GQ_F32; r++) {
             double  p = rates[r], kept = 0, same = p * p + (1 - p) * (1 - p);
             gq_work work = {0};
-            gq_call call = {.in[0] = {x, {N, 1, 1, 1}, 1, GQ_F32}, .attr.p = rates[r], .work = &work};
+            gq_call call = {
+                .in[0] = {x, {N, 1, 1, 1}, 1, GQ_F32}, .attr.p = rates[r], .work = &work};
             for (int k = 0; k < 5; k++) {                     /* the fifth: another purpose       */
                 call.out[0] = (gq_buf){y[k], {N, 1, 1, 1}, 1, GQ_F32};
                 call.step = &blocks_of_steps[k % 4];
@@ -530,14 +562,16 @@ static void test_dropout_rate(void **state)
     drop_from(0, "dropout rate");
 }
 
-/* ---- adamw ----------------------------------------------------------------------------------------- */
+/* ---- adamw ----------------------------------------------------------------------------------- */
 
-/* Three steps of torch.optim.AdamW (float64; lr 0.01, betas 0.9 0.95, eps 1e-8, weight decay 0.1). One weight sees a
- * zero gradient first and one is zero. float: three steps of at most 8 roundings of numbers up to 3. */
+/* Three steps of torch.optim.AdamW (float64; lr 0.01, betas 0.9 0.95, eps 1e-8, weight decay 0.1).
+ * One weight sees a zero gradient first and one is zero. float: three steps of at most 8 roundings
+ * of numbers up to 3. */
 static void test_adamw_pytorch(void **state)
 {
     static const double start[4] = {0.5, -1.25, 3.0, 0.0};
-    static const double grads[3][4] = {{0.1, -2.0, 0.0, 1e-3}, {0.3, 1.0, -0.5, -2e-3}, {-0.2, 4.0, 0.25, 5e-4}};
+    static const double grads[3][4] = {
+        {0.1, -2.0, 0.0, 1e-3}, {0.3, 1.0, -0.5, -2e-3}, {-0.2, 4.0, 0.25, 5e-4}};
     static const double want[3][4] = {
         {0.4895000009999999, -1.23875000005, 2.997, -0.009999900000999989},
         {0.4799235800039695, -1.2348275555862172, 3.001352599817773, -0.006356183403100058},
@@ -552,15 +586,15 @@ static void test_adamw_pytorch(void **state)
         gq_work work = {0};
         double  off = who[j].be->real == GQ_F64 ? 1e-14 : 3 * 8 * 3 * 0x1p-24;
         for (int t = 0; t < 3; t++) {
-            gq_adamw_call a = {w.p, g.p, m.p, v.p, 4, 0.01, 0.9, 0.95, 1e-8, 0.1, 1, 1 - pow(0.9, t + 1),
-                               1 - pow(0.95, t + 1)};
+            gq_adamw_call a = {w.p, g.p, m.p, v.p, 4, 0.01, 0.9, 0.95, 1e-8, 0.1, 1,
+                               1 - pow(0.9, t + 1), 1 - pow(0.95, t + 1)};
             to_buffer(&o, who[j].be, grads[t], g.p);
             who[j].be->adamw(&a, &work);
             from_buffer(&w, got);
             for (int i = 0; i < 4; i++)
                 if (!(fabs(got[i] - want[t][i]) <= off))
-                    fail_msg("%s: weight %d after step %d is %.17g, PyTorch has %.17g", who[j].be->name, i, t + 1,
-                             got[i], want[t][i]);
+                    fail_msg("%s: weight %d after step %d is %.17g, PyTorch has %.17g",
+                             who[j].be->name, i, t + 1, got[i], want[t][i]);
         }
         drop_from(0, "adamw");
     }

@@ -1,11 +1,13 @@
 /* number.h - numbers that carry a bound of their own rounding error.
  *
- * `num` is a value and a bound e: whatever floating-point arithmetic with unit roundoff `unit` (2^-24 for float, 2^-53
- * for double) makes of the same formula on the same inputs lies within e of the value. Each operation adds the bounds
- * of its operands, amplified by its derivative, and its own rounding: the standard running error analysis (Higham,
- * "Accuracy and Stability of Numerical Algorithms", 2nd ed., 3.3). Sums allow any order of n terms: (n-1) roundings
- * of at most the sum of the magnitudes. Fused multiply-add only leaves roundings out. The values themselves are computed in
- * double; that error is far below any float bound, and for double both sides are allowed their bound.
+ * `num` is a value and a bound e: whatever floating-point arithmetic with unit roundoff `unit`
+ * (2^-24 for float, 2^-53 for double) makes of the same formula on the same inputs lies within e of
+ * the value. Each operation adds the bounds of its operands, amplified by its derivative, and its
+ * own rounding: the standard running error analysis (Higham, "Accuracy and Stability of Numerical
+ * Algorithms", 2nd ed., 3.3). Sums allow any order of n terms: (n-1) roundings of at most the sum
+ * of the magnitudes. Fused multiply-add only leaves roundings out. The values themselves are
+ * computed in double; that error is far below any float bound, and for double both sides are
+ * allowed their bound.
  */
 #ifndef GIFQA_TESTS_OPS_NUMBER_H
 #define GIFQA_TESTS_OPS_NUMBER_H
@@ -18,8 +20,9 @@ typedef struct num { double v, e; } num;
 static double unit = 0x1p-24;           /* roundoff of the arithmetic under test                  */
 static double gemm_operand = 0;    /* relative error of GEMM operands: 2^-9 when they become bf16 */
 
-/* Units an elementary function (exp, log, erf, tanh, sigmoid) may be off: 4 ulp, relative; for the functions that end
- * in [-1,1] absolute. kernels/cpu/vec.h states at most 2e-7 = 3.4 units of float. */
+/* Units an elementary function (exp, log, erf, tanh, sigmoid) may be off: 4 ulp, relative; for the
+ * functions that end in [-1,1] absolute. kernels/cpu/vec.h states at most 2e-7 = 3.4 units of
+ * float. */
 enum { FUNCTION_UNITS = 8 };
 
 static inline num exact(double v) { return (num){v, 0}; }
@@ -27,7 +30,10 @@ static inline num stored(double v) { return (num){v, unit * fabs(v)}; }         
 static inline num rounded(double v, double e) { return (num){v, e + unit * (fabs(v) + e)}; }
 static inline num add(num a, num b) { return rounded(a.v + b.v, a.e + b.e); }
 static inline num sub(num a, num b) { return rounded(a.v - b.v, a.e + b.e); }
-static inline num mul(num a, num b) { return rounded(a.v * b.v, fabs(a.v) * b.e + fabs(b.v) * a.e + a.e * b.e); }
+static inline num mul(num a, num b)
+{
+    return rounded(a.v * b.v, fabs(a.v) * b.e + fabs(b.v) * a.e + a.e * b.e);
+}
 static inline num scaled(num a, double exactly) { return mul(a, exact(exactly)); }
 
 static inline num quotient(num a, num b)
@@ -51,7 +57,8 @@ static inline num exponential(num a)
 static inline num logarithm(num a)
 {
     double v = log(a.v);
-    return rounded(v, (a.e < a.v ? -log1p(-a.e / a.v) : INFINITY) + FUNCTION_UNITS * unit * fabs(v));
+    return rounded(v,
+                   (a.e < a.v ? -log1p(-a.e / a.v) : INFINITY) + FUNCTION_UNITS * unit * fabs(v));
 }
 
 /* a sum in progress */

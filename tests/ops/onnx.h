@@ -1,7 +1,8 @@
-/* onnx.h - the node test vectors of the ONNX standard, one safetensors file each ("input_0", ..., "output_0", ...).
+/* onnx.h - the node test vectors of the ONNX standard, one safetensors file each ("input_0", ...,
+ * "output_0", ...).
  *
- * A small reader for tests: F32, I64 and BOOL, everything as owned doubles. The vectors are not part of the project;
- * a test that wants one skips when it is absent.
+ * A small reader for tests: F32, I64 and BOOL, everything as owned doubles. The vectors are not
+ * part of the project; a test that wants one skips when it is absent.
  */
 #ifndef GIFQA_TESTS_OPS_ONNX_H
 #define GIFQA_TESTS_OPS_ONNX_H
@@ -31,7 +32,8 @@ static inline void onnx_values(onnx_tensor *t, const char *dtype, const unsigned
     }
 }
 
-static inline onnx_tensor onnx_get(const json_t *header, const unsigned char *data, const char *kind, int k)
+static inline onnx_tensor onnx_get(const json_t *header, const unsigned char *data,
+                                   const char *kind, int k)
 {
     onnx_tensor t = {.size = 1};
     char        name[16];
@@ -44,7 +46,8 @@ static inline onnx_tensor onnx_get(const json_t *header, const unsigned char *da
     for (int i = 0; i < t.rank; i++)
         t.size *= t.shape[i] = json_integer_value(json_array_get(shape, (size_t)i));
     onnx_values(&t, json_string_value(json_object_get(entry, "dtype")),
-                data + json_integer_value(json_array_get(json_object_get(entry, "data_offsets"), 0)));
+                data +
+                    json_integer_value(json_array_get(json_object_get(entry, "data_offsets"), 0)));
     return t;
 }
 

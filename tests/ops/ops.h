@@ -1,7 +1,9 @@
-/* ops.h - the table of op tests: for every op its cases (odd shapes, attributes, absent operands) and its formulas.
+/* ops.h - the table of op tests: for every op its cases (odd shapes, attributes, absent operands)
+ * and its formulas.
  *
- * A new op needs one row here: a function that describes case number i or says that there is none, and the two
- * functions of formulas.h. check_row() fails the test program for an op of core/oplist.h without one.
+ * A new op needs one row here: a function that describes case number i or says that there is none,
+ * and the two functions of formulas.h. check_row() fails the test program for an op of
+ * core/oplist.h without one.
  */
 #ifndef GIFQA_TESTS_OPS_OPS_H
 #define GIFQA_TESTS_OPS_OPS_H
@@ -13,10 +15,12 @@
 static inline bool linear_case(int i, op_case *c)
 {
     static const struct { int rows, K, N, act, bias, residual, large; } t[] = {
-        {1, 1, 1, GQ_NONE, 0, 0, 0},      {3, 5, 7, GQ_NONE, 1, 0, 0},       {7, 3, 2, GQ_GELU, 1, 0, 0},
-        {5, 17, 9, GQ_GELU_TANH, 1, 1, 0}, {4, 6, 11, GQ_QUICK_GELU, 0, 1, 0}, {6, 4, 3, GQ_RELU, 1, 0, 0},
-        {2, 33, 31, GQ_NONE, 0, 1, 0},    {9, 2, 5, GQ_GELU_TANH, 0, 0, 0},  {65, 33, 49, GQ_GELU_TANH, 1, 1, 1},
-        {131, 67, 70, GQ_GELU, 1, 0, 1},  {2, 1031, 5, GQ_NONE, 1, 0, 1},    {97, 9, 301, GQ_QUICK_GELU, 1, 1, 1},
+        {1, 1, 1, GQ_NONE, 0, 0, 0},         {3, 5, 7, GQ_NONE, 1, 0, 0},
+        {7, 3, 2, GQ_GELU, 1, 0, 0},         {5, 17, 9, GQ_GELU_TANH, 1, 1, 0},
+        {4, 6, 11, GQ_QUICK_GELU, 0, 1, 0},  {6, 4, 3, GQ_RELU, 1, 0, 0},
+        {2, 33, 31, GQ_NONE, 0, 1, 0},       {9, 2, 5, GQ_GELU_TANH, 0, 0, 0},
+        {65, 33, 49, GQ_GELU_TANH, 1, 1, 1}, {131, 67, 70, GQ_GELU, 1, 0, 1},
+        {2, 1031, 5, GQ_NONE, 1, 0, 1},      {97, 9, 301, GQ_QUICK_GELU, 1, 1, 1},
     };
     if (i >= COUNT(t))
         return false;
@@ -41,7 +45,8 @@ static inline bool linear_case(int i, op_case *c)
 static inline bool patch_embed_case(int i, op_case *c)
 {
     static const struct { int B, S, p, D, cls, pos; } t[] = {
-        {1, 2, 2, 1, 0, 0}, {2, 6, 3, 5, 1, 1}, {3, 4, 2, 7, 0, 1}, {1, 15, 5, 33, 1, 0}, {2, 16, 4, 19, 1, 1},
+        {1, 2, 2, 1, 0, 0},   {2, 6, 3, 5, 1, 1},   {3, 4, 2, 7, 0, 1},
+        {1, 15, 5, 33, 1, 0}, {2, 16, 4, 19, 1, 1},
     };
     int64_t tokens;
     if (i >= COUNT(t))
@@ -82,8 +87,9 @@ static inline bool embed_case(int i, op_case *c)
 static inline bool layernorm_case(int i, op_case *c)
 {
     static const struct { int rows, D, bias; float eps; fill how; } t[] = {
-        {1, 2, 1, 1e-5f, FILL_NORMAL}, {5, 7, 0, 1e-5f, FILL_NORMAL}, {4, 33, 1, 1e-12f, FILL_NORMAL},
-        {3, 16, 1, 0.1f, FILL_FAR},    {7, 9, 1, 1e-5f, FILL_EQUAL_ROWS}, {67, 131, 1, 1e-5f, FILL_NORMAL},
+        {1, 2, 1, 1e-5f, FILL_NORMAL},     {5, 7, 0, 1e-5f, FILL_NORMAL},
+        {4, 33, 1, 1e-12f, FILL_NORMAL},   {3, 16, 1, 0.1f, FILL_FAR},
+        {7, 9, 1, 1e-5f, FILL_EQUAL_ROWS}, {67, 131, 1, 1e-5f, FILL_NORMAL},
     };
     if (i >= COUNT(t))
         return false;
@@ -120,16 +126,27 @@ static inline bool add_norm_case(int i, op_case *c)
     return true;
 }
 
-/* Tk 0: self-attention on packed q, k, v columns. `wider`: columns of the kv source that nobody reads. */
+/* Tk 0: self-attention on packed q, k, v columns. `wider`: columns of the kv source that nobody
+ * reads. */
 static inline bool sdpa_case(int i, op_case *c)
 {
-    static const struct { int B, H, Tq, Tk, C, mask, hi_length, visible, wider; float p; int large; } t[] = {
-        {1, 1, 1, 0, 1, GQ_MASK_NONE, 0, 0, 0, 0, 0},   {2, 3, 5, 0, 9, GQ_MASK_CAUSAL, 0, 0, 0, 0, 0},
-        {1, 2, 7, 0, 10, GQ_MASK_NONE, 8, 0, 0, 0, 0},  {3, 2, 4, 0, 6, GQ_MASK_CAUSAL, 5, 1, 0, 0, 0},
-        {2, 2, 5, 0, 6, GQ_MASK_CAUSAL, 0, 1, 0, 0.3f, 0}, {2, 1, 6, 0, 5, GQ_MASK_NONE, 0, 1, 0, 0, 0},
-        {2, 3, 3, 5, 9, GQ_MASK_NONE, 0, 0, 0, 0, 0},   {2, 2, 1, 7, 6, GQ_MASK_NONE, 8, 0, 3, 0, 0},
-        {4, 2, 4, 3, 10, GQ_MASK_NONE, 4, 1, 1, 0.25f, 0}, {1, 2, 9, 0, 34, GQ_MASK_CAUSAL, 0, 0, 0, 0.1f, 0},
-        {2, 3, 67, 0, 57, GQ_MASK_CAUSAL, 0, 0, 0, 0, 1}, {1, 2, 33, 71, 128, GQ_MASK_NONE, 72, 0, 0, 0, 1},
+    static const struct {
+        int   B, H, Tq, Tk, C, mask, hi_length, visible, wider;
+        float p;
+        int   large;
+    } t[] = {
+        {1, 1, 1, 0, 1, GQ_MASK_NONE, 0, 0, 0, 0, 0},
+        {2, 3, 5, 0, 9, GQ_MASK_CAUSAL, 0, 0, 0, 0, 0},
+        {1, 2, 7, 0, 10, GQ_MASK_NONE, 8, 0, 0, 0, 0},
+        {3, 2, 4, 0, 6, GQ_MASK_CAUSAL, 5, 1, 0, 0, 0},
+        {2, 2, 5, 0, 6, GQ_MASK_CAUSAL, 0, 1, 0, 0.3f, 0},
+        {2, 1, 6, 0, 5, GQ_MASK_NONE, 0, 1, 0, 0, 0},
+        {2, 3, 3, 5, 9, GQ_MASK_NONE, 0, 0, 0, 0, 0},
+        {2, 2, 1, 7, 6, GQ_MASK_NONE, 8, 0, 3, 0, 0},
+        {4, 2, 4, 3, 10, GQ_MASK_NONE, 4, 1, 1, 0.25f, 0},
+        {1, 2, 9, 0, 34, GQ_MASK_CAUSAL, 0, 0, 0, 0.1f, 0},
+        {2, 3, 67, 0, 57, GQ_MASK_CAUSAL, 0, 0, 0, 0, 1},
+        {1, 2, 33, 71, 128, GQ_MASK_NONE, 72, 0, 0, 0, 1},
         {1, 3, 130, 0, 24, GQ_MASK_NONE, 131, 1, 0, 0.2f, 1},
     };
     int64_t C, Tk;
@@ -146,8 +163,12 @@ static inline bool sdpa_case(int i, op_case *c)
         c->in[3] = reals(FILL_BITS, 2, t[i].B, Tk, 1);
     c->out[0] = reals(FILL_NORMAL, 3, t[i].B, t[i].Tq, C);
     c->save[0] = reals(FILL_NORMAL, 3, t[i].B, t[i].H, t[i].Tq);
-    c->attr = (gq_attr){.heads = t[i].H, .width = (int32_t)C, .mask = t[i].mask, .p = t[i].p,
-                        .scale = (float)(1 / sqrt((double)C / t[i].H)), .koff = t[i].Tk ? t[i].wider : (int32_t)C,
+    c->attr = (gq_attr){.heads = t[i].H,
+                        .width = (int32_t)C,
+                        .mask = t[i].mask,
+                        .p = t[i].p,
+                        .scale = (float)(1 / sqrt((double)C / t[i].H)),
+                        .koff = t[i].Tk ? t[i].wider : (int32_t)C,
                         .voff = (int32_t)(t[i].Tk ? C + t[i].wider : 2 * C)};
     c->wants = t[i].Tk ? 3 : 1;
     c->gives = 1;
@@ -157,7 +178,9 @@ static inline bool sdpa_case(int i, op_case *c)
 
 static inline bool dropout_case(int i, op_case *c)
 {
-    static const struct { int rows, D; float p; } t[] = {{1, 1, 0.5f}, {3, 7, 0.1f}, {5, 33, 0.9f}, {67, 129, 0.25f}};
+    static const struct { int rows, D; float p; } t[] = {
+        {1, 1, 0.5f}, {3, 7, 0.1f}, {5, 33, 0.9f}, {67, 129, 0.25f},
+    };
     if (i >= COUNT(t))
         return false;
     c->in[0] = c->out[0] = reals(FILL_NORMAL, 2, t[i].rows, t[i].D, 1);
@@ -170,19 +193,25 @@ static inline bool dropout_case(int i, op_case *c)
 static inline bool mask_rows_case(int i, op_case *c)
 {
     static const struct { int B, T, D, each; fill how; } t[] = {
-        {1, 1, 1, 0, FILL_NORMAL}, {2, 3, 5, 0, FILL_BITS}, {3, 1, 17, 1, FILL_NORMAL}, {7, 9, 33, 0, FILL_NORMAL},
+        {1, 1, 1, 0, FILL_NORMAL},
+        {2, 3, 5, 0, FILL_BITS},
+        {3, 1, 17, 1, FILL_NORMAL},
+        {7, 9, 33, 0, FILL_NORMAL},
     };
     if (i >= COUNT(t))
         return false;
     c->in[0] = c->out[0] = reals(FILL_NORMAL, 3, t[i].B, t[i].T, t[i].D);
-    c->in[1] = t[i].each ? reals(t[i].how, 3, t[i].B, t[i].T, t[i].D) : reals(t[i].how, 2, t[i].B, t[i].T, 1);
+    c->in[1] = t[i].each ? reals(t[i].how, 3, t[i].B, t[i].T, t[i].D)
+                         : reals(t[i].how, 2, t[i].B, t[i].T, 1);
     c->wants = c->gives = 1;
     return true;
 }
 
 static inline bool gather_rows_case(int i, op_case *c)
 {
-    static const struct { int n, D, a, b; } t[] = {{1, 1, 1, 1}, {4, 7, 3, 5}, {9, 17, 2, 2}, {67, 33, 11, 13}};
+    static const struct { int n, D, a, b; } t[] = {
+        {1, 1, 1, 1}, {4, 7, 3, 5}, {9, 17, 2, 2}, {67, 33, 11, 13},
+    };
     if (i >= COUNT(t))
         return false;
     c->in[0] = reals(FILL_NORMAL, 2, t[i].n, t[i].D, 1);
@@ -194,7 +223,9 @@ static inline bool gather_rows_case(int i, op_case *c)
 
 static inline bool concat_rows_case(int i, op_case *c)
 {
-    static const struct { int B, N, P, D; } t[] = {{1, 1, 1, 1}, {3, 2, 5, 7}, {2, 9, 1, 33}, {5, 11, 13, 17}};
+    static const struct { int B, N, P, D; } t[] = {
+        {1, 1, 1, 1}, {3, 2, 5, 7}, {2, 9, 1, 33}, {5, 11, 13, 17},
+    };
     if (i >= COUNT(t))
         return false;
     c->in[0] = reals(FILL_NORMAL, 3, t[i].B, t[i].N, t[i].D);
@@ -220,8 +251,9 @@ static inline bool expand_rows_case(int i, op_case *c)
 static inline bool lm_loss_case(int i, op_case *c)
 {
     static const struct { int n, D, V, R; fill how; } t[] = {
-        {1, 1, 1, 1, FILL_NORMAL}, {5, 7, 11, 9, FILL_NORMAL},        {3, 4, 33, 8, FILL_NORMAL},
-        {4, 3, 40, 12, FILL_SMALL_INT}, {40, 17, 67, 128, FILL_NORMAL}, {11, 5, 37, 131, FILL_NORMAL},
+        {1, 1, 1, 1, FILL_NORMAL},      {5, 7, 11, 9, FILL_NORMAL},
+        {3, 4, 33, 8, FILL_NORMAL},     {4, 3, 40, 12, FILL_SMALL_INT},
+        {40, 17, 67, 128, FILL_NORMAL}, {11, 5, 37, 131, FILL_NORMAL},
         {7, 9, 301, 259, FILL_NORMAL},
     };
     if (i >= COUNT(t))
@@ -244,9 +276,10 @@ static inline bool lm_loss_case(int i, op_case *c)
 static inline bool mvm_loss_case(int i, op_case *c)
 {
     static const struct { int R, D, kind; fill how; } t[] = {
-        {1, 1, GQ_MVM_SSE, FILL_NORMAL}, {5, 7, GQ_MVM_SSE, FILL_NORMAL}, {5, 7, GQ_MVM_MSE, FILL_NORMAL},
-        {6, 9, GQ_MVM_COS, FILL_NORMAL}, {7, 33, GQ_MVM_COS, FILL_ZERO_ROWS}, {67, 65, GQ_MVM_MSE, FILL_ZERO_ROWS},
-        {67, 65, GQ_MVM_COS, FILL_NORMAL}, {5, 9, GQ_MVM_COS, FILL_TINY_ROWS},
+        {1, 1, GQ_MVM_SSE, FILL_NORMAL},     {5, 7, GQ_MVM_SSE, FILL_NORMAL},
+        {5, 7, GQ_MVM_MSE, FILL_NORMAL},     {6, 9, GQ_MVM_COS, FILL_NORMAL},
+        {7, 33, GQ_MVM_COS, FILL_ZERO_ROWS}, {67, 65, GQ_MVM_MSE, FILL_ZERO_ROWS},
+        {67, 65, GQ_MVM_COS, FILL_NORMAL},   {5, 9, GQ_MVM_COS, FILL_TINY_ROWS},
     };
     if (i >= COUNT(t))
         return false;
@@ -290,7 +323,7 @@ static inline bool kv_append_case(int i, op_case *c)
     return true;
 }
 
-/* ---- the table ------------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------- */
 
 typedef struct op_row {
     bool (*describe)(int i, op_case *c);                      /* false: there is no case i        */
@@ -300,10 +333,12 @@ typedef struct op_row {
 
 #define ROW(op) {op##_case, op##_values, op##_gradients}
 static const op_row op_rows[GQ_OP_COUNT] = {
-    [GQ_OP_LINEAR] = ROW(linear),           [GQ_OP_PATCH_EMBED] = ROW(patch_embed), [GQ_OP_EMBED] = ROW(embed),
-    [GQ_OP_LAYERNORM] = ROW(layernorm),     [GQ_OP_ADD_NORM] = ROW(add_norm),       [GQ_OP_SDPA] = ROW(sdpa),
-    [GQ_OP_DROPOUT] = ROW(dropout),         [GQ_OP_MASK_ROWS] = ROW(mask_rows),     [GQ_OP_COMBINE] = ROW(combine),
-    [GQ_OP_GATHER_ROWS] = ROW(gather_rows), [GQ_OP_CONCAT_ROWS] = ROW(concat_rows), [GQ_OP_LM_LOSS] = ROW(lm_loss),
+    [GQ_OP_LINEAR] = ROW(linear),           [GQ_OP_PATCH_EMBED] = ROW(patch_embed),
+    [GQ_OP_EMBED] = ROW(embed),             [GQ_OP_LAYERNORM] = ROW(layernorm),
+    [GQ_OP_ADD_NORM] = ROW(add_norm),       [GQ_OP_SDPA] = ROW(sdpa),
+    [GQ_OP_DROPOUT] = ROW(dropout),         [GQ_OP_MASK_ROWS] = ROW(mask_rows),
+    [GQ_OP_COMBINE] = ROW(combine),         [GQ_OP_GATHER_ROWS] = ROW(gather_rows),
+    [GQ_OP_CONCAT_ROWS] = ROW(concat_rows), [GQ_OP_LM_LOSS] = ROW(lm_loss),
     [GQ_OP_EXPAND_ROWS] = ROW(expand_rows), [GQ_OP_MVM_LOSS] = ROW(mvm_loss),
     [GQ_OP_KV_APPEND] = {kv_append_case, kv_append_values, NULL},
 };
@@ -324,7 +359,8 @@ static inline const op_row *check_row(gq_op op)
 {
     const op_row *row = &op_rows[op];
     if (!row->describe || !row->values || (!row->gradients && !(op_flags[op] & GQ_OP_NOGRAD)))
-        fail_msg("op '%s' has no row in tests/ops/ops.h: write its cases there and its formulas in formulas.h",
+        fail_msg("op '%s' has no row in tests/ops/ops.h: write its cases there and its formulas in "
+                 "formulas.h",
                  op_names[op]);
     return row;
 }
@@ -357,7 +393,8 @@ static inline estimate estimate_of(const op_case *c)
 #define RUN_PER_OP(group, test)                                                                    \
     do {                                                                                           \
         for (int op_ = 0; op_ < GQ_OP_COUNT; op_++)                                                \
-            (group)[op_] = (struct CMUnitTest){op_names[op_], test, NULL, NULL, (void *)(intptr_t)op_}; \
+            (group)[op_] =                                                                         \
+                (struct CMUnitTest){op_names[op_], test, NULL, NULL, (void *)(intptr_t)op_};       \
     } while (0)
 
 #endif
