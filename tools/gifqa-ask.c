@@ -3,26 +3,21 @@
 #include <string.h>
 
 #include "core/io.h"
-#include "tools/cli.h"
+#include "tools/cli_model.h"
 #include "train/ask.h"
 
-static gq_ask_opts     ask;
-static gq_session_opts session;
-static gq_cli_list     set;
-static int64_t         beams, threads;
-static bool            json, last;
+static gq_ask_opts  ask;
+static gq_cli_model model;
+static bool         json;
 
 static const gq_cli_option options[] = {
-    {"beams", 'b', GQ_CLI_INT, &beams, "N",
-     "beam search; 1 is greedy (default: decode.beams of the run)", 1, 64},
+    GQ_CLI_MODEL_BEAMS(model),
     {"evenly", 0, GQ_CLI_FLAG, &ask.evenly, NULL, "take frames evenly, without CLIP-Cut", 0, 0},
     {"weights", 0, GQ_CLI_TEXT, &ask.clip, "DIR",
      "a CLIP for CLIP-Cut when the model has no text tower; or random:SEED", 0, 0},
     {"vocabulary", 0, GQ_CLI_TEXT, &ask.vocabulary, "DIR",
      "CLIP's vocabulary, when it is not beside the weights", 0, 0},
-    {"last", 0, GQ_CLI_FLAG, &last, NULL, "the newest checkpoint of a run, not the best", 0, 0},
-    {"set", 's', GQ_CLI_LIST, &set, "KEY=V", "overrides a key of its config.yaml", 0, 0},
-    {"threads", 0, GQ_CLI_INT, &threads, "N", "threads (default: all cores)", 1, 256},
+    GQ_CLI_MODEL_REST(model),
     {"json", 0, GQ_CLI_FLAG, &json, NULL, "answer, confidence, frames, seconds as one object", 0,
      0},
 };
@@ -51,14 +46,14 @@ typedef struct work {
 } work;
 
 /* A missing GIF is found first, because weights take long to read. */
-static gq_status prepare(work *w, const char *model, const char *gif, gq_error *err)
+static gq_status prepare(work *w, const char *path, const char *gif, gq_error *err)
 {
     double    start = gq_now();
     gq_status s = GQ_OK;
 
-    if (gq_is_dir(model) && !gq_is_file(gif))
+    if (gq_is_dir(path) && !gq_is_file(gif))
         return gq_fail(err, GQ_EINPUT, "%s: there is no such GIF", gif);
-    s = gq_session_open(model, &session, &w->session, err);
+    s = gq_cli_open_model(&model, path, &w->session, err);
     if (s == GQ_OK)
         s = gq_gif_read(gif, w->session->cfg.data.limits.bytes, &w->gif, err);
     if (s != GQ_OK)
@@ -171,13 +166,7 @@ int main(int argc, char **argv)
     code = gq_cli_parse(&program, argc, argv, &rest);
     if (code == GQ_CLI_GO && !rest.item[2][strspn(rest.item[2], " \t\r\n")])
         code = gq_cli_usage(program.name, "the question is empty");
-    if (code == GQ_CLI_GO) {
-        ask.beams = (int)beams;
-        session = (gq_session_opts){.threads = (int)threads,
-                                    .which = last ? GQ_SESSION_LAST : GQ_SESSION_BEST,
-                                    .set = set.item,
-                                    .n_set = set.n};
+    if (code == GQ_CLI_GO)
         code = run(rest.item);
-    }
     return gq_cli_end(program.name, code);
 }

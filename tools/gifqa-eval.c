@@ -3,20 +3,18 @@
 #include <string.h>
 
 #include "core/mem.h"
-#include "tools/cli.h"
+#include "tools/cli_model.h"
 #include "tools/eval.h"
-#include "train/session.h"
 
 enum { RESAMPLES = 1000 };
 
-static const char *train_data, *output, *verify;
-static bool        more, none, json, last;
-static int64_t     beams, samples, threads, batch;
-static gq_cli_list set;
+static const char  *train_data, *output, *verify;
+static bool         more, none, json;
+static int64_t      samples, batch;
+static gq_cli_model model;
 
 static const gq_cli_option options[] = {
-    {"beams", 'b', GQ_CLI_INT, &beams, "N",
-     "beam search; 1 is greedy (default: decode.beams of the run)", 1, 64},
+    GQ_CLI_MODEL_BEAMS(model),
     {"samples", 'n', GQ_CLI_INT, &samples, "N", "the first N questions only", 1, 1e9},
     {"baselines", 0, GQ_CLI_FLAG, &more, NULL,
      "also with shuffled frames and with one frame repeated", 0, 0},
@@ -28,10 +26,8 @@ static const gq_cli_option options[] = {
      0},
     {"verify", 0, GQ_CLI_TEXT, &verify, "FILE.jsonl",
      "computes the tables again from such a file alone", 0, 0},
-    {"last", 0, GQ_CLI_FLAG, &last, NULL, "the newest checkpoint of a run, not the best", 0, 0},
     {"batch", 0, GQ_CLI_INT, &batch, "N", "questions at once (default: train.batch)", 1, 256},
-    {"set", 's', GQ_CLI_LIST, &set, "KEY=V", "overrides a key of its config.yaml", 0, 0},
-    {"threads", 0, GQ_CLI_INT, &threads, "N", "threads (default: all cores)", 1, 256},
+    GQ_CLI_MODEL_REST(model),
     {"json", 0, GQ_CLI_FLAG, &json, NULL, "tables and baselines as one object", 0, 0},
 };
 
@@ -63,19 +59,15 @@ typedef struct work {
 
 static gq_status open_session(work *w, const char *path, gq_error *err)
 {
-    char            text[2][48];
-    gq_session_opts o = {.threads = (int)threads,
-                         .which = last ? GQ_SESSION_LAST : GQ_SESSION_BEST,
-                         .set = set.item};
+    gq_cli_model m = model;
+    char         text[48];
 
-    snprintf(text[0], sizeof text[0], "decode.beams=%lld", (long long)beams);
-    snprintf(text[1], sizeof text[1], "train.batch=%lld", (long long)batch);
-    if (beams && set.n < GQ_CLI_LIST_MAX)
-        set.item[set.n++] = text[0];
-    if (batch && set.n < GQ_CLI_LIST_MAX)
-        set.item[set.n++] = text[1];
-    o.n_set = set.n;
-    return gq_session_open(path, &o, &w->session, err);
+    snprintf(text, sizeof text, "train.batch=%lld", (long long)batch);
+    if (batch && m.set.n == GQ_CLI_LIST_MAX)
+        return gq_fail(err, GQ_EUSAGE, "--set is given too often");
+    if (batch)
+        m.set.item[m.set.n++] = text;
+    return gq_cli_open_model(&m, path, &w->session, err);
 }
 
 static gq_status open_list(const gq_paths *p, gq_dataset **out, gq_error *err)

@@ -1,7 +1,7 @@
 /* gifqa-export - a trained model as safetensors in Hugging Face layout. */
 #include <string.h>
 
-#include "tools/cli.h"
+#include "tools/cli_model.h"
 #include "train/export.h"
 
 static const char *out, *numbers;
@@ -50,14 +50,9 @@ static gq_status print(const gq_session *s, const gq_export_report *r, gq_error 
 /* Of the export itself, because the weights of a run were not read into memory for it. */
 static gq_status put_numbers(gq_error *err)
 {
-    gq_cli_list     set = {0};
-    gq_session_opts o = {.set = set.item};
-    gq_session     *session = NULL;
-    gq_status       s;
+    gq_session *session = NULL;
+    gq_status   s = gq_cli_open_model(&(gq_cli_model){0}, out, &session, err);
 
-    gq_cli_rung(&set);
-    o.n_set = set.n;
-    s = gq_session_open(out, &o, &session, err);
     if (s == GQ_OK)
         s = gq_export_numbers(session, (uint64_t)seed, numbers, err);
     gq_session_close(session);

@@ -252,6 +252,19 @@ static void help(void **state)
     }
 }
 
+/* $GIFQA_CPU reaches every program that computes, after the user's own overrides. */
+static void forced_rung(void **state)
+{
+    (void)state;
+    setenv("GIFQA_CPU", "abacus", 1);
+    expect("ask run world/gif/test-000000.gif 'where?' --set engine.cpu=scalar", 3, "abacus");
+    expect("eval run test --no-baselines", 3, "abacus");
+    expect("export run -o rung --numbers n.json", 3, "abacus");
+    setenv("GIFQA_CPU", "scalar", 1);
+    expect("ask run world/gif/test-000000.gif 'where?' --beams 2", 0, "confidence");
+    unsetenv("GIFQA_CPU");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -259,6 +272,7 @@ int main(void)
         cmocka_unit_test(evaluating),
         cmocka_unit_test(evaluation_refuses),
         cmocka_unit_test(exporting),
+        cmocka_unit_test(forced_rung),
         cmocka_unit_test(help),
     };
     return cmocka_run_group_tests_name("tools/inference", tests, little_make, little_drop);
