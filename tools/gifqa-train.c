@@ -214,13 +214,11 @@ static int with_config(const char *self)
 {
     static gq_config c;                             /* large: not on the stack                    */
     gq_error         err = {0};
-    const char      *items[GQ_CLI_LIST_MAX];
 
     gq_cli_rung(&set);
-    memcpy(items, set.item, sizeof items);
     if (overfit && set.n < GQ_CLI_LIST_MAX)
-        items[set.n++] = "train.overfit_batch=true";
-    if (gq_config_load(config, items, set.n, &c, NULL, &err) != GQ_OK)
+        set.item[set.n++] = "train.overfit_batch=true";
+    if (gq_config_load(config, set.item, set.n, &c, NULL, &err) != GQ_OK)
         return gq_cli_fail(program.name, &err, json);
     if (print_config)
         return report(gq_config_write(&c, stdout, &err), &err);

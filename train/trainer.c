@@ -102,7 +102,7 @@ static gq_status micro_batch(gq_trainer *t, int micro, bool masked, const gq_fee
     if (s == GQ_OK) {
         collect(t, h, sum);
         if (t->cfg.train.finite_check && !(isfinite(sum->lm) && isfinite(sum->mvm))) {
-            char what[256] = "the loss";
+            char what[256] = "loss";
             gq_find_nonfinite(h->tape, what, sizeof what);
             s = gq_fail(err, GQ_ENUMERIC, "step %" PRIu64 ": the first value that is not finite is in the %s; question %lld; the "
                         "step was not applied", t->state.step, what, (long long)batch.index[0]);
@@ -115,7 +115,7 @@ static gq_status micro_batch(gq_trainer *t, int micro, bool masked, const gq_fee
 /* The gradient norm is where a bad value anywhere in backward ends up; its pass is run again to find the op. */
 static gq_status bad_gradient(gq_trainer *t, gq_error *err)
 {
-    char what[256] = "a gradient";
+    char what[256] = "gradient";
     for (int i = 0; i < t->net->passes; i++)
         if (t->net->pass[i]->h.shape.train && gq_find_nonfinite(t->net->pass[i]->h.tape, what, sizeof what))
             break;
@@ -376,16 +376,11 @@ gq_status gq_train(const gq_config *c, const gq_train_opts *o, gq_train_result *
 static void add_up(const gq_trainer *t, gq_dry_run *out)
 {
     const gq_params *p = t->net->params;
-    double           real = (double)gq_dtype_size(t->net->engine->backend->real);
 
-    out->param_bytes = (double)p->total_n * real;
-    out->state_bytes = 3.0 * (double)p->trainable_n * real;
-    out->act_bytes = (double)t->net->engine->act.bytes;
-    out->temp_bytes = (double)t->net->engine->temp.bytes;
+    gq__trainer_memory(t, out);
     for (int i = 0; i < t->net->passes; i++) {
         gq_cost c = gq_tape_cost(t->net->pass[i]->h.tape);
         double  flops = (c.fwd_flops + c.bwd_flops) * (double)t->cfg.train.accumulate;
-        out->host_bytes += (double)t->net->pass[i]->h.tape->host_bytes;
         out->flops = flops > out->flops ? flops : out->flops;
     }
     for (int32_t i = 0; i < p->count; i++) {
@@ -412,6 +407,8 @@ gq_status gq_train_dry_run(const gq_config *c, gq_dry_run *out, gq_error *err)
         s = gq_run_tokenizer(&t->cfg, NULL, gq_dataset_meta(t->data), &t->tok, err);
     if (s == GQ_OK)
         s = gq_net_open(&t->cfg, GQ_NET_TRAIN, true, &t->net, &report, err);
+    if (s == GQ_OK)
+        s = gq__trainer_check(t, err);
     if (s == GQ_OK)
         s = gq__trainer_stage(t, 0, err);
     if (s == GQ_OK) {

@@ -202,7 +202,8 @@ gq_status gq__trainer_record(gq_trainer *t, bool masked_too, gq_error *err)
 
 gq_status gq__trainer_stage(gq_trainer *t, int64_t step, gq_error *err)
 {
-    size_t i = 0;
+    size_t    i = 0;
+    gq_status s;
 
     while (i < t->cfg.train.stages.n && step >= gq_amount_steps(t->cfg.train.stages.item[i].until, t->cfg.train.steps))
         i++;
@@ -210,7 +211,8 @@ gq_status gq__trainer_stage(gq_trainer *t, int64_t step, gq_error *err)
         return GQ_OK;
     t->stage = (int)i;
     gq_net_freeze(t->net, i < t->cfg.train.stages.n ? &t->cfg.train.stages.item[i].freeze : NULL);
-    return gq__trainer_record(t, t->cfg.mvm.enable, err);
+    s = gq__trainer_record(t, t->cfg.mvm.enable, err);
+    return s == GQ_OK ? gq__trainer_fits(t, err) : s;
 }
 
 /* ---- resume ------------------------------------------------------------------------------------------------------ */
@@ -372,7 +374,9 @@ static gq_status open_state(gq_trainer *t, const gq_config *c, gq_error *err)
     if (s != GQ_OK)
         return s;
     report(t, &report_of);
-    s = resume(t, &own, err);
+    s = gq__trainer_check(t, err);
+    if (s == GQ_OK)
+        s = resume(t, &own, err);
     if (s == GQ_OK && replace)
         s = gq_rundir_freeze(&t->dir, c, err);
     if (s == GQ_OK && !own)

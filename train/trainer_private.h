@@ -42,6 +42,10 @@ gq_status gq__trainer_record(gq_trainer *t, bool masked_too, gq_error *err); /* 
 void      gq__trainer_close(gq_trainer *t);
 /* The shape of a pass with this text length and, in drop-mode, this many kept places. */
 gq_stllm_shape gq__trainer_shape(const gq_trainer *t, int text, int kept, bool masked);
+/* trainer_check.c */
+gq_status gq__trainer_check(gq_trainer *t, gq_error *err);   /* names and sizes, against data, vocabulary and model  */
+void      gq__trainer_memory(const gq_trainer *t, gq_dry_run *out);          /* its byte fields, of what is recorded */
+gq_status gq__trainer_fits(const gq_trainer *t, gq_error *err);              /* engine.memory_limit                  */
 /* trainer.c */
 gq_status gq__trainer_step(gq_trainer *t, gq_error *err);
 /* trainer_log.c */

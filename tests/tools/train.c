@@ -699,6 +699,29 @@ static void several_directories(void **state)
     expect("several --quiet --set data.train=[train,nowhere]", 4, NULL, "nowhere");
 }
 
+/* Names that match nothing are said; sizes that cannot work are refused before the first step. */
+static void checked_before_the_first_step(void **state)
+{
+    (void)state;
+    need_program();
+
+    expect("names --set train.steps=2 --set 'train.groups=[{match: \"qformr.*\", frozen: true}]' "
+           "--set "
+           "'init.rules=[{match: \"gpt.*\", dist: zeros}]' --set 'train.mix={color: 2}' --set "
+           "'train.stages=[{until: 1, kinds: [wher], freeze: [\"clip.v.x\"]}]'",
+           0, "2 steps", "train.groups: 'qformr.*' matches no parameter");
+    assert_non_null(strstr(shell.err, "init.rules: 'gpt.*' matches no parameter"));
+    assert_non_null(strstr(shell.err, "train.stages: 'clip.v.x' matches no parameter"));
+    assert_non_null(strstr(shell.err, "train.stages: the data has no question of the kind 'wher'"));
+    assert_non_null(strstr(shell.err, "train.mix: the data has no question of the kind 'color'"));
+    expect("sizes --set gpt2.vocab=10", 3, NULL, "gpt2.vocab: 10 rows are too few");
+    expect("sizes --set engine.memory_limit=300KiB", 6, NULL,
+           "engine.memory_limit: the plan needs ");
+    must("sizes --quiet --set engine.memory_limit=10MiB --set train.steps=2");
+    shell_expect("gifqa-train --config t.yaml --dry-run --set engine.memory_limit=300KiB", 6, NULL,
+                 "engine.memory_limit");
+}
+
 /* A share of a short run may round to no step at all: that stage is left out. */
 static void short_runs_have_stages(void **state)
 {
@@ -727,6 +750,7 @@ static void killed_fifty_times(void **state)
     assert_int_equal(shell_int(o, "kills"), 50);
     assert_true(shell_int(o, "metrics_lines") > 150);
     json_decref(o);
+    expect("proof --overfit-batch --set train.steps=20 --prove-resume 2", 0, "2 kills in ", "");
 }
 
 int main(void)
@@ -756,6 +780,7 @@ int main(void)
         cmocka_unit_test(same_bits),
         cmocka_unit_test(tells),
         cmocka_unit_test(several_directories),
+        cmocka_unit_test(checked_before_the_first_step),
         cmocka_unit_test(short_runs_have_stages),
         cmocka_unit_test(killed_fifty_times),
     };
