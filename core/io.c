@@ -307,6 +307,13 @@ gq_status gq_map_open(const char *path, gq_map *out, gq_error *err)
     return s;
 }
 
+void gq_map_forget(const void *data, size_t bytes)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), first = (uintptr_t)data & ~(page - 1);
+    /* advice: when it is not taken nothing is lost but memory, and the pages come back when read */
+    (void)madvise((void *)first, (uintptr_t)data + bytes - first, MADV_DONTNEED);
+}
+
 void gq_map_close(gq_map *m)
 {
     if (m->size)
