@@ -37,7 +37,8 @@ typedef struct gq_map {                 /* read-only memory map of a regular fil
     size_t         size;
 } gq_map;
 gq_status gq_map_open(const char *path, gq_map *out, gq_error *err);
-/* Bytes of a map that were read and will not be soon: their pages stop counting as this process's memory. */
+/* Bytes of a map that were read and will not be soon: their pages stop counting as memory of this
+ * process. */
 void      gq_map_forget(const void *data, size_t bytes);
 void      gq_map_close(gq_map *m);
 
