@@ -65,6 +65,12 @@ static int type_width(const gq_score_table *t)
     return (int)w;
 }
 
+/* A table without types has one type that says what the row of all answers says: one line is enough. */
+static size_t lines(const gq_score_table *t)
+{
+    return t->n_rows == 2 && t->rows[1].n == t->rows[0].n ? 1 : t->n_rows;
+}
+
 static const char *shown(const gq_score_row *row)
 {
     return *row->type ? row->type : "all";
@@ -80,7 +86,7 @@ static void print_scores(const gq_score_table *t, bool intervals)
     for (int m = 0; m < GQ_METRICS; m++)
         printf("%12s", heads[m]);
     printf("\n");
-    for (size_t i = 0; i < t->n_rows; i++) {
+    for (size_t i = 0; i < lines(t); i++) {
         const gq_score_row *row = &t->rows[i];
         printf("%-*s %7zu", w, shown(row), row->n);
         for (int m = 0; m < GQ_METRICS; m++)
@@ -110,7 +116,7 @@ static void print_baselines(const eval_report *r)
         if (r->have[order[k]])
             printf("%12s", titles[order[k]]);
     printf(r->chance ? "%12s\n" : "\n", "chance");
-    for (size_t i = 0; i < t->n_rows; i++) {
+    for (size_t i = 0; i < lines(t); i++) {
         const gq_score_row *row = &t->rows[i];
         printf("%-*s %7zu%12.4f", w, shown(row), row->n, row->value[GQ_METRIC_EXACT]);
         for (size_t k = 0; k < sizeof order / sizeof *order; k++) {
