@@ -83,7 +83,7 @@ static void collect(gq_beam *b, const float *logits)
     for (int i = 0; i < 2 * b->o.beams; i++)
         b->best[i] = (candidate){-INFINITY, -1, 0};
     for (int r = 0; r < rows; r++) {
-        const float *x = logits + (size_t)r * (size_t)b->o.vocab;
+        const float *x = logits + (size_t)r * (size_t)b->o.stride;
         double       top = x[0], sum = 0.0, norm;
         for (int i = 1; i < b->o.vocab; i++)
             top = x[i] > top ? x[i] : top;

@@ -7,7 +7,8 @@
 #include <stdint.h>
 
 typedef struct gq_beam_opts {
-    int     beams, max_new, vocab;
+    int     beams, max_new;
+    int     vocab, stride;              /* ids to choose from; logits from one row to the next */
     int32_t end_id;
     double  length_penalty;
     bool    legacy_length;           /* hypothesis length counts the prompt and not the end token */
@@ -18,7 +19,7 @@ typedef struct gq_beam gq_beam;
 
 gq_beam *gq_beam_new(const gq_beam_opts *o, int prompt_length);      /* NULL: no memory           */
 void     gq_beam_free(gq_beam *b);                                   /* NULL allowed              */
-/* One step: logits [beams,vocab] (the first step: one row). token[beams] and parent[beams]
+/* One step: logits [beams,stride] (the first step: one row). token[beams] and parent[beams]
  * (0..beams-1) are what to feed next. Returns false when the search is over. */
 bool     gq_beam_step(gq_beam *b, const float *logits, int32_t *token, int *parent);
 /* The best hypothesis, without the end token. */

@@ -21,6 +21,7 @@ struct gq_generator {
     gq_decode_opts  o;
     int             batch, rows, frames, visual;  /* rows = batch * beams; visual tokens a prompt */
     bool            live;
+    int             choices;                        /* ids that may be chosen: [0, choices)    */
     int             cap;                            /* positions in the caches                    */
     size_t          row_bytes;                      /* of one row of one layer's cache            */
     char           *prompt_cache, *beam_cache;   /* [layers][B][cap][2C], [layers][rows][cap][2C] */
@@ -161,6 +162,7 @@ gq_status gq_generator_new(gq_engine *e, gq_params *p, const gq_stllm_config *c,
     g->frames = frames;
     g->visual = frames * c->qformer.queries;
     g->live = live;
+    g->choices = o->tokens > 0 && o->tokens < c->gpt2.vocab ? o->tokens : c->gpt2.vocab;
     g->row = gq_calloc((size_t)g->rows * (size_t)c->gpt2.vocab, sizeof *g->row);
     g->token = gq_calloc((size_t)g->rows, sizeof *g->token);
     g->used = gq_calloc((size_t)batch, sizeof *g->used);
@@ -310,7 +312,7 @@ static gq_status greedy(gq_generator *g, int count, gq_answer *answer, gq_error 
             gq_answer *a = &answer[b < count ? b : 0];
             double     logprob;
             int32_t    id = best_token(g->row + (size_t)b * (size_t)g->cfg.gpt2.vocab,
-                                       g->cfg.gpt2.vocab, &logprob);
+                                       g->choices, &logprob);
             g->token[b] = id;
             if (b >= count || a->ended || a->n >= g->o.max_new)
                 continue;
@@ -360,7 +362,8 @@ static gq_status beam_search(gq_generator *g, int count, gq_answer *answer, gq_e
 {
     gq_beam_opts o = {.beams = g->o.beams,
                       .max_new = g->o.max_new,
-                      .vocab = g->cfg.gpt2.vocab,
+                      .vocab = g->choices,
+                      .stride = g->cfg.gpt2.vocab,
                       .end_id = g->o.end_id,
                       .length_penalty = g->o.length_penalty,
                       .legacy_length = g->o.legacy_length,
@@ -378,7 +381,7 @@ static gq_status beam_search(gq_generator *g, int count, gq_answer *answer, gq_e
         for (int r = 0; r < g->rows; r++)
             parent[r] = r;
         for (int b = 0; b < count; b++) {
-            size_t first = (size_t)(step == 0 ? b : b * o.beams) * (size_t)o.vocab;
+            size_t first = (size_t)(step == 0 ? b : b * o.beams) * (size_t)o.stride;
             if (gq_beam_step(beam[b], g->row + first, g->token + b * o.beams, parent + b * o.beams))
                 open++;
             for (int i = 0; i < o.beams; i++)

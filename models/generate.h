@@ -24,6 +24,8 @@ typedef struct gq_decode_opts {
     bool     legacy_length;             /* lengths include the prompt (old transformers)          */
     gq_early early;
     int32_t  end_id;
+    int      tokens;                    /* ids from here on are never chosen: rows of the head
+                                           that no token of the tokenizer stands for; 0: none     */
     int      bucket;                    /* prompts are padded up to a multiple of this            */
 } gq_decode_opts;
 

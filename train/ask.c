@@ -10,8 +10,8 @@
 #include "data/build.h"
 #include "data/image.h"
 #include "data/prompt.h"
-#include "models/generate.h"
 #include "train/clip_dir.h"
+#include "train/evaluate.h"
 
 static const size_t MAX_CLIP = 1u << 30; /* bytes of the chosen frames before the resize */
 
@@ -124,14 +124,10 @@ static gq_status open_retriever(gq_asker *a, const gq_ask_opts *o, gq_error *err
 static gq_status open_generator(gq_asker *a, const gq_ask_opts *o, gq_error *err)
 {
     const gq_config *c = &a->session->net->cfg;
-    gq_decode_opts   d = {.max_new = (int)c->decode.max_new_tokens,
-                          .beams = o->beams > 0 ? o->beams : (int)c->decode.beams,
-                          .length_penalty = c->decode.length_penalty,
-                          .legacy_length = c->decode.beam_len == GQ_CFG_BEAM_HF_LEGACY,
-                          .early = (gq_early)c->decode.early_stopping,
-                          .end_id = gq_tokenizer_end_id(a->session->tokenizer),
-                          .bucket = (int)c->prompt.bucket};
+    gq_decode_opts   d = gq_decode_of(c, a->session->tokenizer);
 
+    if (o->beams > 0)
+        d.beams = o->beams;
     return gq_generator_new(a->session->net->engine, a->session->net->params,
                             &a->session->net->model, 1, (int)c->data.frames, true, &d,
                             &a->generator, err);

@@ -7,7 +7,6 @@
 #include "core/mem.h"
 #include "core/philox.h"
 #include "data/prompt.h"
-#include "models/generate.h"
 #include "train/feed.h"
 
 const char *gq_view_name(gq_view v)
@@ -233,17 +232,27 @@ static gq_status one_batch(job *j, int64_t first, int count, gq_error *err)
     return s;
 }
 
+gq_decode_opts gq_decode_of(const gq_config *c, const gq_tokenizer *tok)
+{
+    return (gq_decode_opts){
+        .max_new = (int)c->decode.max_new_tokens,
+        .beams = (int)c->decode.beams,
+        .length_penalty = c->decode.length_penalty,
+        .legacy_length = c->decode.beam_len == GQ_CFG_BEAM_HF_LEGACY,
+        .early = (gq_early)c->decode.early_stopping,
+        .end_id = gq_tokenizer_end_id(tok),
+        .tokens = (int)gq_tokenizer_vocab_size(tok),
+        .bucket = (int)c->prompt.bucket,
+    };
+}
+
 /* ---- all of it ------------------------------------------------------------------------------------------------------ */
 
 static gq_status prepare(job *j, gq_error *err)
 {
     const gq_config     *c = &j->net->cfg;
     const gq_shard_meta *m = gq_dataset_meta(j->data);
-    gq_decode_opts       o = {.max_new = (int)c->decode.max_new_tokens, .beams = (int)c->decode.beams,
-                              .length_penalty = c->decode.length_penalty,
-                              .legacy_length = c->decode.beam_len == GQ_CFG_BEAM_HF_LEGACY,
-                              .early = (gq_early)c->decode.early_stopping, .end_id = gq_tokenizer_end_id(j->tok),
-                              .bucket = (int)c->prompt.bucket};
+    gq_decode_opts       o = gq_decode_of(c, j->tok);
     gq_status            s = gq_data_fits(c, j->data, &j->live, err);
 
     if (s != GQ_OK)

@@ -12,6 +12,7 @@
 #include "core/io.h"
 #include "data/shard.h"
 #include "data/tokenizer.h"
+#include "models/generate.h"
 #include "train/metrics.h"
 #include "train/net.h"
 
@@ -48,6 +49,9 @@ typedef struct gq_evaluation {
 gq_status gq_evaluate(gq_net *n, const gq_dataset *d, const gq_tokenizer *tok, const gq_evaluate_opts *o,
                       gq_evaluation *out, gq_error *err);
 void      gq_evaluation_free(gq_evaluation *e);
+
+/* How answers are decoded: decode.* of the configuration, end token and ids of the tokenizer. */
+gq_decode_opts gq_decode_of(const gq_config *c, const gq_tokenizer *tok);
 
 /* The model's data as the dataset stores it: pixels (live) or cached features; GQ_ECONFIG when they do not fit. */
 gq_status gq_data_fits(const gq_config *c, const gq_dataset *d, bool *live, gq_error *err);

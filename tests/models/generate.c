@@ -162,6 +162,32 @@ static void batch_equals_single(void **state)
     drop(&w);
 }
 
+/* Rows of the head that no token stands for are never chosen, whatever their logits are. */
+static void ids_stay_below_the_limit(void **state)
+{
+    world        w;
+    gq_error     err = {0};
+    int32_t      ids[3] = {5, 9, 30}, out[12];
+    gq_prompt    p = {.ids = ids, .n = 3};
+    gq_generator *g;
+
+    (void)state;
+    load(&w, &gq_backend_ref32);
+    for (int beams = 1; beams <= 3; beams += 2)
+        for (int limit = 1; limit <= 29; limit += 7) {
+            gq_decode_opts o = {.max_new = 9, .beams = beams, .length_penalty = 1.0, .end_id = 36,
+                                .tokens = limit, .bucket = 4};
+            gq_answer      a = {.ids = out};
+            assert_ok(gq_generator_new(w.engine, w.params, &w.cfg, 1, 0, false, &o, &g, &err), &err);
+            assert_ok(gq_generate(g, &p, 1, &a, NULL, &err), &err);
+            assert_int_equal(a.n, 9);
+            for (int i = 0; i < a.n; i++)
+                assert_in_range(out[i], 0, limit - 1);
+            gq_generator_free(g);
+        }
+    drop(&w);
+}
+
 static void too_long_is_refused(void **state)
 {
     world          w;
@@ -185,6 +211,7 @@ int main(void)
         cmocka_unit_test(as_transformers_in_double),
         cmocka_unit_test(as_transformers_on_cpu),
         cmocka_unit_test(batch_equals_single),
+        cmocka_unit_test(ids_stay_below_the_limit),
         cmocka_unit_test(too_long_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
