@@ -57,7 +57,7 @@ gq_status gq__trainer_log_epoch(gq_trainer *t, int64_t epoch, gq_error *err)
     double        lm = r->epoch_labels ? r->epoch_nll / (double)r->epoch_labels : NAN;
     double        mvm = r->epoch_masked ? r->epoch_mvm / (double)r->epoch_masked : NAN;
     double        loss = r->epoch_steps ? r->epoch_loss / (double)r->epoch_steps : NAN;
-    char          line[512];
+    char          line[512], masked[32] = "";
     int           at = snprintf(line, sizeof line, "{\"epoch_end\":%lld,\"step\":%llu", (long long)epoch,
                                 (unsigned long long)r->step);
 
@@ -68,8 +68,10 @@ gq_status gq__trainer_log_epoch(gq_trainer *t, int64_t epoch, gq_error *err)
     at += number(line + at, sizeof line - (size_t)at, "token_accuracy",
                  r->epoch_labels ? (double)r->epoch_rows / (double)r->epoch_labels : NAN);
     snprintf(line + at, sizeof line - (size_t)at, ",\"labels\":%llu}", (unsigned long long)r->epoch_labels);
-    gq__trainer_note(t, "epoch %lld: avg_loss %.4f  lm_loss %.4f  mvm_loss %.4f  avg_perplexity %.4f", (long long)epoch, loss,
-                     lm, mvm, exp(lm));
+    if (r->epoch_masked)
+        snprintf(masked, sizeof masked, "  mvm_loss %.4f", mvm);
+    gq__trainer_note(t, "epoch %lld: avg_loss %.4f  lm_loss %.4f%s  avg_perplexity %.4f",
+                     (long long)epoch, loss, lm, masked, exp(lm));
     r->epoch_labels = r->epoch_rows = r->epoch_masked = r->epoch_steps = 0;
     r->epoch_nll = r->epoch_mvm = r->epoch_loss = 0.0;
     return gq_append_line(t->dir.metrics, line, err);
