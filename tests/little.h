@@ -29,20 +29,53 @@ static inline const char *little(const char *name)
 }
 
 static const char *const little_keys[] = {
-    "clip.preset=custom", "clip.train=true", "clip.image_size=12", "clip.patch=4", "clip.width=16", "clip.layers=2",
-    "clip.heads=2", "clip.text_width=12", "clip.text_layers=1", "clip.text_heads=2", "clip.vocab=70", "clip.context=16",
-    "clip.proj=8", "clip.feature=hidden[-1]", "qformer.queries=2", "qformer.width=12", "qformer.layers=2",
-    "qformer.heads=2", "qformer.encoder_width=20", "gpt2.preset=custom", "gpt2.width=16", "gpt2.layers=2",
-    "gpt2.heads=2", "gpt2.vocab=64", "gpt2.positions=40", "prompt.template={q}", "prompt.max_question_tokens=13",
-    "prompt.max_answer_tokens=2", "prompt.bucket=8", "image.filter=nearest", "mvm.enable=true", "data.frames=3",
-    "clipcut.group=2", "train.batch=4", "train.steps=4", "train.lr=0.01", "train.eval_every=2", "train.save_every=2",
-    "train.warmup=0", "decode.max_new_tokens=3", "engine.threads=1",
+    "clip.preset=custom",
+    "clip.train=true",
+    "clip.image_size=12",
+    "clip.patch=4",
+    "clip.width=16",
+    "clip.layers=2",
+    "clip.heads=2",
+    "clip.text_width=12",
+    "clip.text_layers=1",
+    "clip.text_heads=2",
+    "clip.vocab=70",
+    "clip.context=16",
+    "clip.proj=8",
+    "clip.feature=hidden[-1]",
+    "qformer.queries=2",
+    "qformer.width=12",
+    "qformer.layers=2",
+    "qformer.heads=2",
+    "qformer.encoder_width=20",
+    "gpt2.preset=custom",
+    "gpt2.width=16",
+    "gpt2.layers=2",
+    "gpt2.heads=2",
+    "gpt2.vocab=64",
+    "gpt2.positions=40",
+    "prompt.template={q}",
+    "prompt.max_question_tokens=13",
+    "prompt.max_answer_tokens=2",
+    "prompt.bucket=8",
+    "image.filter=nearest",
+    "mvm.enable=true",
+    "data.frames=3",
+    "clipcut.group=2",
+    "train.batch=4",
+    "train.steps=4",
+    "train.lr=0.01",
+    "train.eval_every=2",
+    "train.save_every=2",
+    "train.warmup=0",
+    "decode.max_new_tokens=3",
+    "engine.threads=1",
 };
 enum { LITTLE_KEYS = sizeof little_keys / sizeof *little_keys };
 
 static inline void little_world(void)
 {
-    gq_world_files  files = {.spec.seed = 3, .count = {LITTLE_TRAIN, 1, LITTLE_TEST, 1}, .scale = 2};
+    gq_world_files files = {.spec.seed = 3, .count = {LITTLE_TRAIN, 1, LITTLE_TEST, 1}, .scale = 2};
     gq_world_report report;
     gq_error        err = {0};
     assert_ok(gq_world_write(little("world"), &files, NULL, NULL, &report, &err), &err);
@@ -53,9 +86,18 @@ static inline void little_shards(const char *split)
     char          table[300], gifs[300], out[300];
     gq_tokenizer *tok = NULL;
     gq_error      err = {0};
-    gq_build_opts o = {.table = table, .gifs = gifs, .out = out, .keyframes = LITTLE_FRAMES, .size = 12,
-                       .filter = GQ_NEAREST, .store_frames = true, .template = "{q}", .answer_prefix = " ",
-                       .max_question = 13, .max_answer = 2, .source = ""};
+    gq_build_opts o = {.table = table,
+                       .gifs = gifs,
+                       .out = out,
+                       .keyframes = LITTLE_FRAMES,
+                       .size = 12,
+                       .filter = GQ_NEAREST,
+                       .store_frames = true,
+                       .template = "{q}",
+                       .answer_prefix = " ",
+                       .max_question = 13,
+                       .max_answer = 2,
+                       .source = ""};
 
     snprintf(table, sizeof table, "%s/world/%s.tsv", little_dir, split);
     snprintf(gifs, sizeof gifs, "%s/world/gif", little_dir);

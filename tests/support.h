@@ -48,12 +48,20 @@ static inline const char *gq_scratch(void)
     return path;
 }
 
-#define assert_ok(call, err) do { if ((call) != GQ_OK) fail_msg("%s: %s", #call, (err)->text); } while (0)
-#define assert_fails(call, want, err, needle) do {                                                 \
-        (err)->code = GQ_OK; (err)->text[0] = 0;                                                   \
+#define assert_ok(call, err)                                                                       \
+    do {                                                                                           \
+        if ((call) != GQ_OK)                                                                       \
+            fail_msg("%s: %s", #call, (err)->text);                                                \
+    } while (0)
+#define assert_fails(call, want, err, needle)                                                      \
+    do {                                                                                           \
+        (err)->code = GQ_OK;                                                                       \
+        (err)->text[0] = 0;                                                                        \
         gq_status got_ = (call);                                                                   \
-        if (got_ != (want)) fail_msg("%s: got %d (%s), want %d", #call, (int)got_, (err)->text, (int)(want)); \
-        if (!strstr((err)->text, needle)) fail_msg("%s: '%s' is not in '%s'", #call, needle, (err)->text); \
+        if (got_ != (want))                                                                        \
+            fail_msg("%s: got %d (%s), want %d", #call, (int)got_, (err)->text, (int)(want));      \
+        if (!strstr((err)->text, needle))                                                          \
+            fail_msg("%s: '%s' is not in '%s'", #call, needle, (err)->text);                       \
     } while (0)
 
 #endif

@@ -20,7 +20,8 @@ void gq_cli_begin(void)
 {
     /* an unopened 0, 1 or 2 would be taken by the next file and overwritten by a message */
     for (int fd = 0; fd <= 2; fd++)
-        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", fd ? O_WRONLY : O_RDONLY) != fd)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF &&
+            open("/dev/null", fd ? O_WRONLY : O_RDONLY) != fd)
             _exit(DISK);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);           /* a file size limit is an error of write(2), not a death */
@@ -95,7 +96,8 @@ int gq_cli_fail(const char *program, const gq_error *err, bool json)
         return 0;
     message(program, "", text);
     if (json) {
-        json_t *o = json_pack("{s:b, s:i, s:o}", "ok", 0, "exit", code, "error", gq_cli_string(text));
+        json_t *o =
+            json_pack("{s:b, s:i, s:o}", "ok", 0, "exit", code, "error", gq_cli_string(text));
         gq_cli_json(o, NULL);
     }
     return code;
@@ -147,7 +149,8 @@ gq_status gq_cli_json(json_t *object, gq_error *err)
 
     json_decref(object);
     if (!text)
-        return gq_fail(err, GQ_ENOMEM, "cannot write the result as JSON: out of memory, or a number is not finite");
+        return gq_fail(err, GQ_ENOMEM,
+                       "cannot write the result as JSON: out of memory, or a number is not finite");
     fputs(text, stdout);                /* a failed write is found by gq_cli_end() */
     fputc('\n', stdout);
     free(text);
@@ -188,7 +191,8 @@ static int spell(const gq_cli_option *o, char *out, size_t size)
     char alias[8] = "";
     if (o->alias)
         snprintf(alias, sizeof alias, "-%c, ", o->alias);
-    return snprintf(out, size, "%s--%s%s%s", alias, o->name, o->arg ? " " : "", o->arg ? o->arg : "");
+    return snprintf(out, size, "%s--%s%s%s", alias, o->name, o->arg ? " " : "",
+                    o->arg ? o->arg : "");
 }
 
 static void help(const gq_cli_program *p)
@@ -245,9 +249,10 @@ static int unknown(const gq_cli_program *p, const char *arg, size_t len)
         }
     }
     if (!nearest || !gq_edit_close(word + strspn(word, "-"), least))
-        return gq_cli_usage(p->name, "unknown option '%s'", gq_printable(arg, len, buf, sizeof buf));
-    return gq_cli_usage(p->name, "unknown option '%s'; did you mean '--%s'?", gq_printable(arg, len, buf, sizeof buf),
-                        nearest);
+        return gq_cli_usage(p->name, "unknown option '%s'",
+                            gq_printable(arg, len, buf, sizeof buf));
+    return gq_cli_usage(p->name, "unknown option '%s'; did you mean '--%s'?",
+                        gq_printable(arg, len, buf, sizeof buf), nearest);
 }
 
 static bool in_range(const gq_cli_option *o, double v)
@@ -296,7 +301,8 @@ static int set_option(const gq_cli_program *p, const gq_cli_option *o, const cha
     case GQ_CLI_LIST: {
         gq_cli_list *list = o->to;
         if (list->n == GQ_CLI_LIST_MAX)
-            return gq_cli_usage(p->name, "--%s is given more than %d times", o->name, GQ_CLI_LIST_MAX);
+            return gq_cli_usage(p->name, "--%s is given more than %d times", o->name,
+                                GQ_CLI_LIST_MAX);
         list->item[list->n++] = value;
         return GQ_CLI_GO;
     }
@@ -315,10 +321,12 @@ static int take_option(const gq_cli_program *p, int argc, char **argv, int *at)
 
     for (size_t i = 0; i < p->n_options; i++) {
         const gq_cli_option *o = &p->options[i];
-        if (is_long ? strlen(o->name) != len - 2 || memcmp(o->name, arg + 2, len - 2) != 0 : o->alias != arg[1])
+        if (is_long ? strlen(o->name) != len - 2 || memcmp(o->name, arg + 2, len - 2) != 0
+                    : o->alias != arg[1])
             continue;
         if (o->type == GQ_CLI_FLAG)
-            return value ? gq_cli_usage(p->name, "--%s takes no value", o->name) : set_option(p, o, NULL);
+            return value ? gq_cli_usage(p->name, "--%s takes no value", o->name)
+                         : set_option(p, o, NULL);
         if (!value && *at + 1 == argc)
             return gq_cli_usage(p->name, "--%s needs a value: --%s %s", o->name, o->name, o->arg);
         return set_option(p, o, value ? value : argv[++*at]);
@@ -351,13 +359,15 @@ int gq_cli_parse(const gq_cli_program *p, int argc, char **argv, gq_cli_list *po
     }
     if (positional->n < p->least)
         return gq_cli_usage(p->name, "%s: usage: %s %s",
-                            positional->n ? "an argument is missing" : "arguments are missing", p->name, p->usage);
+                            positional->n ? "an argument is missing" : "arguments are missing",
+                            p->name, p->usage);
     return GQ_CLI_GO;
 }
 
 /* ---- commands -------------------------------------------------------------------------------------------------- */
 
-int gq_cli_dispatch(const gq_cli_program *p, const gq_cli_command *commands, size_t n, int argc, char **argv)
+int gq_cli_dispatch(const gq_cli_program *p, const gq_cli_command *commands, size_t n, int argc,
+                    char **argv)
 {
     const char *nearest = NULL;
     size_t      least = SIZE_MAX;

@@ -1,6 +1,7 @@
 #include "tools/cli_model.h"
 
-gq_status gq_cli_open_model(const gq_cli_model *m, const char *path, gq_session **out, gq_error *err)
+gq_status gq_cli_open_model(const gq_cli_model *m, const char *path, gq_session **out,
+                            gq_error *err)
 {
     char            beams[48];
     gq_cli_list     set = m->set;

@@ -89,7 +89,8 @@ static int watch(pid_t pid, const char *run_dir, double *first_s)
 /* Cuts the fields that are times or memory out of a metrics line, in place. */
 static void drop_times(char *line)
 {
-    static const char *const keys[] = {",\"samples_per_s\":", ",\"gflops\":", ",\"data_wait_s\":", ",\"rss_mib\":"};
+    static const char *const keys[] = {
+        ",\"samples_per_s\":", ",\"gflops\":", ",\"data_wait_s\":", ",\"rss_mib\":"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         char *at = strstr(line, keys[i]), *end;
         if (!at)
@@ -103,7 +104,8 @@ static void drop_times(char *line)
 static gq_status read_text(const char *dir, const char *name, gq_bytes *out, gq_error *err)
 {
     char     *path = gq_path(dir, name);
-    gq_status s = path ? gq_read_file(path, (size_t)1 << 36, out, err) : gq_fail(err, GQ_ENOMEM, "out of memory");
+    gq_status s = path ? gq_read_file(path, (size_t)1 << 36, out, err)
+                       : gq_fail(err, GQ_ENOMEM, "out of memory");
     gq_free(path);
     return s;
 }
@@ -123,7 +125,8 @@ static gq_status same_metrics(const char *a, const char *b, int *lines, gq_error
             drop_times(p);
             drop_times(q);
             if (strcmp(p, q) != 0)
-                s = gq_fail(err, GQ_EBUG, "line %d of metrics.jsonl differs:\n  %s\n  %s", *lines + 1, p, q);
+                s = gq_fail(err, GQ_EBUG, "line %d of metrics.jsonl differs:\n  %s\n  %s",
+                            *lines + 1, p, q);
             p = strtok_r(NULL, "\n", &sp);
             q = strtok_r(NULL, "\n", &sq);
         }
@@ -145,9 +148,11 @@ static gq_status same_weights(const char *a, const char *b, gq_error *err)
         s = gq_ckpt_find(b, false, &fb, err);
     if (s == GQ_OK && (!fa.path || !fb.path || fa.step != fb.step))
         s = gq_fail(err, GQ_EBUG, "the runs end at different steps");
-    for (size_t i = 0; s == GQ_OK && i < 2; i++) {  /* state.json holds metrics_bytes, which times change  */
+    for (size_t i = 0; s == GQ_OK && i < 2;
+         i++) { /* state.json holds metrics_bytes, which times change  */
         gq_bytes x = {0}, y = {0};
-        if ((s = read_text(fa.path, files[i], &x, err)) == GQ_OK && (s = read_text(fb.path, files[i], &y, err)) == GQ_OK &&
+        if ((s = read_text(fa.path, files[i], &x, err)) == GQ_OK &&
+            (s = read_text(fb.path, files[i], &y, err)) == GQ_OK &&
             (x.size != y.size || memcmp(x.data, y.data, x.size) != 0))
             s = gq_fail(err, GQ_EBUG, "%s differs", files[i]);
         gq_bytes_free(&x);
@@ -165,27 +170,30 @@ typedef struct pace {
 
 /* One run of many lives: kills and restarts until `kills` are done in all, then lets it finish. It may finish sooner,
  * when its lives were long ones. */
-static gq_status torment(const proof *p, const char *dir, const pace *at, int kills, int *done, gq_error *err)
+static gq_status torment(const proof *p, const char *dir, const pace *at, int kills, int *done,
+                         gq_error *err)
 {
     for (;;) {
         pid_t pid = start(p, dir);
         int   code;
         if (*done < kills && pid > 0) {
-            nap(gq_u01(gq_philox_at(at->seed, (uint64_t)*done, GQ_RNG_TEST, 0)) * (at->start_s + 2 * at->life_s));
+            nap(gq_u01(gq_philox_at(at->seed, (uint64_t)*done, GQ_RNG_TEST, 0)) *
+                (at->start_s + 2 * at->life_s));
             kill(pid, SIGKILL);
         }
         code = finish(pid);
         if (code == 0)
             return GQ_OK;
         if (code != -SIGKILL)
-            return gq_fail(err, GQ_EBUG, "the run ended with exit code %d after %d kills", code, *done);
+            return gq_fail(err, GQ_EBUG, "the run ended with exit code %d after %d kills", code,
+                           *done);
         ++*done;
     }
 }
 
 /* Runs of many lives, each compared with the straight one, until all kills are done. */
-static gq_status torment_all(const proof *p, const char *straight, const char *killed, const pace *at, int kills,
-                             outcome *o, gq_error *err)
+static gq_status torment_all(const proof *p, const char *straight, const char *killed,
+                             const pace *at, int kills, outcome *o, gq_error *err)
 {
     gq_status s = GQ_OK;
 
@@ -205,16 +213,18 @@ static gq_status torment_all(const proof *p, const char *straight, const char *k
 static int tell(const char *program, gq_status s, const outcome *o, bool json, gq_error *err)
 {
     if (s == GQ_OK && json)
-        s = gq_cli_json(json_pack("{s:b, s:i, s:i, s:i, s:b}", "ok", 1, "kills", o->kills, "runs", o->runs, "metrics_lines",
-                                  o->lines, "identical", 1), err);
+        s = gq_cli_json(json_pack("{s:b, s:i, s:i, s:i, s:b}", "ok", 1, "kills", o->kills, "runs",
+                                  o->runs, "metrics_lines", o->lines, "identical", 1),
+                        err);
     else if (s == GQ_OK)
-        printf("%d kills in %d run%s: %d metric lines, the final weights and both moments are the same to the bit\n",
+        printf("%d kills in %d run%s: %d metric lines, the final weights and both moments are the "
+               "same to the bit\n",
                o->kills, o->runs, o->runs > 1 ? "s" : "", o->lines);
     return s == GQ_OK ? 0 : gq_cli_fail(program, err, json);
 }
 
-int gq_prove_resume(const char *program, const char *self, const char *config, const gq_cli_list *set, const char *run_dir,
-                    const char *kills_text, bool json)
+int gq_prove_resume(const char *program, const char *self, const char *config,
+                    const gq_cli_list *set, const char *run_dir, const char *kills_text, bool json)
 {
     proof     p = {program, self, config, set};
     outcome   o = {0};
@@ -227,14 +237,17 @@ int gq_prove_resume(const char *program, const char *self, const char *config, c
     gq_status s = GQ_OK;
 
     if (*end || kills < 1 || kills > 1000000)
-        return gq_cli_usage(program, "--prove-resume wants a number of kills, not '%s'", kills_text);
+        return gq_cli_usage(program, "--prove-resume wants a number of kills, not '%s'",
+                            kills_text);
     straight = gq_path(run_dir, "straight");
     killed = gq_path(run_dir, "killed");
-    if (!straight || !killed || gq_mkdirs(run_dir, &err) != GQ_OK || gq_remove_tree(straight, &err) != GQ_OK)
+    if (!straight || !killed || gq_mkdirs(run_dir, &err) != GQ_OK ||
+        gq_remove_tree(straight, &err) != GQ_OK)
         s = gq_fail(&err, GQ_EDISK, "%s: cannot be prepared", run_dir);
     begin_s = gq_now();
     if (s == GQ_OK && (code = watch(start(&p, straight), straight, &at.start_s)) != 0)
-        s = gq_fail(&err, GQ_EBUG, "the uninterrupted run ended with exit code %d: run it alone to see why", code);
+        s = gq_fail(&err, GQ_EBUG,
+                    "the uninterrupted run ended with exit code %d: run it alone to see why", code);
     at.life_s = fmax(gq_now() - begin_s - at.start_s, 0.01) / (double)kills;
     if (s == GQ_OK)
         s = torment_all(&p, straight, killed, &at, (int)kills, &o, &err);

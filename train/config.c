@@ -28,14 +28,17 @@ static void add_problem(gq_config_loader *l, const gq_place *at, const char *key
     item->line = at ? at->line : 0;
     item->column = at ? at->column : 0;
     if (at && at->override)
-        snprintf(where, sizeof where, "--set %s", gq_printable(at->override, strlen(at->override), buf, sizeof buf));
+        snprintf(where, sizeof where, "--set %s",
+                 gq_printable(at->override, strlen(at->override), buf, sizeof buf));
     else if (at && at->line)
-        snprintf(where, sizeof where, "%s:%d:%d", gq_printable(l->name, strlen(l->name), buf, sizeof buf), at->line,
-                 at->column);
+        snprintf(where, sizeof where, "%s:%d:%d",
+                 gq_printable(l->name, strlen(l->name), buf, sizeof buf), at->line, at->column);
     else
-        snprintf(where, sizeof where, "%s", gq_printable(l->name, strlen(l->name), buf, sizeof buf));
+        snprintf(where, sizeof where, "%s",
+                 gq_printable(l->name, strlen(l->name), buf, sizeof buf));
     vsnprintf(what, sizeof what, fmt, ap);
-    snprintf(item->text, sizeof item->text, "%.130s: %s%s%.180s", where, key ? key : "", key ? ": " : "", what);
+    snprintf(item->text, sizeof item->text, "%.130s: %s%s%.180s", where, key ? key : "",
+             key ? ": " : "", what);
 }
 
 void gq_problem_add(gq_config_loader *l, const gq_place *at, const char *fmt, ...)
@@ -80,7 +83,9 @@ static gq_place place_of(const gq_yaml_node *node, const gq_place *within)
 
 static const char *kind_text(const gq_yaml_node *node)
 {
-    return node->kind == GQ_YAML_LIST ? "a list" : node->kind == GQ_YAML_MAP ? "a map" : "a single value";
+    return node->kind == GQ_YAML_LIST  ? "a list"
+           : node->kind == GQ_YAML_MAP ? "a map"
+                                       : "a single value";
 }
 
 /* "expected integer, found a list" */
@@ -89,7 +94,8 @@ static void wrong_kind(gq_config_loader *l, const gq_place *at, const gq_key *k,
 {
     gq_text want = {0};
     gq_key_type_text(k, &want);
-    gq_problem_add(l, at, "%s: expected %s, found %s", label, want.p ? want.p : "another type", kind_text(node));
+    gq_problem_add(l, at, "%s: expected %s, found %s", label, want.p ? want.p : "another type",
+                   kind_text(node));
     gq_free(want.p);
 }
 
@@ -100,7 +106,8 @@ static void load_scalar(gq_config_loader *l, const gq_key *k, void *at, const ch
 
     if (node->kind != GQ_YAML_SCALAR)
         wrong_kind(l, where, k, label, node);
-    else if (node->plain && (!*node->text || !strcmp(node->text, "~") || !strcmp(node->text, "null")))
+    else if (node->plain &&
+             (!*node->text || !strcmp(node->text, "~") || !strcmp(node->text, "null")))
         gq_problem_add(l, where, "%s: has no value; take the line out%s", label,
                        k->type == GQ_TYPE_STR ? " or write \"\"" : "");
     else if (!gq_key_set(k, at, node->text, node->plain, why))
@@ -148,7 +155,8 @@ static void load_strs(gq_config_loader *l, const gq_key *k, void *at, const char
         wrong_kind(l, where, k, label, &y->node[index]);
         return;
     }
-    for (int i = single ? index : y->node[index].first; i >= 0; i = single ? -1 : y->node[i].next, n++) {
+    for (int i = single ? index : y->node[index].first; i >= 0;
+         i = single ? -1 : y->node[i].next, n++) {
         gq_place here = place_of(&y->node[i], where);
         if (n == k->max) {
             gq_problem_add(l, &here, "%s: more than %zu entries", label, k->max);
@@ -255,7 +263,8 @@ static void unknown_field(gq_config_loader *l, const gq_place *at, const gq_key 
     }
     if (!nearest || !gq_edit_close(name, least))
         nearest = NULL;
-    gq_problem_add(l, at, "%s: unknown field '%s'%s%s%s", k->name, gq_printable(name, strlen(name), buf, sizeof buf),
+    gq_problem_add(l, at, "%s: unknown field '%s'%s%s%s", k->name,
+                   gq_printable(name, strlen(name), buf, sizeof buf),
                    nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
 }
 
@@ -267,14 +276,14 @@ static void load_item(gq_config_loader *l, const gq_key *k, char *item, const gq
 
     item_defaults(k, item);
     if (y->node[index].kind != GQ_YAML_MAP) {
-        gq_problem_add(l, where, "%s: expected items such as '- {%s: ...}', found %s", k->name, k->fields[0].name,
-                       kind_text(&y->node[index]));
+        gq_problem_add(l, where, "%s: expected items such as '- {%s: ...}', found %s", k->name,
+                       k->fields[0].name, kind_text(&y->node[index]));
         return;
     }
     for (int i = y->node[index].first; i >= 0; i = y->node[y->node[i].next].next) {
         const gq_yaml_node *key = &y->node[i];
         const gq_key       *field = key->kind == GQ_YAML_SCALAR ? field_named(k, key->text) : NULL;
-        gq_place            here = place_of(key, where), there = place_of(&y->node[key->next], where);
+        gq_place here = place_of(key, where), there = place_of(&y->node[key->next], where);
         char                label[64];
         unsigned            bit;
         if (!field) {
@@ -342,8 +351,9 @@ static void unknown_key(gq_config_loader *l, const gq_place *at, const char *nam
         return;
     }
     nearest = gq_key_nearest(name);
-    gq_problem_add(l, at, "unknown key '%s'%s%s%s", gq_printable(name, strlen(name), buf, sizeof buf),
-                   nearest ? "; did you mean '" : "", nearest ? nearest->name : "", nearest ? "'?" : "");
+    gq_problem_add(
+        l, at, "unknown key '%s'%s%s%s", gq_printable(name, strlen(name), buf, sizeof buf),
+        nearest ? "; did you mean '" : "", nearest ? nearest->name : "", nearest ? "'?" : "");
 }
 
 /* The keys of a section; `prefix` is "" or "model.weights." */
@@ -366,7 +376,8 @@ static void load_section(gq_config_loader *l, const char *prefix, const gq_yaml 
         }
         gq_place *from = &l->from[k - gq_keys];
         if (from->line)
-            gq_problem_add(l, &here, "%s: stands here twice; it was set in line %d", k->name, from->line);
+            gq_problem_add(l, &here, "%s: stands here twice; it was set in line %d", k->name,
+                           from->line);
         *from = here;
         if (k->type != GQ_TYPE_SECTION) {
             load_value(l, k, y, key->next, &there);
@@ -374,7 +385,8 @@ static void load_section(gq_config_loader *l, const char *prefix, const gq_yaml 
             snprintf(name, sizeof name, "%s.", k->name);
             load_section(l, name, y, key->next);
         } else if (value->kind == GQ_YAML_LIST || !value->plain || *value->text) {
-            gq_problem_add(l, &there, "%s: expected a section with keys, found %s", k->name, kind_text(value));
+            gq_problem_add(l, &there, "%s: expected a section with keys, found %s", k->name,
+                           kind_text(value));
         }
     }
 }
@@ -394,8 +406,8 @@ static void load_text(gq_config_loader *l, const char *text, size_t bytes)
     if (y.n > 0 && y.node[0].kind == GQ_YAML_MAP)
         load_section(l, "", &y, 0);
     else if (y.n > 0 && (y.node[0].kind != GQ_YAML_SCALAR || !y.node[0].plain || *y.node[0].text))
-        gq_problem_add(l, &(gq_place){.line = 1, .column = 1}, "expected sections such as 'train:', found %s",
-                       kind_text(&y.node[0]));
+        gq_problem_add(l, &(gq_place){.line = 1, .column = 1},
+                       "expected sections such as 'train:', found %s", kind_text(&y.node[0]));
     gq_yaml_free(&y);
 }
 
@@ -406,7 +418,8 @@ static void load_text(gq_config_loader *l, const char *text, size_t bytes)
 static void load_loose(gq_config_loader *l, const gq_key *k, const char *text,
                        const gq_place *where)
 {
-    gq_yaml_node word = {.kind = GQ_YAML_SCALAR, .plain = k->type != GQ_TYPE_STR, .first = -1, .next = -1};
+    gq_yaml_node word = {
+        .kind = GQ_YAML_SCALAR, .plain = k->type != GQ_TYPE_STR, .first = -1, .next = -1};
     gq_yaml      y;
     gq_place     at;
     char         why[GQ_PROBLEM_TEXT];
@@ -454,9 +467,11 @@ static void load_override(gq_config_loader *l, const char *text)
         k = gq_key_find(text, dot);
         if (k && k->type == GQ_TYPE_MIX && dot + 1 < len) {
             char kind[GQ_NAME_MAX + 1];
-            snprintf(kind, sizeof kind, "%.*s", (int)(len - dot - 1 < sizeof kind ? len - dot - 1 : sizeof kind - 1),
+            snprintf(kind, sizeof kind, "%.*s",
+                     (int)(len - dot - 1 < sizeof kind ? len - dot - 1 : sizeof kind - 1),
                      text + dot + 1);
-            mix_put(l, k, (gq_mix *)(void *)((char *)l->c + k->offset), kind, equal + 1, true, &where);
+            mix_put(l, k, (gq_mix *)(void *)((char *)l->c + k->offset), kind, equal + 1, true,
+                    &where);
             l->from[k - gq_keys] = where;
             return;
         }
@@ -466,7 +481,8 @@ static void load_override(gq_config_loader *l, const char *text)
         return;
     }
     if (k->type == GQ_TYPE_SECTION) {
-        gq_problem_add(l, &where, "'%s' is a section; set one of its keys, for example %s", k->name, (k + 1)->name);
+        gq_problem_add(l, &where, "'%s' is a section; set one of its keys, for example %s", k->name,
+                       (k + 1)->name);
         return;
     }
     l->from[k - gq_keys] = where;
@@ -484,15 +500,17 @@ static gq_status report(const gq_config_loader *l, gq_error *err)
         size_t n = strlen(p->item[shown].text);
         if (used + n + 40 > sizeof text && shown > 0)
             break;
-        used += (size_t)snprintf(text + used, sizeof text - used, "%s%s", shown ? "\n" : "", p->item[shown].text);
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s%s", shown ? "\n" : "",
+                                 p->item[shown].text);
     }
     if (shown < p->n || p->more)
         snprintf(text + used, sizeof text - used, "\n... and %zu more", p->n - shown + p->more);
     return gq_fail(err, l->status != GQ_OK ? l->status : GQ_ECONFIG, "%s", text);
 }
 
-gq_status gq_config_parse(const char *name, const char *text, size_t bytes, const char *const *overrides,
-                          size_t n_overrides, gq_config *out, gq_problems *problems, gq_error *err)
+gq_status gq_config_parse(const char *name, const char *text, size_t bytes,
+                          const char *const *overrides, size_t n_overrides, gq_config *out,
+                          gq_problems *problems, gq_error *err)
 {
     gq_problems      own;
     gq_config_loader l = {.c = out, .name = name, .problems = problems ? problems : &own};
@@ -514,8 +532,8 @@ gq_status gq_config_parse(const char *name, const char *text, size_t bytes, cons
     return l.problems->n ? report(&l, err) : GQ_OK;
 }
 
-gq_status gq_config_load(const char *path, const char *const *overrides, size_t n_overrides, gq_config *out,
-                         gq_problems *problems, gq_error *err)
+gq_status gq_config_load(const char *path, const char *const *overrides, size_t n_overrides,
+                         gq_config *out, gq_problems *problems, gq_error *err)
 {
     gq_bytes  file = {0};
     gq_status s;
@@ -530,7 +548,8 @@ gq_status gq_config_load(const char *path, const char *const *overrides, size_t 
             err->code = GQ_ECONFIG;
         return s == GQ_EINPUT ? GQ_ECONFIG : s;
     }
-    s = gq_config_parse(path, (const char *)file.data, file.size, overrides, n_overrides, out, problems, err);
+    s = gq_config_parse(path, (const char *)file.data, file.size, overrides, n_overrides, out,
+                        problems, err);
     gq_bytes_free(&file);
     return s;
 }

@@ -14,7 +14,8 @@ static void take(int64_t *field, int64_t from)
 static void resolve_clip(gq_config *c)
 {
     static const struct {
-        int64_t image_size, patch, width, layers, heads, text_width, text_layers, text_heads, vocab, context, proj;
+        int64_t image_size, patch, width, layers, heads, text_width, text_layers, text_heads, vocab,
+            context, proj;
     } preset[] = {
         [GQ_CFG_CLIP_B32] = {224, 32, 768, 12, 12, 512, 12, 8, 49408, 77, 512},
         [GQ_CFG_CLIP_B16] = {224, 16, 768, 12, 12, 512, 12, 8, 49408, 77, 512},
@@ -65,7 +66,8 @@ void gq_config_resolve(gq_config_loader *l)
     if (c->clip.proj < 0 && !c->clip.text)
         c->clip.proj = 0;
     take(&c->qformer.mlp, 4 * c->qformer.width);
-    take(&c->qformer.encoder_width, c->qformer.bridge == GQ_CFG_BRIDGE_ADAPTER ? 1408 : c->clip.width);
+    take(&c->qformer.encoder_width,
+         c->qformer.bridge == GQ_CFG_BRIDGE_ADAPTER ? 1408 : c->clip.width);
     take(&c->clipcut.k, c->data.frames);
     take(&c->image.size, c->clip.image_size);
     if (c->mvm.mode == GQ_CFG_MVM_DROP && !gq_config_given(l, "mvm.sampler"))
@@ -84,7 +86,8 @@ static void divides(gq_config_loader *l, const char *key, int64_t value, const c
                     int64_t whole)
 {
     if (value > 0 && whole > 0 && whole % value)
-        gq_problem_key(l, key, "%lld does not divide %s, which is %lld", (long long)value, whole_key, (long long)whole);
+        gq_problem_key(l, key, "%lld does not divide %s, which is %lld", (long long)value,
+                       whole_key, (long long)whole);
 }
 
 static void check_clip(gq_config_loader *l)
@@ -105,14 +108,17 @@ static void check_clip(gq_config_loader *l)
         given(l, "clip.vocab", c->clip.vocab, "clip.preset");
         given(l, "clip.context", c->clip.context, "clip.preset");
         if (c->clip.proj < 1)
-            gq_problem_key(l, "clip.proj", "must be at least 1 when clip.text is true: the towers meet there");
+            gq_problem_key(l, "clip.proj",
+                           "must be at least 1 when clip.text is true: the towers meet there");
         divides(l, "clip.text_heads", c->clip.text_heads, "clip.text_width", c->clip.text_width);
     }
     if (c->image.size != c->clip.image_size)
-        gq_problem_key(l, "image.size", "%lld differs from clip.image_size, which is %lld; leave one of them out",
+        gq_problem_key(l, "image.size",
+                       "%lld differs from clip.image_size, which is %lld; leave one of them out",
                        (long long)c->image.size, (long long)c->clip.image_size);
     if (c->clip.train && c->data.features == GQ_CFG_SOURCE_CACHED)
-        gq_problem_key(l, "data.features", "cached states cannot train CLIP; clip.train needs 'live'");
+        gq_problem_key(l, "data.features",
+                       "cached states cannot train CLIP; clip.train needs 'live'");
 }
 
 static void check_towers(gq_config_loader *l)
@@ -127,9 +133,10 @@ static void check_towers(gq_config_loader *l)
     divides(l, "gpt2.heads", c->gpt2.heads, "gpt2.width", c->gpt2.width);
     divides(l, "qformer.heads", c->qformer.heads, "qformer.width", c->qformer.width);
     if (c->qformer.bridge != GQ_CFG_BRIDGE_ADAPTER && c->qformer.encoder_width != c->clip.width)
-        gq_problem_key(l, "qformer.encoder_width", "%lld differs from clip.width, which is %lld; only qformer.bridge "
-                       "'adapter' maps one to the other", (long long)c->qformer.encoder_width,
-                       (long long)c->clip.width);
+        gq_problem_key(l, "qformer.encoder_width",
+                       "%lld differs from clip.width, which is %lld; only qformer.bridge "
+                       "'adapter' maps one to the other",
+                       (long long)c->qformer.encoder_width, (long long)c->clip.width);
 }
 
 static void check_sequence(gq_config_loader *l)
@@ -141,12 +148,13 @@ static void check_sequence(gq_config_loader *l)
 
     text = (text + c->prompt.bucket - 1) / c->prompt.bucket * c->prompt.bucket;
     if (c->gpt2.positions > 0 && visual + text > c->gpt2.positions)
-        gq_problem_key(l, "gpt2.positions", "%lld are too few for %lld visual tokens (data.frames * qformer.queries) "
-                       "and %lld of text (prompt.max_*, rounded up to prompt.bucket)", (long long)c->gpt2.positions,
-                       (long long)visual, (long long)text);
+        gq_problem_key(l, "gpt2.positions",
+                       "%lld are too few for %lld visual tokens (data.frames * qformer.queries) "
+                       "and %lld of text (prompt.max_*, rounded up to prompt.bucket)",
+                       (long long)c->gpt2.positions, (long long)visual, (long long)text);
     if (c->mvm.enable && c->mvm.min_keep > visual)
-        gq_problem_key(l, "mvm.min_keep", "%lld is more than the %lld visual tokens", (long long)c->mvm.min_keep,
-                       (long long)visual);
+        gq_problem_key(l, "mvm.min_keep", "%lld is more than the %lld visual tokens",
+                       (long long)c->mvm.min_keep, (long long)visual);
     if (!hole || strstr(hole + 1, "{q}"))
         gq_problem_key(l, "prompt.template", "must hold {q} exactly once");
 }
@@ -157,19 +165,25 @@ static void check_mvm(gq_config_loader *l)
     bool             drop = c->mvm.mode == GQ_CFG_MVM_DROP;
 
     if (c->mvm.rate_dist != GQ_CFG_RATE_FIXED && c->mvm.rate_lo > c->mvm.rate_hi)
-        gq_problem_key(l, "mvm.rate_lo", "%.10g is above mvm.rate_hi, which is %.10g", c->mvm.rate_lo, c->mvm.rate_hi);
+        gq_problem_key(l, "mvm.rate_lo", "%.10g is above mvm.rate_hi, which is %.10g",
+                       c->mvm.rate_lo, c->mvm.rate_hi);
     if (drop && c->mvm.sampler != GQ_CFG_SAMPLER_EXACT)
-        gq_problem_key(l, "mvm.sampler", "mvm.mode 'drop' needs 'exact': every sample of a batch keeps the same "
+        gq_problem_key(l, "mvm.sampler",
+                       "mvm.mode 'drop' needs 'exact': every sample of a batch keeps the same "
                        "number");
     if (drop && c->mvm.rate_scope != GQ_CFG_SCOPE_BATCH)
-        gq_problem_key(l, "mvm.rate_scope", "mvm.mode 'drop' needs 'batch': every sample of a batch keeps the same "
+        gq_problem_key(l, "mvm.rate_scope",
+                       "mvm.mode 'drop' needs 'batch': every sample of a batch keeps the same "
                        "number");
     if (drop && c->mvm.granularity != GQ_CFG_GRAIN_TOKEN)
-        gq_problem_key(l, "mvm.granularity", "mvm.mode 'drop' removes whole tokens; 'element' needs mode 'zero'");
+        gq_problem_key(l, "mvm.granularity",
+                       "mvm.mode 'drop' removes whole tokens; 'element' needs mode 'zero'");
     if (drop && c->mvm.zero_attn != GQ_CFG_ZERO_VISIBLE)
-        gq_problem_key(l, "mvm.zero_attn", "'hidden' is about zeroed tokens; mvm.mode 'drop' has none");
+        gq_problem_key(l, "mvm.zero_attn",
+                       "'hidden' is about zeroed tokens; mvm.mode 'drop' has none");
     if (!drop && c->mvm.pos != GQ_CFG_POS_KEEP)
-        gq_problem_key(l, "mvm.pos", "'compact' is about removed tokens; mvm.mode 'zero' removes none");
+        gq_problem_key(l, "mvm.pos",
+                       "'compact' is about removed tokens; mvm.mode 'zero' removes none");
 }
 
 static void check_train(gq_config_loader *l)
@@ -185,7 +199,8 @@ static void check_train(gq_config_loader *l)
                                : !c->train.steps || gq_amount_steps(now, c->train.steps) >
                                                     gq_amount_steps(before, c->train.steps);
         if (!later)
-            gq_problem_key(l, "train.stages", "stage %zu does not end after the one before it", i + 1);
+            gq_problem_key(l, "train.stages", "stage %zu does not end after the one before it",
+                           i + 1);
         before = now;
     }
     for (size_t i = 0; i < c->train.mix.n; i++)

@@ -11,8 +11,9 @@ static gq_status flush(gq_text *t, FILE *f, gq_error *err)
 {
     bool ok = !t->failed && (!t->n || fwrite(t->p, 1, t->n, f) == t->n) && !ferror(f);
     gq_status s = ok ? GQ_OK
-                  : t->failed ? gq_fail(err, GQ_ENOMEM, "out of memory while writing the configuration")
-                              : gq_fail(err, GQ_EDISK, "cannot write the configuration");
+                  : t->failed
+                      ? gq_fail(err, GQ_ENOMEM, "out of memory while writing the configuration")
+                      : gq_fail(err, GQ_EDISK, "cannot write the configuration");
     gq_free(t->p);
     *t = (gq_text){0};
     return s;
@@ -120,8 +121,8 @@ size_t gq_config_diff(const gq_config *a, const gq_config *b, gq_diff_fn show, v
 
 static bool bounded(const gq_key *k)
 {
-    return k->type == GQ_TYPE_INT || k->type == GQ_TYPE_REAL || k->type == GQ_TYPE_REAL3 || k->type == GQ_TYPE_SIZE ||
-           k->type == GQ_TYPE_MIX;
+    return k->type == GQ_TYPE_INT || k->type == GQ_TYPE_REAL || k->type == GQ_TYPE_REAL3 ||
+           k->type == GQ_TYPE_SIZE || k->type == GQ_TYPE_MIX;
 }
 
 gq_status gq_config_help(FILE *f, gq_error *err)
@@ -146,7 +147,8 @@ gq_status gq_config_help(FILE *f, gq_error *err)
 static void explain_range(gq_text *t, const gq_key *k, const char *lead)
 {
     if (bounded(k) && k->hi < 0x1p60)
-        gq_text_add(t, "%srange    %.10g to %.10g%s%s\n", lead, k->lo, k->hi, *k->unit ? " " : "", k->unit);
+        gq_text_add(t, "%srange    %.10g to %.10g%s%s\n", lead, k->lo, k->hi, *k->unit ? " " : "",
+                    k->unit);
     else if (*k->unit && k->type != GQ_TYPE_STR && k->type != GQ_TYPE_STRS)
         gq_text_add(t, "%sunit     %s\n", lead, k->unit);
 }
@@ -179,8 +181,9 @@ gq_status gq_config_explain(const char *key, FILE *f, gq_error *err)
 
     if (!k) {
         const gq_key *nearest = gq_key_nearest(key);
-        return gq_fail(err, GQ_EUSAGE, "no configuration key '%.100s'%s%s%s", key, nearest ? "; did you mean '" : "",
-                       nearest ? nearest->name : "", nearest ? "'?" : "");
+        return gq_fail(err, GQ_EUSAGE, "no configuration key '%.100s'%s%s%s", key,
+                       nearest ? "; did you mean '" : "", nearest ? nearest->name : "",
+                       nearest ? "'?" : "");
     }
     if (k->type != GQ_TYPE_SECTION) {
         explain_one(&t, k);
@@ -189,7 +192,8 @@ gq_status gq_config_explain(const char *key, FILE *f, gq_error *err)
     gq_text_add(&t, "%s: %s\n", k->name, k->doc);
     for (size_t i = 0; i < gq_n_keys; i++) {
         size_t n = strlen(k->name);
-        if (gq_keys[i].type != GQ_TYPE_SECTION && !strncmp(gq_keys[i].name, k->name, n) && gq_keys[i].name[n] == '.') {
+        if (gq_keys[i].type != GQ_TYPE_SECTION && !strncmp(gq_keys[i].name, k->name, n) &&
+            gq_keys[i].name[n] == '.') {
             gq_text_add(&t, "\n");
             explain_one(&t, &gq_keys[i]);
         }
@@ -219,12 +223,15 @@ gq_status gq_config_reference(FILE *f, gq_error *err)
     static const char head[] = "| key | type and range | default | meaning |\n|---|---|---|---|\n";
     gq_text           t = {0};
 
-    gq_text_add(&t,
-        "# Configuration reference\n\n"
-        "Made from `train/config_keys.h` by `gifqa-train --reference`; a test compares the two. Every key can be\n"
-        "given in the YAML file of `--config` and on the command line as `--set section.key=value`, later values over\n"
-        "earlier ones. Unknown, repeated, wrongly typed and out-of-range keys are errors. Sizes take Ki, Mi, Gi, Ti\n"
-        "(of bytes: KiB, MiB, ...). Patterns match parameter names: `*` any run of characters, `?` one.\n");
+    gq_text_add(&t, "# Configuration reference\n\n"
+                    "Made from `train/config_keys.h` by `gifqa-train --reference`; a test compares "
+                    "the two. Every key can be\n"
+                    "given in the YAML file of `--config` and on the command line as `--set "
+                    "section.key=value`, later values over\n"
+                    "earlier ones. Unknown, repeated, wrongly typed and out-of-range keys are "
+                    "errors. Sizes take Ki, Mi, Gi, Ti\n"
+                    "(of bytes: KiB, MiB, ...). Patterns match parameter names: `*` any run of "
+                    "characters, `?` one.\n");
     for (size_t i = 0; i < gq_n_keys; i++) {
         const gq_key *k = &gq_keys[i];
         if (k->type == GQ_TYPE_SECTION)

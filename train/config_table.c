@@ -14,18 +14,23 @@
 /* ---- the table -------------------------------------------------------------------------------------- */
 
 #define GQ_ENUM_TEXT(name, yaml) yaml,
-#define NAMES(list, LIST) static const char *const names_##list[] = {GQ_LIST_##LIST(GQ_ENUM_TEXT) NULL};
-NAMES(init, INIT) NAMES(clip, CLIP) NAMES(feature, FEATURE) NAMES(act, ACT) NAMES(bridge, BRIDGE)
-NAMES(qtrain, QTRAIN) NAMES(gpt2, GPT2) NAMES(scheme, SCHEME) NAMES(dist, DIST) NAMES(part, PART)
-NAMES(mvm_mode, MVM_MODE) NAMES(rate, RATE) NAMES(scope, SCOPE) NAMES(sampler, SAMPLER) NAMES(grain, GRAIN)
-NAMES(pos, POS) NAMES(zattn, ZATTN) NAMES(mvm_loss, MVM_LOSS) NAMES(denom, DENOM) NAMES(predict, PREDICT)
-NAMES(reduce, REDUCE) NAMES(filter, FILTER) NAMES(source, SOURCE) NAMES(schedule, SCHEDULE)
-NAMES(policy, POLICY) NAMES(device, DEVICE) NAMES(backend, BACKEND) NAMES(rung, RUNG) NAMES(prec, PREC)
-NAMES(beamlen, BEAMLEN) NAMES(early, EARLY)
+#define NAMES(list, LIST)                                                                          \
+    static const char *const names_##list[] = {GQ_LIST_##LIST(GQ_ENUM_TEXT) NULL};
+NAMES(init, INIT)
+NAMES(clip, CLIP) NAMES(feature, FEATURE) NAMES(act, ACT) NAMES(bridge, BRIDGE)
+    NAMES(qtrain, QTRAIN) NAMES(gpt2, GPT2) NAMES(scheme, SCHEME) NAMES(dist, DIST)
+        NAMES(part, PART) NAMES(mvm_mode, MVM_MODE) NAMES(rate, RATE) NAMES(scope, SCOPE)
+            NAMES(sampler, SAMPLER) NAMES(grain, GRAIN) NAMES(pos, POS) NAMES(zattn, ZATTN)
+                NAMES(mvm_loss, MVM_LOSS) NAMES(denom, DENOM) NAMES(predict, PREDICT)
+                    NAMES(reduce, REDUCE) NAMES(filter, FILTER) NAMES(source, SOURCE)
+                        NAMES(schedule, SCHEDULE) NAMES(policy, POLICY) NAMES(device, DEVICE)
+                            NAMES(backend, BACKEND) NAMES(rung, RUNG) NAMES(prec, PREC)
+                                NAMES(beamlen, BEAMLEN) NAMES(early, EARLY)
 
 /* The offset of a field, and a compile-time error when it is not of the type its row says. */
 #define FIELD(f) (((GQ_OWNER *)0)->f)
-#define IS(f, ctype) (0 * sizeof(char[__builtin_types_compatible_p(__typeof__(FIELD(f)), ctype) ? 1 : -1]))
+#define IS(f, ctype)                                                                               \
+    (0 * sizeof(char[__builtin_types_compatible_p(__typeof__(FIELD(f)), ctype) ? 1 : -1]))
 #define OFFSET(f, ctype) (__builtin_offsetof(GQ_OWNER, f) + IS(f, ctype))
 #define COUNT_OF(a) (sizeof(a) / sizeof((a)[0]))
 /* lists are { size_t n; items[] }, without a gap */
@@ -33,8 +38,15 @@ NAMES(beamlen, BEAMLEN) NAMES(early, EARLY)
     0 * sizeof(char[__builtin_offsetof(__typeof__(FIELD(f)), m) == sizeof(size_t) ? 1 : -1]))
 
 #define GQ_SECTION(n, d)    {.name = n, .type = GQ_TYPE_SECTION, .doc = d, .unit = ""},
-#define NUMBER(t, c, f, d, l, h, u, text) \
-    {.name = #f, .type = t, .offset = OFFSET(f, c), .def = d, .lo = l, .hi = h, .unit = u, .doc = text},
+#define NUMBER(t, c, f, d, l, h, u, text)                                                          \
+    {.name = #f,                                                                                   \
+     .type = t,                                                                                    \
+     .offset = OFFSET(f, c),                                                                       \
+     .def = d,                                                                                     \
+     .lo = l,                                                                                      \
+     .hi = h,                                                                                      \
+     .unit = u,                                                                                    \
+     .doc = text},
 #define GQ_INT(f, d, l, h, u, text)   NUMBER(GQ_TYPE_INT, int64_t, f, d, l, h, u, text)
 #define GQ_UINT(f, d, l, h, u, text)  NUMBER(GQ_TYPE_UINT, uint64_t, f, d, l, h, u, text)
 #define GQ_SIZE(f, d, l, h, u, text)  NUMBER(GQ_TYPE_SIZE, uint64_t, f, d, l, h, u, text)
@@ -42,26 +54,58 @@ NAMES(beamlen, BEAMLEN) NAMES(early, EARLY)
 #define GQ_REAL3(f, d, l, h, u, text) NUMBER(GQ_TYPE_REAL3, double[3], f, d, l, h, u, text)
 #define GQ_BOOL(f, d, text) NUMBER(GQ_TYPE_BOOL, bool, f, d, 0, 1, "", text)
 #define GQ_MAYBE(f, d, text) NUMBER(GQ_TYPE_MAYBE, int, f, d, 0, 1, "", text)
-#define GQ_AMOUNT(f, d, text) NUMBER(GQ_TYPE_AMOUNT, gq_amount, f, d, 0, 1e9, "steps or share", text)
-#define GQ_ENUM(f, list, d, text) \
-    {.name = #f, .type = GQ_TYPE_ENUM, .offset = OFFSET(f, gq_cfg_##list), .def = d, .unit = "", .doc = text, \
+#define GQ_AMOUNT(f, d, text)                                                                      \
+    NUMBER(GQ_TYPE_AMOUNT, gq_amount, f, d, 0, 1e9, "steps or share", text)
+#define GQ_ENUM(f, list, d, text)                                                                  \
+    {.name = #f,                                                                                   \
+     .type = GQ_TYPE_ENUM,                                                                         \
+     .offset = OFFSET(f, gq_cfg_##list),                                                           \
+     .def = d,                                                                                     \
+     .unit = "",                                                                                   \
+     .doc = text,                                                                                  \
      .names = names_##list},
-#define GQ_STR(f, d, u, text) \
-    {.name = #f, .type = GQ_TYPE_STR, .offset = OFFSET(f, char[sizeof(FIELD(f))]), .def = d, .unit = u, .doc = text, \
+#define GQ_STR(f, d, u, text)                                                                      \
+    {.name = #f,                                                                                   \
+     .type = GQ_TYPE_STR,                                                                          \
+     .offset = OFFSET(f, char[sizeof(FIELD(f))]),                                                  \
+     .def = d,                                                                                     \
+     .unit = u,                                                                                    \
+     .doc = text,                                                                                  \
      .size = sizeof(FIELD(f))},
-#define GQ_STRS(f, m, u, text) \
-    {.name = #f, .type = GQ_TYPE_STRS, .offset = LIST_OFFSET(f, m), .def = "[]", .unit = u, .doc = text, \
-     .size = sizeof(FIELD(f).m[0]), .max = COUNT_OF(FIELD(f).m)},
-#define GQ_MIX(f, text) \
-    {.name = #f, .type = GQ_TYPE_MIX, .offset = OFFSET(f, gq_mix), .def = "{}", .lo = 0, .hi = 1e6, \
-     .unit = "", .doc = text, .size = GQ_NAME_MAX, .max = GQ_KINDS_MAX},
-#define GQ_LIST(f, fl, text) \
-    {.name = #f, .type = GQ_TYPE_LIST, .offset = LIST_OFFSET(f, item), .def = "[]", .unit = "", .doc = text, \
-     .size = sizeof(FIELD(f).item[0]), .max = COUNT_OF(FIELD(f).item), .fields = fields_##fl, \
+#define GQ_STRS(f, m, u, text)                                                                     \
+    {.name = #f,                                                                                   \
+     .type = GQ_TYPE_STRS,                                                                         \
+     .offset = LIST_OFFSET(f, m),                                                                  \
+     .def = "[]",                                                                                  \
+     .unit = u,                                                                                    \
+     .doc = text,                                                                                  \
+     .size = sizeof(FIELD(f).m[0]),                                                                \
+     .max = COUNT_OF(FIELD(f).m)},
+#define GQ_MIX(f, text)                                                                            \
+    {.name = #f,                                                                                   \
+     .type = GQ_TYPE_MIX,                                                                          \
+     .offset = OFFSET(f, gq_mix),                                                                  \
+     .def = "{}",                                                                                  \
+     .lo = 0,                                                                                      \
+     .hi = 1e6,                                                                                    \
+     .unit = "",                                                                                   \
+     .doc = text,                                                                                  \
+     .size = GQ_NAME_MAX,                                                                          \
+     .max = GQ_KINDS_MAX},
+#define GQ_LIST(f, fl, text)                                                                       \
+    {.name = #f,                                                                                   \
+     .type = GQ_TYPE_LIST,                                                                         \
+     .offset = LIST_OFFSET(f, item),                                                               \
+     .def = "[]",                                                                                  \
+     .unit = "",                                                                                   \
+     .doc = text,                                                                                  \
+     .size = sizeof(FIELD(f).item[0]),                                                             \
+     .max = COUNT_OF(FIELD(f).item),                                                               \
+     .fields = fields_##fl,                                                                        \
      .n_fields = COUNT_OF(fields_##fl)},
 
 #define GQ_OWNER gq_rule
-static const gq_key fields_rule[] = {
+                                    static const gq_key fields_rule[] = {
 #define GQ_FIELDS_OF_RULE
 #include "train/config_fields.h"
 #undef GQ_FIELDS_OF_RULE
@@ -214,7 +258,8 @@ static bool read_real(const char *text, double *out, const char **rest)
     return end > text && end <= text + digits && isfinite(*out);
 }
 
-bool gq_key_real(const gq_key *k, double *out, const char *text, bool plain, char why[GQ_PROBLEM_TEXT])
+bool gq_key_real(const gq_key *k, double *out, const char *text, bool plain,
+                 char why[GQ_PROBLEM_TEXT])
 {
     const char *rest = text;
     double      v = 0;
@@ -234,14 +279,16 @@ static bool read_digits(const char *text, uint64_t *out, const char **rest)
     size_t   n = 0;
 
     for (; text[n] >= '0' && text[n] <= '9'; n++)
-        if (__builtin_mul_overflow(v, 10u, &v) || __builtin_add_overflow(v, (uint64_t)(text[n] - '0'), &v))
+        if (__builtin_mul_overflow(v, 10u, &v) ||
+            __builtin_add_overflow(v, (uint64_t)(text[n] - '0'), &v))
             return false;
     *out = v;
     *rest = text + n;
     return n > 0;
 }
 
-static bool set_int(const gq_key *k, void *at, const char *text, bool plain, char why[GQ_PROBLEM_TEXT])
+static bool set_int(const gq_key *k, void *at, const char *text, bool plain,
+                    char why[GQ_PROBLEM_TEXT])
 {
     const char *rest = text;
     bool        negative = text[0] == '-';
@@ -267,24 +314,29 @@ static bool set_int(const gq_key *k, void *at, const char *text, bool plain, cha
     return true;
 }
 
-static const struct { const char *name; unsigned shift; } suffixes[] = {{"", 0}, {"Ki", 10}, {"Mi", 20}, {"Gi", 30},
-                                                                        {"Ti", 40}};
+static const struct {
+    const char *name;
+    unsigned    shift;
+} suffixes[] = {{"", 0}, {"Ki", 10}, {"Mi", 20}, {"Gi", 30}, {"Ti", 40}};
 
-static bool set_size(const gq_key *k, void *at, const char *text, bool plain, char why[GQ_PROBLEM_TEXT])
+static bool set_size(const gq_key *k, void *at, const char *text, bool plain,
+                     char why[GQ_PROBLEM_TEXT])
 {
     const char *rest = text;
     uint64_t    v = 0, shifted;
     bool        bytes = !strcmp(k->unit, "bytes");
-    const char *want = bytes ? "a size such as 64MiB or 67108864" : "a number such as 256Mi or 268435456";
+    const char *want =
+        bytes ? "a size such as 64MiB or 67108864" : "a number such as 256Mi or 268435456";
 
     if (!plain || !read_digits(text, &v, &rest))
         return says(why, text, want);
     for (size_t i = 0; i < COUNT_OF(suffixes); i++) {
         size_t n = strlen(suffixes[i].name);
-        if (strncmp(rest, suffixes[i].name, n) || (rest[n] && !(bytes && n && !strcmp(rest + n, "B"))))
+        if (strncmp(rest, suffixes[i].name, n) ||
+            (rest[n] && !(bytes && n && !strcmp(rest + n, "B"))))
             continue;
-        if (__builtin_mul_overflow(v, UINT64_C(1) << suffixes[i].shift, &shifted) || (double)shifted < k->lo ||
-            (double)shifted > k->hi)
+        if (__builtin_mul_overflow(v, UINT64_C(1) << suffixes[i].shift, &shifted) ||
+            (double)shifted < k->lo || (double)shifted > k->hi)
             return out_of_range(k, why, text);
         memcpy(at, &shifted, sizeof shifted);
         return true;
@@ -292,7 +344,8 @@ static bool set_size(const gq_key *k, void *at, const char *text, bool plain, ch
     return says(why, text, want);
 }
 
-static bool set_amount(const gq_key *k, void *at, const char *text, bool plain, char why[GQ_PROBLEM_TEXT])
+static bool set_amount(const gq_key *k, void *at, const char *text, bool plain,
+                       char why[GQ_PROBLEM_TEXT])
 {
     const char *want = "a number of steps (300) or a share of the run (0.03 or 3%)", *rest = text;
     gq_amount   a = {0};
@@ -308,14 +361,16 @@ static bool set_amount(const gq_key *k, void *at, const char *text, bool plain, 
     if (a.value < 0 || a.value > (a.fraction ? 1 : k->hi)) {
         char buf[72];
         snprintf(why, GQ_PROBLEM_TEXT, "%s is outside 0 to %s", shown(text, buf),
-                 a.fraction ? "1 (100%) for a share of the run; a number of steps has no point" : "1e9 steps");
+                 a.fraction ? "1 (100%) for a share of the run; a number of steps has no point"
+                            : "1e9 steps");
         return false;
     }
     memcpy(at, &a, sizeof a);
     return true;
 }
 
-static bool set_bool(const gq_key *k, void *at, const char *text, bool plain, char why[GQ_PROBLEM_TEXT])
+static bool set_bool(const gq_key *k, void *at, const char *text, bool plain,
+                     char why[GQ_PROBLEM_TEXT])
 {
     bool yes = !strcmp(text, "true");
 
@@ -368,8 +423,8 @@ static bool set_str(const gq_key *k, void *at, const char *text, char why[GQ_PRO
     for (size_t i = 0, step; i < n; i += step) {
         uint32_t c = 0;
         step = gq_utf8_next(text + i, n - i, &c);
-        if (!step || (c < 0x20 && c != '\n' && c != '\t') || (c >= 0x7F && c < 0xA0) || c == 0x2028 || c == 0x2029 ||
-            c == 0xFEFF || c == 0xFFFE || c == 0xFFFF)
+        if (!step || (c < 0x20 && c != '\n' && c != '\t') || (c >= 0x7F && c < 0xA0) ||
+            c == 0x2028 || c == 0x2029 || c == 0xFEFF || c == 0xFFFE || c == 0xFFFF)
             return says(why, text, "UTF-8 text without control characters");
     }
     memset(at, 0, k->size);
@@ -497,17 +552,41 @@ static void format_many(const gq_key *k, const void *at, gq_text *out)
 
 void gq_key_format(const gq_key *k, const void *at, gq_text *out)
 {
-    union { bool b; int i; int64_t n; uint64_t u; double d; unsigned e; gq_amount a; double d3[3]; } v = {0};
+    union {
+        bool      b;
+        int       i;
+        int64_t   n;
+        uint64_t  u;
+        double    d;
+        unsigned  e;
+        gq_amount a;
+        double    d3[3];
+    } v = {0};
 
     switch (k->type) {
     case GQ_TYPE_SECTION: return;
-    case GQ_TYPE_BOOL:    memcpy(&v.b, at, sizeof v.b); gq_text_add(out, "%s", v.b ? "true" : "false"); return;
-    case GQ_TYPE_MAYBE:   memcpy(&v.i, at, sizeof v.i); gq_text_add(out, "%s", v.i > 0 ? "true" : "false"); return;
-    case GQ_TYPE_INT:     memcpy(&v.n, at, sizeof v.n); gq_text_add(out, "%lld", (long long)v.n); return;
-    case GQ_TYPE_UINT:    memcpy(&v.u, at, sizeof v.u); gq_text_add(out, "%llu", (unsigned long long)v.u); return;
+    case GQ_TYPE_BOOL:
+        memcpy(&v.b, at, sizeof v.b);
+        gq_text_add(out, "%s", v.b ? "true" : "false");
+        return;
+    case GQ_TYPE_MAYBE:
+        memcpy(&v.i, at, sizeof v.i);
+        gq_text_add(out, "%s", v.i > 0 ? "true" : "false");
+        return;
+    case GQ_TYPE_INT:
+        memcpy(&v.n, at, sizeof v.n);
+        gq_text_add(out, "%lld", (long long)v.n);
+        return;
+    case GQ_TYPE_UINT:
+        memcpy(&v.u, at, sizeof v.u);
+        gq_text_add(out, "%llu", (unsigned long long)v.u);
+        return;
     case GQ_TYPE_SIZE:    memcpy(&v.u, at, sizeof v.u); format_size(k, v.u, out); return;
     case GQ_TYPE_REAL:    memcpy(&v.d, at, sizeof v.d); gq_text_real(out, v.d); return;
-    case GQ_TYPE_ENUM:    memcpy(&v.e, at, sizeof v.e); gq_text_add(out, "%s", k->names[v.e]); return;
+    case GQ_TYPE_ENUM:
+        memcpy(&v.e, at, sizeof v.e);
+        gq_text_add(out, "%s", k->names[v.e]);
+        return;
     case GQ_TYPE_AMOUNT:  memcpy(&v.a, at, sizeof v.a); format_amount(v.a, out); return;
     case GQ_TYPE_STR:     gq_text_quoted(out, at); return;
     case GQ_TYPE_REAL3:
@@ -538,7 +617,9 @@ void gq_key_type_text(const gq_key *k, gq_text *out)
     case GQ_TYPE_STR:     gq_text_add(out, "%s", k->unit); return;
     case GQ_TYPE_REAL3:   gq_text_add(out, "three numbers"); return;
     case GQ_TYPE_STRS:    gq_text_add(out, "%s or a list, at most %zu", k->unit, k->max); return;
-    case GQ_TYPE_MIX:     gq_text_add(out, "map of question kind to number, at most %zu", k->max); return;
+    case GQ_TYPE_MIX:
+        gq_text_add(out, "map of question kind to number, at most %zu", k->max);
+        return;
     case GQ_TYPE_LIST:    gq_text_add(out, "list of maps, at most %zu", k->max); return;
     case GQ_TYPE_ENUM:
         for (size_t i = 0; k->names[i]; i++)

@@ -55,8 +55,11 @@ static bool new_node(reader *r, gq_yaml_kind kind, yaml_mark_t at, int *index)
         y->node = p;
         y->cap = cap;
     }
-    y->node[y->n] = (gq_yaml_node){.kind = kind, .line = (int)at.line + 1, .column = (int)at.column + 1,
-                                   .first = -1, .next = -1};
+    y->node[y->n] = (gq_yaml_node){.kind = kind,
+                                   .line = (int)at.line + 1,
+                                   .column = (int)at.column + 1,
+                                   .first = -1,
+                                   .next = -1};
     if (r->depth > 0) {
         int *last = &r->last[r->depth - 1];
         if (*last < 0)
@@ -105,18 +108,22 @@ static bool take(reader *r, const yaml_event_t *e)
     switch (e->type) {
     case YAML_SCALAR_EVENT:         return scalar(r, e);
     case YAML_SEQUENCE_START_EVENT:
-        return open_node(r, e, GQ_YAML_LIST, e->data.sequence_start.anchor || e->data.sequence_start.tag);
+        return open_node(r, e, GQ_YAML_LIST,
+                         e->data.sequence_start.anchor || e->data.sequence_start.tag);
     case YAML_MAPPING_START_EVENT:
-        return open_node(r, e, GQ_YAML_MAP, e->data.mapping_start.anchor || e->data.mapping_start.tag);
+        return open_node(r, e, GQ_YAML_MAP,
+                         e->data.mapping_start.anchor || e->data.mapping_start.tag);
     case YAML_SEQUENCE_END_EVENT:
     case YAML_MAPPING_END_EVENT:
         r->depth--;
         return true;
     case YAML_ALIAS_EVENT:
-        return refuse(r, GQ_ECONFIG, e->start_mark, "aliases (*) are not allowed here: write the value out");
+        return refuse(r, GQ_ECONFIG, e->start_mark,
+                      "aliases (*) are not allowed here: write the value out");
     case YAML_DOCUMENT_START_EVENT:
-        return ++r->documents == 1 || refuse(r, GQ_ECONFIG, e->start_mark, "a second document: one file is one "
-                                                                         "configuration");
+        return ++r->documents == 1 || refuse(r, GQ_ECONFIG, e->start_mark,
+                                             "a second document: one file is one "
+                                             "configuration");
     case YAML_STREAM_END_EVENT:
         r->done = true;
         return true;
@@ -141,12 +148,13 @@ static bool yaml_failed(reader *r, const yaml_parser_t *p, const char *text, siz
             at.line += text[i] == '\n';
         }
     }
-    snprintf(why, sizeof why, "not YAML: %s%s%s", p->problem ? p->problem : "unreadable", p->context ? " " : "",
-             p->context ? p->context : "");
+    snprintf(why, sizeof why, "not YAML: %s%s%s", p->problem ? p->problem : "unreadable",
+             p->context ? " " : "", p->context ? p->context : "");
     return refuse(r, GQ_ECONFIG, at, why);
 }
 
-gq_status gq_yaml_read(const char *text, size_t bytes, gq_yaml *out, int *line, int *column, char why[GQ_PROBLEM_TEXT])
+gq_status gq_yaml_read(const char *text, size_t bytes, gq_yaml *out, int *line, int *column,
+                       char why[GQ_PROBLEM_TEXT])
 {
     reader        r = {.y = out, .why = why};
     yaml_parser_t parser;
@@ -158,7 +166,8 @@ gq_status gq_yaml_read(const char *text, size_t bytes, gq_yaml *out, int *line, 
         snprintf(why, GQ_PROBLEM_TEXT, "%zu bytes; a configuration has at most 1 MiB", bytes);
         return GQ_ECONFIG;
     }
-    if (bytes >= 3 && !memcmp(text, "\xef\xbb\xbf", 3)) {    /* a byte order mark, as some editors write */
+    if (bytes >= 3 &&
+        !memcmp(text, "\xef\xbb\xbf", 3)) { /* a byte order mark, as some editors write */
         text += 3;
         bytes -= 3;
     }
@@ -176,7 +185,8 @@ gq_status gq_yaml_read(const char *text, size_t bytes, gq_yaml *out, int *line, 
     yaml_parser_set_input_string(&parser, (const unsigned char *)text, bytes);
     for (bool ok = true; ok && !r.done;) {
         yaml_event_t event;
-        ok = yaml_parser_parse(&parser, &event) ? take(&r, &event) : yaml_failed(&r, &parser, text, bytes);
+        ok = yaml_parser_parse(&parser, &event) ? take(&r, &event)
+                                                : yaml_failed(&r, &parser, text, bytes);
         yaml_event_delete(&event);      /* empty after a failure */
     }
     yaml_parser_delete(&parser);

@@ -24,24 +24,29 @@ gq_status gq_data_fits(const gq_config *c, const gq_dataset *d, bool *live, gq_e
     int  grid = (int)(c->clip.image_size / c->clip.patch), tokens = grid * grid + 1;
 
     if (m->keyframes != c->data.frames)
-        return gq_fail(err, GQ_ECONFIG, "%s holds %d frames a GIF and data.frames is %d: build it again or set data.frames",
-                       gq_dataset_dir(d), m->keyframes, (int)c->data.frames);
-    *live = c->data.features == GQ_CFG_SOURCE_LIVE || (c->data.features == GQ_CFG_SOURCE_AUTO && !has_tokens);
+        return gq_fail(
+            err, GQ_ECONFIG,
+            "%s holds %d frames a GIF and data.frames is %d: build it again or set data.frames",
+            gq_dataset_dir(d), m->keyframes, (int)c->data.frames);
+    *live = c->data.features == GQ_CFG_SOURCE_LIVE ||
+            (c->data.features == GQ_CFG_SOURCE_AUTO && !has_tokens);
     if (c->clip.train)
         *live = true;                          /* a tower that learns cannot be read from a cache */
     if (*live && !has_frames)
-        return gq_fail(err, GQ_ECONFIG, "%s holds no pixels: set data.features=cached, or build it with frames",
+        return gq_fail(err, GQ_ECONFIG,
+                       "%s holds no pixels: set data.features=cached, or build it with frames",
                        gq_dataset_dir(d));
     if (*live && m->size != c->clip.image_size)
-        return gq_fail(err, GQ_ECONFIG, "%s holds frames of %d pixels and clip.image_size is %d", gq_dataset_dir(d), m->size,
-                       (int)c->clip.image_size);
+        return gq_fail(err, GQ_ECONFIG, "%s holds frames of %d pixels and clip.image_size is %d",
+                       gq_dataset_dir(d), m->size, (int)c->clip.image_size);
     if (!*live && (m->tokens != tokens || m->width != c->clip.width))
-        return gq_fail(err, GQ_ECONFIG, "%s holds features of %d x %d and the model reads %d x %d", gq_dataset_dir(d),
-                       m->tokens, m->width, tokens, (int)c->clip.width);
+        return gq_fail(err, GQ_ECONFIG, "%s holds features of %d x %d and the model reads %d x %d",
+                       gq_dataset_dir(d), m->tokens, m->width, tokens, (int)c->clip.width);
     return GQ_OK;
 }
 
-static gq_status checked_tokenizer(const char *path, const gq_shard_meta *meta, gq_tokenizer **out, gq_error *err)
+static gq_status checked_tokenizer(const char *path, const gq_shard_meta *meta, gq_tokenizer **out,
+                                   gq_error *err)
 {
     uint8_t   hash[32];
     char      hex[65];
@@ -54,14 +59,16 @@ static gq_status checked_tokenizer(const char *path, const gq_shard_meta *meta, 
     if (meta && *meta->tokenizer_sha256 && strcmp(hex, meta->tokenizer_sha256) != 0) {
         gq_tokenizer_close(*out);
         *out = NULL;
-        return gq_fail(err, GQ_EWEIGHTS, "%s: this tokenizer (%.12s...) is not the one the data was made with (%.12s...)", path,
-                       hex, meta->tokenizer_sha256);
+        return gq_fail(
+            err, GQ_EWEIGHTS,
+            "%s: this tokenizer (%.12s...) is not the one the data was made with (%.12s...)", path,
+            hex, meta->tokenizer_sha256);
     }
     return GQ_OK;
 }
 
-gq_status gq_run_tokenizer(const gq_config *c, const char *run_dir, const gq_shard_meta *meta, gq_tokenizer **out,
-                           gq_error *err)
+gq_status gq_run_tokenizer(const gq_config *c, const char *run_dir, const gq_shard_meta *meta,
+                           gq_tokenizer **out, gq_error *err)
 {
     const char *dirs[2] = {run_dir, c->data.train.n ? c->data.train.path[0] : NULL};
 
@@ -76,7 +83,8 @@ gq_status gq_run_tokenizer(const gq_config *c, const char *run_dir, const gq_sha
     }
     if (*c->model.tokenizer.gpt2)
         return checked_tokenizer(c->model.tokenizer.gpt2, meta, out, err);
-    return gq_fail(err, GQ_EWEIGHTS, "no tokenizer: %s/tokenizer is absent and model.tokenizer.gpt2 is not set",
+    return gq_fail(err, GQ_EWEIGHTS,
+                   "no tokenizer: %s/tokenizer is absent and model.tokenizer.gpt2 is not set",
                    run_dir ? run_dir : "RUN");
 }
 
@@ -116,13 +124,16 @@ static gq_status view(job *j, int64_t question, void *dst, gq_error *err)
         gq_dataset_qa(j->data, (question + count / 2) % count, &qa);
     else
         gq_dataset_qa(j->data, question, &qa);
-    s = read_vision(j, qa.gif, j->o->view == GQ_VIEW_SHUFFLED || j->o->view == GQ_VIEW_ONE ? j->scratch : dst, err);
+    s = read_vision(j, qa.gif,
+                    j->o->view == GQ_VIEW_SHUFFLED || j->o->view == GQ_VIEW_ONE ? j->scratch : dst,
+                    err);
     if (s != GQ_OK || j->o->view == GQ_VIEW_TRUE || j->o->view == GQ_VIEW_OTHER)
         return s;
     for (int64_t f = 0; f < frames; f++) {
-        uint64_t from = j->o->view == GQ_VIEW_SHUFFLED
-                            ? gq_permute((uint64_t)question, 1, (uint64_t)frames, (uint64_t)f)
-                            : gq_below_at(5, (uint64_t)question, GQ_RNG_SAMPLE, 0, (uint32_t)frames);
+        uint64_t from =
+            j->o->view == GQ_VIEW_SHUFFLED
+                ? gq_permute((uint64_t)question, 1, (uint64_t)frames, (uint64_t)f)
+                : gq_below_at(5, (uint64_t)question, GQ_RNG_SAMPLE, 0, (uint32_t)frames);
         memcpy((char *)dst + (size_t)f * j->frame, j->scratch + from * j->frame, j->frame);
     }
     return GQ_OK;
@@ -141,8 +152,11 @@ static gq_status measure_loss(job *j, const gq_qa *qa, int count, gq_error *err)
 
     for (int b = 0; b < j->batch; b++) {
         const gq_qa *q = &qa[b < count ? b : 0];
-        s[b] = (gq_sample){.vision = j->vision + (size_t)(b < count ? b : 0) * j->item, .question = q->q_ids, .nq = q->nq,
-                           .answer = q->a_ids, .na = q->na};
+        s[b] = (gq_sample){.vision = j->vision + (size_t)(b < count ? b : 0) * j->item,
+                           .question = q->q_ids,
+                           .nq = q->nq,
+                           .answer = q->a_ids,
+                           .na = q->na};
     }
     gq_feed_shape(&j->net->cfg, s, j->batch, j->live, false, false, NULL, &shape);
     status = gq_net_pass(j->net, &shape, &h, err);
@@ -162,8 +176,11 @@ static gq_status measure_loss(job *j, const gq_qa *qa, int count, gq_error *err)
 
 gq_status gq_prediction_write(gq_append *file, const gq_answered *a, gq_error *err)
 {
-    struct { const char *key, *text; } field[] = {
-        {"type", a->type}, {"question", a->question}, {"answer", a->reference}, {"prediction", a->prediction}};
+    struct { const char *key, *text;
+    } field[] = {{"type", a->type},
+                 {"question", a->question},
+                 {"answer", a->reference},
+                 {"prediction", a->prediction}};
     size_t    room = 256, at;
     char     *line;
     gq_status s;
@@ -173,7 +190,8 @@ gq_status gq_prediction_write(gq_append *file, const gq_answered *a, gq_error *e
     line = gq_malloc(room, 1);
     if (!line)
         return gq_fail(err, GQ_ENOMEM, "evaluation: out of memory");
-    at = (size_t)snprintf(line, room, "{\"index\":%lld,\"view\":\"%s\"", (long long)a->index, gq_view_name(a->view));
+    at = (size_t)snprintf(line, room, "{\"index\":%lld,\"view\":\"%s\"", (long long)a->index,
+                          gq_view_name(a->view));
     for (size_t i = 0; i < sizeof field / sizeof *field; i++) {
         at += (size_t)snprintf(line + at, room - at, ",\"%s\":", field[i].key);
         at += gq_json_quote(field[i].text, line + at, room - at);
@@ -184,7 +202,8 @@ gq_status gq_prediction_write(gq_append *file, const gq_answered *a, gq_error *e
     return s;
 }
 
-static gq_status score_batch(job *j, int64_t first, const gq_qa *qa, const gq_answer *a, int count, gq_error *err)
+static gq_status score_batch(job *j, int64_t first, const gq_qa *qa, const gq_answer *a, int count,
+                             gq_error *err)
 {
     gq_prompt_form form = {.answer_prefix = gq_dataset_meta(j->data)->answer_prefix};
     gq_status      s = GQ_OK;
@@ -192,11 +211,13 @@ static gq_status score_batch(job *j, int64_t first, const gq_qa *qa, const gq_an
     for (int b = 0; s == GQ_OK && b < count; b++) {
         char       *text = NULL;
         const char *ref = qa[b].answer, *shown;
-        s = gq_tokenizer_decode(j->tok, a[b].ids, (size_t)a[b].n, GQ_TOK_SKIP | GQ_TOK_REPAIR, &text, NULL, err);
+        s = gq_tokenizer_decode(j->tok, a[b].ids, (size_t)a[b].n, GQ_TOK_SKIP | GQ_TOK_REPAIR,
+                                &text, NULL, err);
         if (s != GQ_OK)
             break;
         shown = gq_prompt_strip(&form, text);
-        s = gq_scorer_add(j->scorer, gq_dataset_type_name(j->data, qa[b].type), shown, &ref, 1, err);
+        s = gq_scorer_add(j->scorer, gq_dataset_type_name(j->data, qa[b].type), shown, &ref, 1,
+                          err);
         if (s == GQ_OK && j->o->answered) {
             const char *type = gq_dataset_type_name(j->data, qa[b].type);
             gq_answered done = {.index = first + b, .view = j->o->view, .type = type ? type : "",
@@ -220,7 +241,8 @@ static gq_status one_batch(job *j, int64_t first, int count, gq_error *err)
     for (int b = 0; s == GQ_OK && b < count; b++) {
         gq_dataset_qa(j->data, first + b, &qa[b]);
         s = view(j, first + b, j->vision + (size_t)b * j->item, err);
-        prompt[b] = (gq_prompt){.vision = j->vision + (size_t)b * j->item, .ids = qa[b].q_ids, .n = qa[b].nq};
+        prompt[b] = (gq_prompt){
+            .vision = j->vision + (size_t)b * j->item, .ids = qa[b].q_ids, .n = qa[b].nq};
         answer[b] = (gq_answer){.ids = j->ids + b * max_new};
     }
     if (s == GQ_OK)
@@ -268,8 +290,8 @@ static gq_status prepare(job *j, gq_error *err)
         return gq_fail(err, GQ_ENOMEM, "evaluation: out of memory");
     s = gq_shard_cursor_new(j->data, &j->cursor, err);
     if (s == GQ_OK)
-        s = gq_generator_new(j->net->engine, j->net->params, &j->net->model, j->batch, (int)c->data.frames, j->live, &o,
-                             &j->generator, err);
+        s = gq_generator_new(j->net->engine, j->net->params, &j->net->model, j->batch,
+                             (int)c->data.frames, j->live, &o, &j->generator, err);
     return s;
 }
 
@@ -283,8 +305,8 @@ static void finish(job *j)
     gq_free(j->ids);
 }
 
-gq_status gq_evaluate(gq_net *n, const gq_dataset *d, const gq_tokenizer *tok, const gq_evaluate_opts *o,
-                      gq_evaluation *out, gq_error *err)
+gq_status gq_evaluate(gq_net *n, const gq_dataset *d, const gq_tokenizer *tok,
+                      const gq_evaluate_opts *o, gq_evaluation *out, gq_error *err)
 {
     job       j = {.net = n, .data = d, .tok = tok, .o = o};
     int64_t   total = gq_dataset_count(d);

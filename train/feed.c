@@ -19,8 +19,8 @@ static int visual_tokens(const gq_config *c)
     return (int)(c->data.frames * c->qformer.queries);
 }
 
-void gq_feed_shape(const gq_config *c, const gq_sample *s, int batch, bool live, bool masked, bool train,
-                   const uint8_t *keep, gq_stllm_shape *out)
+void gq_feed_shape(const gq_config *c, const gq_sample *s, int batch, bool live, bool masked,
+                   bool train, const uint8_t *keep, gq_stllm_shape *out)
 {
     int text = 0, answer = 0, kept = 0, n = visual_tokens(c);
 
@@ -49,7 +49,8 @@ void gq_feed_shape(const gq_config *c, const gq_sample *s, int batch, bool live,
 static void feed_vision(const gq_sample *s, gq_stllm_tape *h)
 {
     gq_t    x = h->shape.live ? h->frames : h->features;
-    int64_t per = gq_dim(h->tape, x, 1) * gq_dim(h->tape, x, 2) * (h->shape.live ? 3 : 1) * h->shape.frames;
+    int64_t per =
+        gq_dim(h->tape, x, 1) * gq_dim(h->tape, x, 2) * (h->shape.live ? 3 : 1) * h->shape.frames;
 
     for (int b = 0; b < h->shape.batch; b++) {
         if (h->shape.live) {
@@ -58,7 +59,8 @@ static void feed_vision(const gq_sample *s, gq_stllm_tape *h)
             for (int64_t i = 0; i < per; i++)
                 ((double *)gq_data(h->tape, x))[b * per + i] = ((const float *)s[b].vision)[i];
         } else {
-            memcpy((float *)gq_data(h->tape, x) + b * per, s[b].vision, (size_t)per * sizeof(float));
+            memcpy((float *)gq_data(h->tape, x) + b * per, s[b].vision,
+                   (size_t)per * sizeof(float));
         }
     }
 }
@@ -67,7 +69,8 @@ static void feed_vision(const gq_sample *s, gq_stllm_tape *h)
 static void feed_text(const gq_sample *s, int end_id, int seen, gq_stllm_tape *h)
 {
     int      t = h->shape.text, r = 0, width = seen + t;
-    int32_t *ids = gq_data(h->tape, h->ids), *rows = gq_data(h->tape, h->rows), *labels = gq_data(h->tape, h->labels);
+    int32_t *ids = gq_data(h->tape, h->ids), *rows = gq_data(h->tape, h->rows),
+            *labels = gq_data(h->tape, h->labels);
 
     for (int b = 0; b < h->shape.batch; b++) {
         int32_t *row = ids + b * t;
@@ -91,7 +94,8 @@ static void feed_text(const gq_sample *s, int end_id, int seen, gq_stllm_tape *h
 static void feed_positions(const gq_config *c, const uint8_t *keep, int seen, gq_stllm_tape *h)
 {
     int      n = visual_tokens(c), t = h->shape.text, width = seen + t;
-    bool     drop = h->shape.masked && c->mvm.mode == GQ_CFG_MVM_DROP, compact = drop && c->mvm.pos == GQ_CFG_POS_COMPACT;
+    bool     drop = h->shape.masked && c->mvm.mode == GQ_CFG_MVM_DROP,
+         compact = drop && c->mvm.pos == GQ_CFG_POS_COMPACT;
     int32_t *pos = gq_data(h->tape, h->pos);
 
     for (int b = 0; b < h->shape.batch; b++) {
@@ -126,7 +130,8 @@ static void put_scale(gq_stllm_tape *h, gq_t x, double v)
         put(h, x, 0, (float)v);
 }
 
-static void feed_zero(const gq_config *c, const uint8_t *keep, const float *elements, gq_stllm_tape *h)
+static void feed_zero(const gq_config *c, const uint8_t *keep, const float *elements,
+                      gq_stllm_tape *h)
 {
     int      n = visual_tokens(c), t = h->shape.text, b_count = h->shape.batch;
     int32_t *rows = gq_data(h->tape, h->student_rows);
@@ -171,8 +176,8 @@ static void feed_drop(const gq_config *c, const uint8_t *keep, gq_stllm_tape *h)
     }
 }
 
-void gq_feed(const gq_config *c, const gq_sample *s, const uint8_t *keep, const float *elements, const gq_feed_opts *o,
-             gq_stllm_tape *h)
+void gq_feed(const gq_config *c, const gq_sample *s, const uint8_t *keep, const float *elements,
+             const gq_feed_opts *o, gq_stllm_tape *h)
 {
     int  n = visual_tokens(c);
     bool drop = h->shape.masked && c->mvm.mode == GQ_CFG_MVM_DROP;

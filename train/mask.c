@@ -25,7 +25,8 @@ double gq_mask_rate(const gq_config *c, gq_mask_key k, uint32_t slot)
         return rate;
     if (c->mvm.rate_dist == GQ_CFG_RATE_UNIFORM)
         return c->mvm.rate_lo +
-               (c->mvm.rate_hi - c->mvm.rate_lo) * (double)gq_u01(gq_philox_at(k.seed, draw, RATE_UNIFORM, k.step));
+               (c->mvm.rate_hi - c->mvm.rate_lo) *
+                   (double)gq_u01(gq_philox_at(k.seed, draw, RATE_UNIFORM, k.step));
     rate += c->mvm.rate_std * gq_normal_at(k.seed, draw, RATE_NORMAL, k.step);
     return fmin(fmax(rate, c->mvm.rate_lo), c->mvm.rate_hi);
 }
@@ -113,7 +114,10 @@ void gq_mask_elements(const gq_config *c, gq_mask_key k, uint32_t slot, int64_t 
 {
     double rate = gq_mask_rate(c, k, slot);
     for (int64_t i = 0; i < n; i++)
-        keep[i] = (double)gq_u01(gq_philox_at(k.seed, element(slot, i), GQ_RNG_MASK, k.step)) >= rate ? 1.0f : 0.0f;
+        keep[i] =
+            (double)gq_u01(gq_philox_at(k.seed, element(slot, i), GQ_RNG_MASK, k.step)) >= rate
+                ? 1.0f
+                : 0.0f;
 }
 
 double gq_mask_denominator(const gq_config *c, gq_mask_key k, uint32_t samples, int n)

@@ -79,9 +79,9 @@ struct gq_scorer {
 
 const char *gq_metric_name(gq_metric m)
 {
-    static const char *const names[GQ_METRICS] = {"exact_match", "exact_match_normalised", "token_f1",
-                                                  "bleu1",       "bleu2",                  "sentence_bleu",
-                                                  "sacrebleu"};
+    static const char *const names[GQ_METRICS] = {
+        "exact_match", "exact_match_normalised", "token_f1", "bleu1",
+        "bleu2",       "sentence_bleu",          "sacrebleu"};
     return m < GQ_METRICS ? names[m] : "";
 }
 
@@ -112,8 +112,8 @@ static size_t find_type(gq_scorer *s, const char *type)
     return names[s->n_names] ? s->n_names++ : SIZE_MAX;
 }
 
-static gq_status count_bleu(const char *answer, const char *const *refs, size_t n_refs, gq_bleu *out,
-                            gq_error *err)
+static gq_status count_bleu(const char *answer, const char *const *refs, size_t n_refs,
+                            gq_bleu *out, gq_error *err)
 {
     gq_status rc = GQ_OK;
     char     *strict = gq_words_strict(answer), *hyp = strict ? gq_words_bleu(strict) : NULL;
@@ -243,7 +243,8 @@ static void intervals(const gq_scorer *s, const boot *b, uint32_t index, gq_scor
 }
 
 /* One row: all answers when type is 0, else those of names[type]. */
-static void fill_row(const gq_scorer *s, const boot *b, size_t type, uint32_t index, gq_score_row *row)
+static void fill_row(const gq_scorer *s, const boot *b, size_t type, uint32_t index,
+                     gq_score_row *row)
 {
     sums a = {0};
     for (size_t i = 0; i < s->n; i++) {

@@ -20,13 +20,22 @@ static gq_act act_of(gq_cfg_act a)
 
 static void clip_model(const gq_config *c, gq_stllm_config *m)
 {
-    m->clip = (gq_clip_config){
-        .image = (int)c->clip.image_size, .patch = (int)c->clip.patch, .width = (int)c->clip.width,
-        .layers = (int)c->clip.layers, .heads = (int)c->clip.heads, .mlp = (int)c->clip.mlp,
-        .text_width = (int)c->clip.text_width, .text_layers = (int)c->clip.text_layers,
-        .text_heads = (int)c->clip.text_heads, .text_mlp = (int)c->clip.text_mlp, .vocab = (int)c->clip.vocab,
-        .context = (int)c->clip.context, .proj = (int)c->clip.proj, .act = act_of(c->clip.act),
-        .ln_eps = c->clip.ln_eps, .text = c->clip.text};
+    m->clip = (gq_clip_config){.image = (int)c->clip.image_size,
+                               .patch = (int)c->clip.patch,
+                               .width = (int)c->clip.width,
+                               .layers = (int)c->clip.layers,
+                               .heads = (int)c->clip.heads,
+                               .mlp = (int)c->clip.mlp,
+                               .text_width = (int)c->clip.text_width,
+                               .text_layers = (int)c->clip.text_layers,
+                               .text_heads = (int)c->clip.text_heads,
+                               .text_mlp = (int)c->clip.text_mlp,
+                               .vocab = (int)c->clip.vocab,
+                               .context = (int)c->clip.context,
+                               .proj = (int)c->clip.proj,
+                               .act = act_of(c->clip.act),
+                               .ln_eps = c->clip.ln_eps,
+                               .text = c->clip.text};
     for (int i = 0; i < 3; i++) {
         m->clip.mean[i] = (float)c->image.mean[i];
         m->clip.std[i] = (float)c->image.std[i];
@@ -38,12 +47,15 @@ static void clip_model(const gq_config *c, gq_stllm_config *m)
 
 static void mvm_model(const gq_config *c, gq_stllm_config *m)
 {
-    m->mvm = (gq_mvm_config){
-        .mode = c->mvm.mode == GQ_CFG_MVM_DROP ? GQ_MVM_DROP : GQ_MVM_ZERO,
-        .loss = c->mvm.loss == GQ_CFG_MVM_COS ? GQ_MVM_COS : c->mvm.loss == GQ_CFG_MVM_SSE ? GQ_MVM_SSE : GQ_MVM_MSE,
-        .hidden = c->mvm.zero_attn == GQ_CFG_ZERO_HIDDEN, .element = c->mvm.granularity == GQ_CFG_GRAIN_ELEMENT,
-        .predictor = c->mvm.predictor == GQ_CFG_PREDICT_LINEAR_LN, .teacher_dropout = c->mvm.teacher_dropout,
-        .weight = c->mvm.weight};
+    m->mvm = (gq_mvm_config){.mode = c->mvm.mode == GQ_CFG_MVM_DROP ? GQ_MVM_DROP : GQ_MVM_ZERO,
+                             .loss = c->mvm.loss == GQ_CFG_MVM_COS   ? GQ_MVM_COS
+                                     : c->mvm.loss == GQ_CFG_MVM_SSE ? GQ_MVM_SSE
+                                                                     : GQ_MVM_MSE,
+                             .hidden = c->mvm.zero_attn == GQ_CFG_ZERO_HIDDEN,
+                             .element = c->mvm.granularity == GQ_CFG_GRAIN_ELEMENT,
+                             .predictor = c->mvm.predictor == GQ_CFG_PREDICT_LINEAR_LN,
+                             .teacher_dropout = c->mvm.teacher_dropout,
+                             .weight = c->mvm.weight};
     m->mvm_declared = c->mvm.enable && m->mvm.predictor;
 }
 
@@ -53,18 +65,30 @@ void gq_net_model(const gq_config *c, gq_stllm_config *m)
     clip_model(c, m);
     mvm_model(c, m);
     m->qformer = (gq_qformer_config){
-        .queries = (int)c->qformer.queries, .width = (int)c->qformer.width, .layers = (int)c->qformer.layers,
-        .heads = (int)c->qformer.heads, .mlp = (int)c->qformer.mlp, .cross_every = (int)c->qformer.cross_every,
-        .encoder_width = (int)c->qformer.encoder_width, .vision_width = (int)c->clip.width,
+        .queries = (int)c->qformer.queries,
+        .width = (int)c->qformer.width,
+        .layers = (int)c->qformer.layers,
+        .heads = (int)c->qformer.heads,
+        .mlp = (int)c->qformer.mlp,
+        .cross_every = (int)c->qformer.cross_every,
+        .encoder_width = (int)c->qformer.encoder_width,
+        .vision_width = (int)c->clip.width,
         .bridge = c->qformer.bridge == GQ_CFG_BRIDGE_ADAPTER     ? GQ_BRIDGE_ADAPTER
                   : c->qformer.bridge == GQ_CFG_BRIDGE_REINIT_KV ? GQ_BRIDGE_REINIT_KV
                                                                  : GQ_BRIDGE_NONE,
-        .ln_eps = c->qformer.ln_eps, .dropout = c->qformer.dropout};
-    m->gpt2 = (gq_gpt2_config){
-        .width = (int)c->gpt2.width, .layers = (int)c->gpt2.layers, .heads = (int)c->gpt2.heads,
-        .mlp = (int)c->gpt2.mlp, .vocab = (int)c->gpt2.vocab, .positions = (int)c->gpt2.positions,
-        .ln_eps = c->gpt2.ln_eps, .dropout = c->gpt2.dropout, .act = act_of(c->gpt2.act), .bias = c->gpt2.bias,
-        .tied = c->gpt2.tied};
+        .ln_eps = c->qformer.ln_eps,
+        .dropout = c->qformer.dropout};
+    m->gpt2 = (gq_gpt2_config){.width = (int)c->gpt2.width,
+                               .layers = (int)c->gpt2.layers,
+                               .heads = (int)c->gpt2.heads,
+                               .mlp = (int)c->gpt2.mlp,
+                               .vocab = (int)c->gpt2.vocab,
+                               .positions = (int)c->gpt2.positions,
+                               .ln_eps = c->gpt2.ln_eps,
+                               .dropout = c->gpt2.dropout,
+                               .act = act_of(c->gpt2.act),
+                               .bias = c->gpt2.bias,
+                               .tied = c->gpt2.tied};
     m->proj_scale = c->proj.init_scale;
 }
 
@@ -75,7 +99,8 @@ const gq_backend *gq_net_backend(const gq_config *c, gq_error *err)
 
     if (c->engine.backend == GQ_CFG_BACKEND_REF)
         return &gq_backend_ref32;
-    b = c->engine.precision == GQ_CFG_BF16 ? gq_backend_cpu_bf16() : gq_backend_cpu(rungs[c->engine.cpu]);
+    b = c->engine.precision == GQ_CFG_BF16 ? gq_backend_cpu_bf16()
+                                           : gq_backend_cpu(rungs[c->engine.cpu]);
     if (!b)
         gq_fail(err, GQ_ECONFIG, "engine.%s: this machine or build does not have it; use auto",
                 c->engine.precision == GQ_CFG_BF16 ? "precision: bf16" : "cpu");
@@ -160,7 +185,9 @@ static void apply_rule(const gq_rule *r, gq_param *q)
         break;
     case GQ_CFG_DIST_CONSTANT: q->init = (gq_init){.dist = GQ_INIT_CONST}; break;
     case GQ_CFG_DIST_ZEROS: q->init = (gq_init){.dist = GQ_INIT_CONST}; value = 0.0; break;
-    case GQ_CFG_DIST_SINUSOID: q->init = (gq_init){.dist = GQ_INIT_SINUSOID, .base = r->base}; break;
+    case GQ_CFG_DIST_SINUSOID:
+        q->init = (gq_init){.dist = GQ_INIT_SINUSOID, .base = r->base};
+        break;
     }
     q->init.value = value;
     if (r->part == GQ_CFG_PART_FIRST)
@@ -183,14 +210,18 @@ static void apply_init(const gq_config *c, gq_params *p)
     }
 }
 
-static gq_status load_family(gq_net *n, gq_hf_family f, const char *path, const char *key, gq_net_report *r, gq_error *err)
+static gq_status load_family(gq_net *n, gq_hf_family f, const char *path, const char *key,
+                             gq_net_report *r, gq_error *err)
 {
     gq_safetensors *st;
     gq_status       s;
 
     if (!*path)
-        return gq_fail(err, GQ_EWEIGHTS, "model.init is 'weights' and %s is not set: it names a .safetensors file or a "
-                       "directory with model.safetensors; or set model.init=random", key);
+        return gq_fail(
+            err, GQ_EWEIGHTS,
+            "model.init is 'weights' and %s is not set: it names a .safetensors file or a "
+            "directory with model.safetensors; or set model.init=random",
+            key);
     s = gq_safetensors_open(path, &st, err);
     if (s != GQ_OK)
         return gq_context(err, "%s", key);
@@ -198,7 +229,8 @@ static gq_status load_family(gq_net *n, gq_hf_family f, const char *path, const 
     s = gq_hf_load(n->params, f, st, &r->family[f], err);
     gq_safetensors_close(st);
     if (s == GQ_OK && r->family[f].missing)
-        s = gq_fail(err, GQ_EWEIGHTS, "%s: %s: %d tensors of the model are missing, the first is '%s'", key, path,
+        s = gq_fail(err, GQ_EWEIGHTS,
+                    "%s: %s: %d tensors of the model are missing, the first is '%s'", key, path,
                     r->family[f].missing, r->family[f].first_missing);
     return s;
 }
@@ -210,8 +242,10 @@ static gq_status first_values(gq_net *n, gq_net_report *r, gq_error *err)
 
     if (c->model.init == GQ_CFG_INIT_WEIGHTS) {
         s = load_family(n, GQ_HF_CLIP, c->model.weights.clip, "model.weights.clip", r, err);
-        if (s == GQ_OK && *c->model.weights.qformer)    /* optional: a Q-Former may start from nothing        */
-            s = load_family(n, GQ_HF_QFORMER, c->model.weights.qformer, "model.weights.qformer", r, err);
+        if (s == GQ_OK &&
+            *c->model.weights.qformer) /* optional: a Q-Former may start from nothing        */
+            s = load_family(n, GQ_HF_QFORMER, c->model.weights.qformer, "model.weights.qformer", r,
+                            err);
         if (s == GQ_OK)
             s = load_family(n, GQ_HF_GPT2, c->model.weights.gpt2, "model.weights.gpt2", r, err);
     }
@@ -232,11 +266,12 @@ static void count(gq_net *n, gq_net_report *r)
     }
 }
 
-gq_status gq_net_open(const gq_config *c, gq_net_use use, bool weights, gq_net **out, gq_net_report *report,
-                      gq_error *err)
+gq_status gq_net_open(const gq_config *c, gq_net_use use, bool weights, gq_net **out,
+                      gq_net_report *report, gq_error *err)
 {
     gq_net        *n = gq_calloc(1, sizeof *n);
-    gq_engine_opts o = {.threads = use == GQ_NET_DECLARE ? 1 : (int)c->engine.threads, .seed = c->train.seed};
+    gq_engine_opts o = {.threads = use == GQ_NET_DECLARE ? 1 : (int)c->engine.threads,
+                        .seed = c->train.seed};
     gq_status      s = n ? GQ_OK : gq_fail(err, GQ_ENOMEM, "out of memory");
 
     *out = NULL;
@@ -283,18 +318,21 @@ void gq_net_close(gq_net *n)
 
 static bool same_shape(const gq_stllm_shape *a, const gq_stllm_shape *b)
 {
-    return a->batch == b->batch && a->frames == b->frames && a->text == b->text && a->labels == b->labels &&
-           a->kept == b->kept && a->live == b->live && a->masked == b->masked && a->train == b->train;
+    return a->batch == b->batch && a->frames == b->frames && a->text == b->text &&
+           a->labels == b->labels && a->kept == b->kept && a->live == b->live &&
+           a->masked == b->masked && a->train == b->train;
 }
 
 gq_status gq_net_pass(gq_net *n, const gq_stllm_shape *shape, gq_stllm_tape **out, gq_error *err)
 {
-    gq_plan_opts plan = {.policy = n->cfg.train.checkpoint == GQ_CFG_POLICY_SEGMENT ? GQ_SEGMENT : GQ_KEEP};
+    gq_plan_opts plan = {.policy = n->cfg.train.checkpoint == GQ_CFG_POLICY_SEGMENT ? GQ_SEGMENT
+                                                                                    : GQ_KEEP};
     gq_pass     *p;
     gq_status    s;
 
     for (int i = 0; i < n->passes; i++)
-        if (same_shape(&n->pass[i]->h.shape, shape) && (!shape->train || n->pass[i]->frozen_key == n->frozen_key)) {
+        if (same_shape(&n->pass[i]->h.shape, shape) &&
+            (!shape->train || n->pass[i]->frozen_key == n->frozen_key)) {
             *out = &n->pass[i]->h;
             return GQ_OK;
         }

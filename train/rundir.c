@@ -9,7 +9,8 @@
 static gq_status open_log(const char *dir, const char *name, gq_append **out, gq_error *err)
 {
     char     *path = gq_path(dir, name);
-    gq_status s = path ? gq_append_open(path, out, err) : gq_fail(err, GQ_ENOMEM, "%s: out of memory", dir);
+    gq_status s =
+        path ? gq_append_open(path, out, err) : gq_fail(err, GQ_ENOMEM, "%s: out of memory", dir);
     gq_free(path);
     return s;
 }
@@ -24,7 +25,8 @@ gq_status gq_rundir_open(const char *path, gq_rundir *out, gq_error *err)
         return s;
     out->path = gq_strdup(path);
     lock = gq_path(path, "run.lock");
-    s = out->path && lock ? gq_lock_take(lock, &out->lock, err) : gq_fail(err, GQ_ENOMEM, "%s: out of memory", path);
+    s = out->path && lock ? gq_lock_take(lock, &out->lock, err)
+                          : gq_fail(err, GQ_ENOMEM, "%s: out of memory", path);
     gq_free(lock);
     if (s == GQ_OK)
         s = open_log(path, "metrics.jsonl", &out->metrics, err);
@@ -64,7 +66,8 @@ gq_status gq_rundir_freeze(gq_rundir *r, const gq_config *c, gq_error *err)
     char     *path = gq_path(r->path, "config.yaml"), *text = NULL;
     size_t    bytes = 0;
     FILE     *f = open_memstream(&text, &bytes);
-    gq_status s = path && f ? gq_config_write(c, f, err) : gq_fail(err, GQ_ENOMEM, "%s: out of memory", r->path);
+    gq_status s = path && f ? gq_config_write(c, f, err)
+                            : gq_fail(err, GQ_ENOMEM, "%s: out of memory", r->path);
 
     if (f && fclose(f) != 0 && s == GQ_OK)
         s = gq_fail(err, GQ_ENOMEM, "%s: out of memory", r->path);
@@ -75,7 +78,8 @@ gq_status gq_rundir_freeze(gq_rundir *r, const gq_config *c, gq_error *err)
     return s;
 }
 
-gq_status gq_rundir_config(gq_rundir *r, const gq_config *c, gq_config *old, bool *had, gq_error *err)
+gq_status gq_rundir_config(gq_rundir *r, const gq_config *c, gq_config *old, bool *had,
+                           gq_error *err)
 {
     char *path = gq_path(r->path, "config.yaml");
 

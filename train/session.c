@@ -176,7 +176,8 @@ static gq_status tell_kind(const char *path, bool *exported, gq_error *err)
                     path);
     else if (!(*exported = gq_is_file(export)) && !gq_is_file(run))
         s = gq_fail(err, GQ_EWEIGHTS,
-                    "%s: neither a run (it has no config.yaml) nor an export (no gifqa.json)", path);
+                    "%s: neither a run (it has no config.yaml) nor an export (no gifqa.json)",
+                    path);
     gq_free(run);
     gq_free(export);
     return s;

@@ -64,8 +64,10 @@ static size_t declare_all(gq_net *n, section which, gq_st_tensor *t, char (*name
             if (!holds(which, q))
                 continue;
             entry_name(which, moment, q, names[count]);
-            t[count] = (gq_st_tensor){.name = names[count], .rank = q->rank,
-                                      .dtype = n->engine->backend->real == GQ_F64 ? GQ_ST_F64 : GQ_ST_F32};
+            t[count] =
+                (gq_st_tensor){.name = names[count],
+                               .rank = q->rank,
+                               .dtype = n->engine->backend->real == GQ_F64 ? GQ_ST_F64 : GQ_ST_F32};
             for (int d = 0; d < q->rank; d++)
                 t[count].shape[d] = (uint64_t)q->shape[d];
             count++;
@@ -73,14 +75,16 @@ static size_t declare_all(gq_net *n, section which, gq_st_tensor *t, char (*name
     return count;
 }
 
-static gq_status write_section(gq_net *n, section which, const char *dir, const char *file, gq_error *err)
+static gq_status write_section(gq_net *n, section which, const char *dir, const char *file,
+                               gq_error *err)
 {
     size_t        most = 2 * (size_t)n->params->count + 1;
     gq_st_tensor *t = gq_calloc(most, sizeof *t);
     char        (*names)[NAME] = gq_calloc(most, sizeof *names), *path = gq_path(dir, file);
     gq_st_writer *w = NULL;
     gq_st_meta    meta = {"format", "gifqa"};
-    gq_status     s = t && names && path ? GQ_OK : gq_fail(err, GQ_ENOMEM, "%s/%s: out of memory", dir, file);
+    gq_status     s =
+        t && names && path ? GQ_OK : gq_fail(err, GQ_ENOMEM, "%s/%s: out of memory", dir, file);
 
     if (s == GQ_OK)
         s = gq_st_writer_open(path, t, declare_all(n, which, t, names), &meta, 1, &w, err);
@@ -104,14 +108,17 @@ static gq_status write_state(const gq_run_state *r, const char *dir, gq_error *e
     if (!path)
         return gq_fail(err, GQ_ENOMEM, "%s: out of memory", dir);
     snprintf(text, sizeof text,
-             "{\n  \"format\": 1,\n  \"step\": %" PRIu64 ",\n  \"samples\": %" PRIu64 ",\n  \"metrics_bytes\": %" PRIu64
-             ",\n  \"best\": %.17g,\n  \"best_step\": %" PRIu64 ",\n  \"evaluated_step\": %" PRIu64 ",\n  \"epoch_labels\": %" PRIu64
-             ",\n  \"epoch_rows\": %" PRIu64 ",\n  \"epoch_nll\": %.17g,\n  \"epoch_mvm\": %.17g,\n  \"epoch_loss\": %.17g,"
-             "\n  \"epoch_masked\": %" PRIu64 ",\n  \"epoch_steps\": %" PRIu64 ",\n  \"tokenizer_sha256\": \"%s\""
+             "{\n  \"format\": 1,\n  \"step\": %" PRIu64 ",\n  \"samples\": %" PRIu64
+             ",\n  \"metrics_bytes\": %" PRIu64 ",\n  \"best\": %.17g,\n  \"best_step\": %" PRIu64
+             ",\n  \"evaluated_step\": %" PRIu64 ",\n  \"epoch_labels\": %" PRIu64
+             ",\n  \"epoch_rows\": %" PRIu64
+             ",\n  \"epoch_nll\": %.17g,\n  \"epoch_mvm\": %.17g,\n  \"epoch_loss\": %.17g,"
+             "\n  \"epoch_masked\": %" PRIu64 ",\n  \"epoch_steps\": %" PRIu64
+             ",\n  \"tokenizer_sha256\": \"%s\""
              ",\n  \"frozen_sha256\": \"%s\"\n}\n",
-             r->step, r->samples, r->metrics_bytes, r->best, r->best_step, r->evaluated_step, r->epoch_labels, r->epoch_rows, r->epoch_nll,
-             r->epoch_mvm, r->epoch_loss, r->epoch_masked, r->epoch_steps, r->tokenizer_sha256,
-             r->frozen_sha256);
+             r->step, r->samples, r->metrics_bytes, r->best, r->best_step, r->evaluated_step,
+             r->epoch_labels, r->epoch_rows, r->epoch_nll, r->epoch_mvm, r->epoch_loss,
+             r->epoch_masked, r->epoch_steps, r->tokenizer_sha256, r->frozen_sha256);
     s = gq_write_file(path, text, strlen(text), err);
     gq_free(path);
     return s;
@@ -125,10 +132,13 @@ uint64_t gq_snapshot_bytes(const gq_net *n)
 /* A state with a value that is not finite is never written: a healthy checkpoint must not be rotated away by it. */
 static gq_status refuse_nonfinite(gq_net *n, gq_error *err)
 {
-    double w = n->engine->backend->sumsq(n->params->weights.base, n->params->trainable_n, &n->engine->work);
-    double m = n->engine->backend->sumsq(n->params->m.base, n->params->trainable_n, &n->engine->work);
+    double w = n->engine->backend->sumsq(n->params->weights.base, n->params->trainable_n,
+                                         &n->engine->work);
+    double m =
+        n->engine->backend->sumsq(n->params->m.base, n->params->trainable_n, &n->engine->work);
     if (n->params->trainable_n && !(isfinite(w) && isfinite(m)))
-        return gq_fail(err, GQ_ENUMERIC, "a weight or moment is not finite: this state is not saved");
+        return gq_fail(err, GQ_ENUMERIC,
+                       "a weight or moment is not finite: this state is not saved");
     return GQ_OK;
 }
 
@@ -155,8 +165,8 @@ gq_status gq_snapshot_save(gq_net *n, const char *run_dir, const gq_run_state *s
 /* ---- reading -------------------------------------------------------------------------------------------------- */
 
 /* The tensor of q in st, which is `file`; it has q's shape. */
-static gq_status find(const gq_param *q, section which, int moment, const gq_safetensors *st, const char *file,
-                      const gq_st_tensor **out, gq_error *err)
+static gq_status find(const gq_param *q, section which, int moment, const gq_safetensors *st,
+                      const char *file, const gq_st_tensor **out, gq_error *err)
 {
     char                name[NAME];
     const gq_st_tensor *t;
@@ -165,19 +175,24 @@ static gq_status find(const gq_param *q, section which, int moment, const gq_saf
     entry_name(which, moment, q, name);
     t = *out = gq_st_find(st, name);
     if (!t)
-        return gq_fail(err, GQ_EWEIGHTS, "%s: tensor '%s' is missing: the model in the config is not the one that was saved",
-                       file, name);
+        return gq_fail(
+            err, GQ_EWEIGHTS,
+            "%s: tensor '%s' is missing: the model in the config is not the one that was saved",
+            file, name);
     same = t->rank == q->rank;
     for (int d = 0; same && d < q->rank; d++)
         same = t->shape[d] == (uint64_t)q->shape[d];
     if (!same)
-        return gq_fail(err, GQ_EWEIGHTS, "%s: tensor '%s' has another shape: the model in the config is not the one that "
-                       "was saved", file, name);
+        return gq_fail(
+            err, GQ_EWEIGHTS,
+            "%s: tensor '%s' has another shape: the model in the config is not the one that "
+            "was saved",
+            file, name);
     return GQ_OK;
 }
 
-static gq_status take(gq_net *n, const gq_param *q, section which, int moment, const gq_safetensors *st, const char *file,
-                      gq_error *err)
+static gq_status take(gq_net *n, const gq_param *q, section which, int moment,
+                      const gq_safetensors *st, const char *file, gq_error *err)
 {
     const gq_st_tensor *t;
     gq_status           s = find(q, which, moment, st, file, &t, err);
@@ -189,11 +204,13 @@ static gq_status take(gq_net *n, const gq_param *q, section which, int moment, c
     return gq_st_read_f32(t, memory(n, q, which, moment), err);
 }
 
-static gq_status read_section(gq_net *n, section which, const char *dir, const char *file, gq_error *err)
+static gq_status read_section(gq_net *n, section which, const char *dir, const char *file,
+                              gq_error *err)
 {
     char           *path = gq_path(dir, file);
     gq_safetensors *st = NULL;
-    gq_status       s = path ? gq_safetensors_open(path, &st, err) : gq_fail(err, GQ_ENOMEM, "%s: out of memory", dir);
+    gq_status       s = path ? gq_safetensors_open(path, &st, err)
+                             : gq_fail(err, GQ_ENOMEM, "%s: out of memory", dir);
 
     for (int moment = 0; moment < (which == MOMENTS ? 2 : 1); moment++)
         for (int32_t i = 0; s == GQ_OK && i < n->params->count; i++) {
@@ -210,14 +227,24 @@ static gq_status read_section(gq_net *n, section which, const char *dir, const c
 
 static void read_field(gq_json *j, const char *key, gq_run_state *r)
 {
-    struct { const char *name; uint64_t *to; } whole[] = {
-        {"step", &r->step}, {"samples", &r->samples}, {"metrics_bytes", &r->metrics_bytes}, {"best_step", &r->best_step},
+    struct { const char *name; uint64_t *to;
+    } whole[] = {
+        {"step", &r->step},
+        {"samples", &r->samples},
+        {"metrics_bytes", &r->metrics_bytes},
+        {"best_step", &r->best_step},
         {"evaluated_step", &r->evaluated_step},
-        {"epoch_labels", &r->epoch_labels}, {"epoch_rows", &r->epoch_rows}, {"epoch_masked", &r->epoch_masked},
+        {"epoch_labels", &r->epoch_labels},
+        {"epoch_rows", &r->epoch_rows},
+        {"epoch_masked", &r->epoch_masked},
         {"epoch_steps", &r->epoch_steps},
     };
-    struct { const char *name; double *to; } real[] = {
-        {"best", &r->best}, {"epoch_nll", &r->epoch_nll}, {"epoch_mvm", &r->epoch_mvm}, {"epoch_loss", &r->epoch_loss},
+    struct { const char *name; double *to;
+    } real[] = {
+        {"best", &r->best},
+        {"epoch_nll", &r->epoch_nll},
+        {"epoch_mvm", &r->epoch_mvm},
+        {"epoch_loss", &r->epoch_loss},
     };
     for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)
         if (strcmp(key, whole[i].name) == 0) {
@@ -242,7 +269,8 @@ static gq_status read_state(const char *dir, gq_run_state *r, gq_error *err)
     char     *path = gq_path(dir, "state.json"), key[64];
     gq_bytes  b = {0};
     gq_json   j;
-    gq_status s = path ? gq_read_file(path, 1 << 20, &b, err) : gq_fail(err, GQ_ENOMEM, "%s: out of memory", dir);
+    gq_status s = path ? gq_read_file(path, 1 << 20, &b, err)
+                       : gq_fail(err, GQ_ENOMEM, "%s: out of memory", dir);
 
     memset(r, 0, sizeof *r);
     if (s == GQ_OK) {
@@ -301,15 +329,18 @@ static gq_status check_frozen(const char *dir, const gq_run_state *state, gq_err
     if (s == GQ_OK)
         s = hash_frozen(path, hex, err);
     if (s == GQ_OK && *state->frozen_sha256 && strcmp(hex, state->frozen_sha256) != 0)
-        s = gq_fail(err, GQ_EWEIGHTS, "%s: damaged, or of another run: its SHA-256 is %.12s... and the checkpoint names "
-                    "%.12s...", path, hex, state->frozen_sha256);
+        s = gq_fail(
+            err, GQ_EWEIGHTS,
+            "%s: damaged, or of another run: its SHA-256 is %.12s... and the checkpoint names "
+            "%.12s...",
+            path, hex, state->frozen_sha256);
     gq_free(path);
     return s;
 }
 
 /* The directory of the frozen file, the caller's: a checkpoint of another run has it two levels above. */
-static gq_status find_frozen(const char *run_dir, const char *ckpt_dir, const gq_run_state *state, char **dir,
-                             gq_error *err)
+static gq_status find_frozen(const char *run_dir, const char *ckpt_dir, const gq_run_state *state,
+                             char **dir, gq_error *err)
 {
     gq_error  other = {0};
     gq_status s = check_frozen(run_dir, state, err);
@@ -326,8 +357,8 @@ static gq_status find_frozen(const char *run_dir, const char *ckpt_dir, const gq
     return GQ_OK;
 }
 
-gq_status gq_snapshot_load(gq_net *n, const char *run_dir, const char *ckpt_dir, bool optimiser, gq_run_state *state,
-                           gq_error *err)
+gq_status gq_snapshot_load(gq_net *n, const char *run_dir, const char *ckpt_dir, bool optimiser,
+                           gq_run_state *state, gq_error *err)
 {
     char     *frozen = NULL;
     gq_status s = read_state(ckpt_dir, state, err);
@@ -349,12 +380,13 @@ gq_status gq_snapshot_load(gq_net *n, const char *run_dir, const char *ckpt_dir,
 
 struct gq_stored { gq_safetensors *weights, *frozen; };      /* frozen: NULL when nothing is      */
 
-static gq_status map_section(const gq_params *p, section which, const char *dir, const char *file, gq_safetensors **st,
-                             gq_error *err)
+static gq_status map_section(const gq_params *p, section which, const char *dir, const char *file,
+                             gq_safetensors **st, gq_error *err)
 {
     const gq_st_tensor *t;
     char               *path = gq_path(dir, file);
-    gq_status           s = path ? gq_safetensors_open(path, st, err) : gq_fail(err, GQ_ENOMEM, "%s: out of memory", dir);
+    gq_status           s = path ? gq_safetensors_open(path, st, err)
+                                 : gq_fail(err, GQ_ENOMEM, "%s: out of memory", dir);
 
     for (int32_t i = 0; s == GQ_OK && i < p->count; i++)
         if (holds(which, &p->param[i]))
@@ -363,12 +395,13 @@ static gq_status map_section(const gq_params *p, section which, const char *dir,
     return s;
 }
 
-gq_status gq_stored_open(const gq_params *p, const char *run_dir, const char *ckpt_dir, gq_stored **out,
-                         gq_run_state *state, gq_error *err)
+gq_status gq_stored_open(const gq_params *p, const char *run_dir, const char *ckpt_dir,
+                         gq_stored **out, gq_run_state *state, gq_error *err)
 {
     gq_stored *f = gq_calloc(1, sizeof *f);
     char      *frozen = NULL;
-    gq_status  s = f ? read_state(ckpt_dir, state, err) : gq_fail(err, GQ_ENOMEM, "%s: out of memory", ckpt_dir);
+    gq_status  s = f ? read_state(ckpt_dir, state, err)
+                     : gq_fail(err, GQ_ENOMEM, "%s: out of memory", ckpt_dir);
 
     *out = NULL;
     if (s == GQ_OK)
@@ -395,7 +428,8 @@ void gq_stored_close(gq_stored *f)
     gq_free(f);
 }
 
-gq_status gq_stored_read(void *stored, const gq_param *q, int64_t first, float *dst, int64_t n, gq_error *err)
+gq_status gq_stored_read(void *stored, const gq_param *q, int64_t first, float *dst, int64_t n,
+                         gq_error *err)
 {
     const gq_stored    *f = stored;
     const gq_st_tensor *t = gq_st_find(q->trainable ? f->weights : f->frozen, q->name);

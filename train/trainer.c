@@ -40,9 +40,11 @@ static void take_batch(gq_trainer *t, const gq_batch *b)
 
     for (int32_t i = 0; i < b->count; i++) {
         const gq_qa *q = &b->qa[i];
-        t->sample[i] = (gq_sample){.question = q->q_ids, .nq = q->nq, .answer = q->a_ids, .na = q->na};
-        t->sample[i].vision = t->live ? (const void *)(b->frames + (size_t)i * gq_shard_frame_bytes(m))
-                                      : (const void *)(b->tokens + (size_t)i * gq_shard_token_count(m));
+        t->sample[i] =
+            (gq_sample){.question = q->q_ids, .nq = q->nq, .answer = q->a_ids, .na = q->na};
+        t->sample[i].vision = t->live
+                                  ? (const void *)(b->frames + (size_t)i * gq_shard_frame_bytes(m))
+                                  : (const void *)(b->tokens + (size_t)i * gq_shard_token_count(m));
     }
 }
 
@@ -75,7 +77,8 @@ static void collect(gq_trainer *t, gq_stllm_tape *h, step_sums *sum)
     }
 }
 
-static gq_status micro_batch(gq_trainer *t, int micro, bool masked, const gq_feed_opts *o, step_sums *sum, gq_error *err)
+static gq_status micro_batch(gq_trainer *t, int micro, bool masked, const gq_feed_opts *o,
+                             step_sums *sum, gq_error *err)
 {
     gq_mask_key    key = {t->cfg.train.seed, (uint32_t)t->state.step};
     gq_batch       batch;
@@ -88,13 +91,15 @@ static gq_status micro_batch(gq_trainer *t, int micro, bool masked, const gq_fee
     take_batch(t, &batch);
     if (masked)
         draw_masks(t, key, micro);
-    gq_feed_shape(&t->cfg, t->sample, batch.count, t->live, masked, true, masked ? t->keep : NULL, &shape);
-    shape = gq__trainer_shape(t, shape.text, t->cfg.mvm.mode == GQ_CFG_MVM_DROP ? shape.kept : t->n, masked);
+    gq_feed_shape(&t->cfg, t->sample, batch.count, t->live, masked, true, masked ? t->keep : NULL,
+                  &shape);
+    shape = gq__trainer_shape(t, shape.text, t->cfg.mvm.mode == GQ_CFG_MVM_DROP ? shape.kept : t->n,
+                              masked);
     s = gq_net_pass(t->net, &shape, &h, err);
     if (s == GQ_OK) {
         gq_feed(&t->cfg, t->sample, masked ? t->keep : NULL, masked ? t->elements : NULL, o, h);
-        t->net->engine->step = (gq_step_block){.seed = t->cfg.train.seed, .step = (uint32_t)t->state.step,
-                                               .micro = (uint32_t)micro};
+        t->net->engine->step = (gq_step_block){
+            .seed = t->cfg.train.seed, .step = (uint32_t)t->state.step, .micro = (uint32_t)micro};
         s = gq_forward(h->tape, err);
     }
     if (s == GQ_OK)
@@ -104,8 +109,11 @@ static gq_status micro_batch(gq_trainer *t, int micro, bool masked, const gq_fee
         if (t->cfg.train.finite_check && !(isfinite(sum->lm) && isfinite(sum->mvm))) {
             char what[256] = "loss";
             gq_find_nonfinite(h->tape, what, sizeof what);
-            s = gq_fail(err, GQ_ENUMERIC, "step %" PRIu64 ": the first value that is not finite is in the %s; question %lld; the "
-                        "step was not applied", t->state.step, what, (long long)batch.index[0]);
+            s = gq_fail(err, GQ_ENUMERIC,
+                        "step %" PRIu64
+                        ": the first value that is not finite is in the %s; question %lld; the "
+                        "step was not applied",
+                        t->state.step, what, (long long)batch.index[0]);
         }
     }
     gq_loader_release(t->loader);
@@ -117,21 +125,28 @@ static gq_status bad_gradient(gq_trainer *t, gq_error *err)
 {
     char what[256] = "gradient";
     for (int i = 0; i < t->net->passes; i++)
-        if (t->net->pass[i]->h.shape.train && gq_find_nonfinite(t->net->pass[i]->h.tape, what, sizeof what))
+        if (t->net->pass[i]->h.shape.train &&
+            gq_find_nonfinite(t->net->pass[i]->h.tape, what, sizeof what))
             break;
-    return gq_fail(err, GQ_ENUMERIC, "step %" PRIu64 ": the gradient norm is not finite, first in the %s; the step was not applied",
+    return gq_fail(err, GQ_ENUMERIC,
+                   "step %" PRIu64
+                   ": the gradient norm is not finite, first in the %s; the step was not applied",
                    t->state.step, what);
 }
 
 static void update(gq_trainer *t, double norm)
 {
-    gq_adamw_opts o = {.lr = gq_learning_rate(&t->cfg, (int64_t)t->state.step, t->cfg.train.steps), .beta1 = t->cfg.train.beta1,
-                       .beta2 = t->cfg.train.beta2, .eps = t->cfg.train.eps, .clip = t->cfg.train.clip};
+    gq_adamw_opts o = {.lr = gq_learning_rate(&t->cfg, (int64_t)t->state.step, t->cfg.train.steps),
+                       .beta1 = t->cfg.train.beta1,
+                       .beta2 = t->cfg.train.beta2,
+                       .eps = t->cfg.train.eps,
+                       .clip = t->cfg.train.clip};
     t->info.lr = o.lr;
     gq_params_adamw(t->net->params, &o, (int64_t)t->state.step + 1, norm);
 }
 
-static void describe(gq_trainer *t, const step_sums *sum, bool masked, double norm, double seconds, double waited)
+static void describe(gq_trainer *t, const step_sums *sum, bool masked, double norm, double seconds,
+                     double waited)
 {
     gq_step_info *i = &t->info;
     int64_t       per = t->cfg.train.batch * t->cfg.train.accumulate;
@@ -206,8 +221,8 @@ static gq_status answered(void *ctx, const gq_answered *a, gq_error *err)
 {
     probe *p = ctx;
     if (a->index < p->t->cfg.train.probe)
-        gq__trainer_note(p->t, "probe: %s -> %s (right: %s, confidence %.2f)", a->question, a->prediction, a->reference,
-                         a->confidence);
+        gq__trainer_note(p->t, "probe: %s -> %s (right: %s, confidence %.2f)", a->question,
+                         a->prediction, a->reference, a->confidence);
     return gq_prediction_write(p->file, a, err);
 }
 
@@ -224,7 +239,10 @@ static gq_status open_predictions(gq_trainer *t, gq_append **out, gq_error *err)
 static gq_status evaluate(gq_trainer *t, gq_error *err)
 {
     probe            p = {.t = t};
-    gq_evaluate_opts o = {.samples = t->cfg.train.eval_samples, .loss = true, .answered = answered, .ctx = &p,
+    gq_evaluate_opts o = {.samples = t->cfg.train.eval_samples,
+                          .loss = true,
+                          .answered = answered,
+                          .ctx = &p,
                           .stop = t->o->stop};
     gq_evaluation    e = {0};
     double           score;
@@ -237,7 +255,7 @@ static gq_status evaluate(gq_trainer *t, gq_error *err)
     if (s != GQ_OK)
         return s;
     score = e.table.rows[0].value[GQ_METRIC_EXACT];
-    best = score >= t->state.best;                  /* of equals the later one: its learning rate is lower  */
+    best = score >= t->state.best; /* of equals the later one: its learning rate is lower  */
     if (best) {
         t->state.best = score;
         t->state.best_step = t->state.step;
@@ -259,12 +277,14 @@ static bool due(int64_t step, int64_t every, int64_t total)
 
 static gq_status save(gq_trainer *t, gq_error *err)
 {
-    gq_status s = gq_append_sync(t->dir.metrics, err);   /* the log is never shorter than a checkpoint says */
+    gq_status s =
+        gq_append_sync(t->dir.metrics, err); /* the log is never shorter than a checkpoint says */
     t->state.metrics_bytes = gq_append_size(t->dir.metrics);
     if (s == GQ_OK)
         s = gq_snapshot_save(t->net, t->dir.path, &t->state, err);
     if (s == GQ_OK)
-        s = gq_ckpt_rotate(t->dir.path, (int)t->cfg.train.keep_last, t->state.best_step, t->state.step, err);
+        s = gq_ckpt_rotate(t->dir.path, (int)t->cfg.train.keep_last, t->state.best_step,
+                           t->state.step, err);
     return s;
 }
 
@@ -278,8 +298,12 @@ static gq_status stop(gq_trainer *t, gq_error *err)
     gq_status s = save(t, err);
     if (s != GQ_OK)
         return s;
-    gq__trainer_note(t, "stopped on request at step %" PRIu64 ", state saved; the same command continues", t->state.step);
-    return gq_fail(err, GQ_ESTOPPED, "stopped on request at step %" PRIu64 ": the state is saved, run the same command to continue",
+    gq__trainer_note(
+        t, "stopped on request at step %" PRIu64 ", state saved; the same command continues",
+        t->state.step);
+    return gq_fail(err, GQ_ESTOPPED,
+                   "stopped on request at step %" PRIu64
+                   ": the state is saved, run the same command to continue",
                    t->state.step);
 }
 
@@ -288,11 +312,13 @@ static gq_status stop(gq_trainer *t, gq_error *err)
 static gq_status after_step(gq_trainer *t, gq_error *err)
 {
     int64_t   step = (int64_t)t->state.step, total = t->cfg.train.steps;
-    uint64_t  count = (uint64_t)gq_dataset_count(t->data), per = (uint64_t)(t->cfg.train.batch * t->cfg.train.accumulate);
+    uint64_t  count = (uint64_t)gq_dataset_count(t->data),
+             per = (uint64_t)(t->cfg.train.batch * t->cfg.train.accumulate);
     bool      best = false;             /* the best checkpoint so far is kept: it must be written */
     gq_status s = gq__trainer_log_step(t, err);
 
-    if (s == GQ_OK && (t->state.samples / count != (t->state.samples - per) / count || step == total))
+    if (s == GQ_OK &&
+        (t->state.samples / count != (t->state.samples - per) / count || step == total))
         s = gq__trainer_log_epoch(t, (int64_t)((t->state.samples - 1) / count), err);
     if (s == GQ_OK && t->val && due(step, t->cfg.train.eval_every, total)) {
         s = evaluate(t, err);
@@ -315,7 +341,8 @@ static gq_status catch_up(gq_trainer *t, gq_error *err)
     int64_t   step = (int64_t)t->state.step;
     gq_status s;
 
-    if (!t->val || step == 0 || t->state.evaluated_step == t->state.step || !due(step, t->cfg.train.eval_every, t->cfg.train.steps))
+    if (!t->val || step == 0 || t->state.evaluated_step == t->state.step ||
+        !due(step, t->cfg.train.eval_every, t->cfg.train.steps))
         return GQ_OK;
     s = evaluate(t, err);
     if (s == GQ_ESTOPPED) {
@@ -339,7 +366,8 @@ static gq_status loop(gq_trainer *t, gq_error *err)
             s = gq__trainer_step(t, err);
 #ifdef GIFQA_CHECKED
         if (s == GQ_OK && t->steps_here > 1 && stage == t->stage && gq_mem_count() != calls)
-            s = gq_fail(err, GQ_EBUG, "step %" PRIu64 " allocated memory %" PRIu64 " times", t->state.step, gq_mem_count() - calls);
+            s = gq_fail(err, GQ_EBUG, "step %" PRIu64 " allocated memory %" PRIu64 " times",
+                        t->state.step, gq_mem_count() - calls);
 #endif
         if (s == GQ_OK)
             s = after_step(t, err);
@@ -359,10 +387,14 @@ gq_status gq_train(const gq_config *c, const gq_train_opts *o, gq_train_result *
     }
     if (t) {
         bool stepped = t->steps_here > 0;
-        *out = (gq_train_result){.steps = (int64_t)t->state.step, .resumed_from = t->resumed_from,
-                                 .loss = stepped ? t->info.loss : NAN, .lm_loss = stepped ? t->info.lm_loss : NAN,
-                                 .mvm_loss = t->info.masked ? t->info.mvm_loss : NAN, .best = t->state.best,
-                                 .seconds = gq_now() - t->started, .rss = gq_rss_peak()};
+        *out = (gq_train_result){.steps = (int64_t)t->state.step,
+                                 .resumed_from = t->resumed_from,
+                                 .loss = stepped ? t->info.loss : NAN,
+                                 .lm_loss = stepped ? t->info.lm_loss : NAN,
+                                 .mvm_loss = t->info.masked ? t->info.mvm_loss : NAN,
+                                 .best = t->state.best,
+                                 .seconds = gq_now() - t->started,
+                                 .rss = gq_rss_peak()};
         if (s != GQ_OK && s != GQ_ESTOPPED && t->dir.log)
             gq_rundir_note(&t->dir, "ended: %s", err->text);
         gq__trainer_close(t);

@@ -47,7 +47,8 @@ gq_status gq__trainer_check(gq_trainer *t, gq_error *err)
 
     note_names(t);
     if (tokens > t->cfg.gpt2.vocab)
-        return gq_fail(err, GQ_ECONFIG, "gpt2.vocab: %d rows are too few for the %d tokens of the data's vocabulary",
+        return gq_fail(err, GQ_ECONFIG,
+                       "gpt2.vocab: %d rows are too few for the %d tokens of the data's vocabulary",
                        (int)t->cfg.gpt2.vocab, (int)tokens);
     return GQ_OK;
 }
@@ -76,7 +77,10 @@ gq_status gq__trainer_fits(const gq_trainer *t, gq_error *err)
     if (limit <= 0 || sum <= limit)
         return GQ_OK;
     return gq_fail(err, GQ_ENOMEM,
-                   "engine.memory_limit: the plan needs %.0f bytes (parameters %.0f, state %.0f, activations %.0f, workspace "
-                   "%.0f, inputs %.0f) and %.0f are allowed: lower train.batch or set train.checkpoint: segment", sum,
-                   d.param_bytes, d.state_bytes, d.act_bytes, d.temp_bytes, d.host_bytes, limit);
+                   "engine.memory_limit: the plan needs %.0f bytes (parameters %.0f, state %.0f, "
+                   "activations %.0f, workspace "
+                   "%.0f, inputs %.0f) and %.0f are allowed: lower train.batch or set "
+                   "train.checkpoint: segment",
+                   sum, d.param_bytes, d.state_bytes, d.act_bytes, d.temp_bytes, d.host_bytes,
+                   limit);
 }

@@ -27,19 +27,29 @@ void gq__trainer_note(gq_trainer *t, const char *fmt, ...)
 /* JSON has no NaN: what is not a number is null */
 static int number(char *out, size_t room, const char *key, double v)
 {
-    return isfinite(v) ? snprintf(out, room, ",\"%s\":%.9g", key, v) : snprintf(out, room, ",\"%s\":null", key);
+    return isfinite(v) ? snprintf(out, room, ",\"%s\":%.9g", key, v)
+                       : snprintf(out, room, ",\"%s\":null", key);
 }
 
 gq_status gq__trainer_log_step(gq_trainer *t, gq_error *err)
 {
     const gq_step_info *i = &t->info;
-    struct { const char *key; double v; } field[] = {
-        {"loss", i->loss}, {"lm_loss", i->lm_loss}, {"mvm_loss", i->masked ? i->mvm_loss : NAN}, {"ppl", i->ppl},
-        {"grad_norm", i->grad_norm}, {"lr", i->lr}, {"samples_per_s", i->samples_per_s}, {"gflops", i->gflops},
-        {"data_wait_s", i->data_wait_s}, {"rss_mib", (double)i->rss / 1048576.0},
+    struct { const char *key; double v;
+    } field[] = {
+        {"loss", i->loss},
+        {"lm_loss", i->lm_loss},
+        {"mvm_loss", i->masked ? i->mvm_loss : NAN},
+        {"ppl", i->ppl},
+        {"grad_norm", i->grad_norm},
+        {"lr", i->lr},
+        {"samples_per_s", i->samples_per_s},
+        {"gflops", i->gflops},
+        {"data_wait_s", i->data_wait_s},
+        {"rss_mib", (double)i->rss / 1048576.0},
     };
     char      line[1024];
-    int       at = snprintf(line, sizeof line, "{\"step\":%lld,\"epoch\":%lld", (long long)i->step, (long long)i->epoch);
+    int       at = snprintf(line, sizeof line, "{\"step\":%lld,\"epoch\":%lld", (long long)i->step,
+                            (long long)i->epoch);
     gq_status s;
 
     for (size_t k = 0; k < sizeof field / sizeof *field; k++)
@@ -58,8 +68,8 @@ gq_status gq__trainer_log_epoch(gq_trainer *t, int64_t epoch, gq_error *err)
     double        mvm = r->epoch_masked ? r->epoch_mvm / (double)r->epoch_masked : NAN;
     double        loss = r->epoch_steps ? r->epoch_loss / (double)r->epoch_steps : NAN;
     char          line[512], masked[32] = "";
-    int           at = snprintf(line, sizeof line, "{\"epoch_end\":%lld,\"step\":%llu", (long long)epoch,
-                                (unsigned long long)r->step);
+    int at = snprintf(line, sizeof line, "{\"epoch_end\":%lld,\"step\":%llu", (long long)epoch,
+                      (unsigned long long)r->step);
 
     at += number(line + at, sizeof line - (size_t)at, "avg_loss", loss);
     at += number(line + at, sizeof line - (size_t)at, "lm_loss", lm);
@@ -67,7 +77,8 @@ gq_status gq__trainer_log_epoch(gq_trainer *t, int64_t epoch, gq_error *err)
     at += number(line + at, sizeof line - (size_t)at, "avg_perplexity", exp(lm));
     at += number(line + at, sizeof line - (size_t)at, "token_accuracy",
                  r->epoch_labels ? (double)r->epoch_rows / (double)r->epoch_labels : NAN);
-    snprintf(line + at, sizeof line - (size_t)at, ",\"labels\":%llu}", (unsigned long long)r->epoch_labels);
+    snprintf(line + at, sizeof line - (size_t)at, ",\"labels\":%llu}",
+             (unsigned long long)r->epoch_labels);
     if (r->epoch_masked)
         snprintf(masked, sizeof masked, "  mvm_loss %.4f", mvm);
     gq__trainer_note(t, "epoch %lld: avg_loss %.4f  lm_loss %.4f%s  avg_perplexity %.4f",
@@ -80,11 +91,12 @@ gq_status gq__trainer_log_epoch(gq_trainer *t, int64_t epoch, gq_error *err)
 gq_status gq__trainer_log_evaluation(gq_trainer *t, const gq_evaluation *e, gq_error *err)
 {
     char line[8192];
-    int  at = snprintf(line, sizeof line, "{\"eval\":\"val\",\"step\":%llu,\"n\":%lld", (unsigned long long)t->state.step,
-                       (long long)e->n);
+    int  at = snprintf(line, sizeof line, "{\"eval\":\"val\",\"step\":%llu,\"n\":%lld",
+                       (unsigned long long)t->state.step, (long long)e->n);
 
     for (int m = 0; m < GQ_METRICS; m++)
-        at += number(line + at, sizeof line - (size_t)at, gq_metric_name((gq_metric)m), e->table.rows[0].value[m]);
+        at += number(line + at, sizeof line - (size_t)at, gq_metric_name((gq_metric)m),
+                     e->table.rows[0].value[m]);
     at += number(line + at, sizeof line - (size_t)at, "lm_loss", e->lm_loss);
     at += number(line + at, sizeof line - (size_t)at, "ppl", e->ppl);
     at += number(line + at, sizeof line - (size_t)at, "token_accuracy", e->token_accuracy);
@@ -93,7 +105,8 @@ gq_status gq__trainer_log_evaluation(gq_trainer *t, const gq_evaluation *e, gq_e
         if (i > 1)
             line[at++] = ',';
         at += (int)gq_json_quote(e->table.rows[i].type, line + at, sizeof line - (size_t)at);
-        at += snprintf(line + at, sizeof line - (size_t)at, ":%.9g", e->table.rows[i].value[GQ_METRIC_EXACT]);
+        at += snprintf(line + at, sizeof line - (size_t)at, ":%.9g",
+                       e->table.rows[i].value[GQ_METRIC_EXACT]);
     }
     snprintf(line + at, sizeof line - (size_t)at, "}}");
     return gq_append_line(t->dir.metrics, line, err);

@@ -25,7 +25,8 @@ static bool mix_is_whole(const gq_mix *m)
     return true;
 }
 
-static void stage_weights(const gq_config *c, const gq_dataset *d, const gq_kinds *kinds, gq_loader_stage *s)
+static void stage_weights(const gq_config *c, const gq_dataset *d, const gq_kinds *kinds,
+                          gq_loader_stage *s)
 {
     bool whole = mix_is_whole(&c->train.mix);
 
@@ -35,7 +36,8 @@ static void stage_weights(const gq_config *c, const gq_dataset *d, const gq_kind
     for (int k = 0; k < gq_dataset_meta(d)->ntypes; k++) {
         const char *name = gq_dataset_type_name(d, k);
         if (gq_kinds_has(kinds, name))
-            s->weight[k] = places(kinds->n ? 1.0 : gq_mix_weight(&c->train.mix, name), kinds->n || whole);
+            s->weight[k] =
+                places(kinds->n ? 1.0 : gq_mix_weight(&c->train.mix, name), kinds->n || whole);
     }
 }
 
@@ -45,9 +47,15 @@ static gq_status open_loader(gq_trainer *t, gq_error *err)
     const gq_config *c = &t->cfg;
     uint64_t         per_step = (uint64_t)(c->train.batch * c->train.accumulate);
     gq_loader_stage *stage = gq_calloc(c->train.stages.n + 1, sizeof *stage);
-    gq_loader_opts   o = {.batch = (int32_t)c->train.batch, .threads = (int32_t)c->data.workers,
-                          .ring = (int32_t)c->data.ring, .seed = c->train.seed, .shuffle = true, .frames = t->live,
-                          .tokens = !t->live, .max_bad = (uint32_t)c->data.max_bad, .stage = stage};
+    gq_loader_opts        o = {.batch = (int32_t)c->train.batch,
+                               .threads = (int32_t)c->data.workers,
+                               .ring = (int32_t)c->data.ring,
+                               .seed = c->train.seed,
+                               .shuffle = true,
+                               .frames = t->live,
+                               .tokens = !t->live,
+                               .max_bad = (uint32_t)c->data.max_bad,
+                               .stage = stage};
     uint64_t         first = 0;
     gq_status        s;
 
@@ -55,7 +63,8 @@ static gq_status open_loader(gq_trainer *t, gq_error *err)
         return gq_fail(err, GQ_ENOMEM, "out of memory");
     for (size_t i = 0; i <= c->train.stages.n; i++) {
         const gq_stage *from = i < c->train.stages.n ? &c->train.stages.item[i] : NULL;
-        uint64_t        end = from ? per_step * (uint64_t)gq_amount_steps(from->until, c->train.steps) : UINT64_MAX;
+        uint64_t        end =
+            from ? per_step * (uint64_t)gq_amount_steps(from->until, c->train.steps) : UINT64_MAX;
         if (end <= first && from)
             continue;                               /* a share of a short run may be no step */
         stage[o.stages].first = first;
@@ -92,9 +101,11 @@ static gq_status survey(gq_trainer *t, gq_error *err)
             t->text[t->texts++] = text;
     }
     if (t->n + most > t->cfg.gpt2.positions)
-        return gq_fail(err, GQ_EINPUT, "%s: the longest question and answer need %d positions beside %d visual tokens; gpt2.positions"
-                       " is %d: lower prompt.max_question_tokens and build again", gq_dataset_dir(t->data), most, t->n,
-                       (int)t->cfg.gpt2.positions);
+        return gq_fail(err, GQ_EINPUT,
+                       "%s: the longest question and answer need %d positions beside %d visual "
+                       "tokens; gpt2.positions"
+                       " is %d: lower prompt.max_question_tokens and build again",
+                       gq_dataset_dir(t->data), most, t->n, (int)t->cfg.gpt2.positions);
     qsort(t->text, (size_t)t->texts, sizeof *t->text, compare_int);
     t->labels = (int)t->cfg.train.batch * ((answer + 2) / 2 * 2);
     return GQ_OK;
@@ -108,7 +119,8 @@ static gq_status buffers(gq_trainer *t, gq_error *err)
     t->sample = gq_calloc(batch, sizeof *t->sample);
     if (t->cfg.mvm.enable && t->cfg.mvm.granularity == GQ_CFG_GRAIN_ELEMENT)
         t->elements = gq_malloc(batch * n * (size_t)t->cfg.gpt2.width, sizeof *t->elements);
-    if (!t->keep || !t->sample || (t->cfg.mvm.enable && t->cfg.mvm.granularity == GQ_CFG_GRAIN_ELEMENT && !t->elements))
+    if (!t->keep || !t->sample ||
+        (t->cfg.mvm.enable && t->cfg.mvm.granularity == GQ_CFG_GRAIN_ELEMENT && !t->elements))
         return gq_fail(err, GQ_ENOMEM, "out of memory");
     return GQ_OK;
 }
@@ -135,7 +147,8 @@ static gq_status open_data(gq_trainer *t, gq_error *err)
     gq_status        s;
 
     if (c->data.train.n == 0)
-        return gq_fail(err, GQ_ECONFIG, "data.train: name the directories made by 'gifqa-prep build'");
+        return gq_fail(err, GQ_ECONFIG,
+                       "data.train: name the directories made by 'gifqa-prep build'");
     s = open_shards(&c->data.train, &t->data, err);
     if (s == GQ_OK && c->data.val.n)
         s = open_shards(&c->data.val, &t->val, err);
@@ -144,8 +157,8 @@ static gq_status open_data(gq_trainer *t, gq_error *err)
     if (s == GQ_OK && t->val)
         s = gq_data_fits(c, t->val, &live, err);
     if (s == GQ_OK && t->val && !same_tokenizer(t->val, t->data))
-        s = gq_fail(err, GQ_EINPUT, "%s: made with another tokenizer than %s", gq_dataset_dir(t->val),
-                    gq_dataset_dir(t->data));
+        s = gq_fail(err, GQ_EINPUT, "%s: made with another tokenizer than %s",
+                    gq_dataset_dir(t->val), gq_dataset_dir(t->data));
     if (s == GQ_OK && gq_dataset_count(t->data) == 0)
         s = gq_fail(err, GQ_EINPUT, "%s: there is no question in it", gq_dataset_dir(t->data));
     return s;
@@ -175,8 +188,13 @@ gq_status gq__trainer_data(gq_trainer *t, gq_error *err)
 
 gq_stllm_shape gq__trainer_shape(const gq_trainer *t, int text, int kept, bool masked)
 {
-    return (gq_stllm_shape){.batch = (int)t->cfg.train.batch, .frames = (int)t->cfg.data.frames, .text = text,
-                            .labels = t->labels, .kept = masked ? kept : 0, .live = t->live, .masked = masked,
+    return (gq_stllm_shape){.batch = (int)t->cfg.train.batch,
+                            .frames = (int)t->cfg.data.frames,
+                            .text = text,
+                            .labels = t->labels,
+                            .kept = masked ? kept : 0,
+                            .live = t->live,
+                            .masked = masked,
                             .train = true};
 }
 
@@ -188,7 +206,8 @@ gq_status gq__trainer_record(gq_trainer *t, bool masked_too, gq_error *err)
 
     for (int i = 0; s == GQ_OK && i < t->texts; i++) {
         gq_stllm_shape shape = gq__trainer_shape(t, t->text[i], 0, false);
-        if (!(t->cfg.mvm.enable && t->cfg.mvm.prob >= 1.0 && gq_amount_steps(t->cfg.mvm.start, t->cfg.train.steps) == 0))
+        if (!(t->cfg.mvm.enable && t->cfg.mvm.prob >= 1.0 &&
+              gq_amount_steps(t->cfg.mvm.start, t->cfg.train.steps) == 0))
             s = gq_net_pass(t->net, &shape, &h, err);
         for (int kept = drop ? 16 : t->n; s == GQ_OK && masked_too; kept += 16) {
             shape = gq__trainer_shape(t, t->text[i], kept < t->n ? kept : t->n, true);
@@ -205,7 +224,8 @@ gq_status gq__trainer_stage(gq_trainer *t, int64_t step, gq_error *err)
     size_t    i = 0;
     gq_status s;
 
-    while (i < t->cfg.train.stages.n && step >= gq_amount_steps(t->cfg.train.stages.item[i].until, t->cfg.train.steps))
+    while (i < t->cfg.train.stages.n &&
+           step >= gq_amount_steps(t->cfg.train.stages.item[i].until, t->cfg.train.steps))
         i++;
     if ((int)i == t->stage)
         return GQ_OK;
@@ -244,7 +264,8 @@ static bool is_own(const gq_trainer *t, const char *ckpt)
     bool              own = m && gq_ckpt_manifest_read(ckpt, &m[0], NULL) == GQ_OK;
 
     if (own && (path = gq_ckpt_step_path(t->dir.path, m[0].step)) != NULL)
-        own = gq_ckpt_manifest_read(path, &m[1], NULL) == GQ_OK && memcmp(&m[0], &m[1], sizeof *m) == 0;
+        own = gq_ckpt_manifest_read(path, &m[1], NULL) == GQ_OK &&
+              memcmp(&m[0], &m[1], sizeof *m) == 0;
     gq_free(path);
     gq_free(m);
     return own;
@@ -257,7 +278,9 @@ static gq_status cut_metrics(gq_trainer *t, bool own, gq_error *err)
         return gq_append_truncate(t->dir.metrics, 0, err);
     if (gq_append_size(t->dir.metrics) >= t->state.metrics_bytes)
         return gq_append_truncate(t->dir.metrics, t->state.metrics_bytes, err);
-    gq__trainer_note(t, "%s/metrics.jsonl is shorter than it was at this step: lines are missing from it", t->dir.path);
+    gq__trainer_note(
+        t, "%s/metrics.jsonl is shorter than it was at this step: lines are missing from it",
+        t->dir.path);
     return GQ_OK;
 }
 
@@ -268,8 +291,10 @@ static gq_status load(gq_trainer *t, const char *ckpt, bool own, gq_error *err)
 
     if (s == GQ_OK && *t->state.tokenizer_sha256 &&
         strcmp(t->state.tokenizer_sha256, gq_dataset_meta(t->data)->tokenizer_sha256) != 0)
-        s = gq_fail(err, GQ_EINPUT, "%s: made with another tokenizer than the data this run was trained on (%.12s...)",
-                    gq_dataset_dir(t->data), t->state.tokenizer_sha256);
+        s = gq_fail(
+            err, GQ_EINPUT,
+            "%s: made with another tokenizer than the data this run was trained on (%.12s...)",
+            gq_dataset_dir(t->data), t->state.tokenizer_sha256);
     if (s == GQ_OK)
         s = cut_metrics(t, own, err);
     if (s == GQ_OK)
@@ -289,8 +314,9 @@ static gq_status load(gq_trainer *t, const char *ckpt, bool own, gq_error *err)
 /* The checkpoint a user names is verified like one that was found. */
 static gq_status load_named(gq_trainer *t, const char *ckpt, bool own, gq_error *err)
 {
-    gq_status s = gq_is_dir(ckpt) ? gq_ckpt_verify(ckpt, NULL, err)
-                                  : gq_fail(err, GQ_EWEIGHTS, "%s: there is no such checkpoint", ckpt);
+    gq_status s = gq_is_dir(ckpt)
+                      ? gq_ckpt_verify(ckpt, NULL, err)
+                      : gq_fail(err, GQ_EWEIGHTS, "%s: there is no such checkpoint", ckpt);
     return s == GQ_OK ? load(t, ckpt, own, err) : s;
 }
 
@@ -326,7 +352,8 @@ static gq_status compare_config(gq_trainer *t, const gq_config *c, bool *replace
 {
     gq_config *old = gq_calloc(1, sizeof *old);
     bool       had = false;
-    gq_status  s = old ? gq_rundir_config(&t->dir, c, old, &had, err) : gq_fail(err, GQ_ENOMEM, "out of memory");
+    gq_status  s = old ? gq_rundir_config(&t->dir, c, old, &had, err)
+                       : gq_fail(err, GQ_ENOMEM, "out of memory");
 
     *replace = s == GQ_OK && had && gq_config_diff(old, c, announce, t) > 0;
     gq_free(old);
@@ -338,7 +365,8 @@ static gq_status keep_tokenizer(gq_trainer *t, gq_error *err)
 {
     bool      anew = t->o->resume == GQ_RESUME_NEVER;
     char     *path = gq_path(t->dir.path, "tokenizer");
-    gq_status s = path ? gq_run_tokenizer(&t->cfg, anew ? NULL : t->dir.path, gq_dataset_meta(t->data), &t->tok, err)
+    gq_status s = path ? gq_run_tokenizer(&t->cfg, anew ? NULL : t->dir.path,
+                                          gq_dataset_meta(t->data), &t->tok, err)
                        : gq_fail(err, GQ_ENOMEM, "out of memory");
 
     if (s == GQ_OK && anew)
@@ -354,11 +382,12 @@ static void report(gq_trainer *t, const gq_net_report *r)
     static const char *const names[] = {"CLIP", "Q-Former", "GPT-2", "bridge and projection"};
     for (int f = 0; f < GQ_HF_FAMILIES; f++)
         if (r->given[f])
-            gq__trainer_note(t, "%s weights: %d parameters matched, %d missing, %d tensors unused%s%s", names[f],
-                             r->family[f].matched, r->family[f].missing, r->family[f].unexpected,
-                             r->family[f].unexpected ? ", the first is " : "", r->family[f].first_unexpected);
-    gq__trainer_note(t, "%lld parameters, %lld trained; %d tensors start from seeded random values", (long long)r->total,
-                     (long long)r->trained, r->random);
+            gq__trainer_note(
+                t, "%s weights: %d parameters matched, %d missing, %d tensors unused%s%s", names[f],
+                r->family[f].matched, r->family[f].missing, r->family[f].unexpected,
+                r->family[f].unexpected ? ", the first is " : "", r->family[f].first_unexpected);
+    gq__trainer_note(t, "%lld parameters, %lld trained; %d tensors start from seeded random values",
+                     (long long)r->total, (long long)r->trained, r->random);
 }
 
 static gq_status open_state(gq_trainer *t, const gq_config *c, gq_error *err)
@@ -381,7 +410,8 @@ static gq_status open_state(gq_trainer *t, const gq_config *c, gq_error *err)
         s = gq_rundir_freeze(&t->dir, c, err);
     if (s == GQ_OK && !own)
         s = gq_snapshot_frozen(t->net, t->dir.path, &t->state, err);
-    memcpy(t->state.tokenizer_sha256, gq_dataset_meta(t->data)->tokenizer_sha256, sizeof t->state.tokenizer_sha256);
+    memcpy(t->state.tokenizer_sha256, gq_dataset_meta(t->data)->tokenizer_sha256,
+           sizeof t->state.tokenizer_sha256);
     return s;
 }
 

@@ -65,13 +65,14 @@ static size_t decode(const char *s, int32_t *c)
 static bool is_space(int32_t c)
 {
     return (c >= 9 && c <= 13) || (c >= 28 && c <= 32) || c == 0x85 || c == 0xA0 || c == 0x1680 ||
-           (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F ||
-           c == 0x3000;
+           (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F ||
+           c == 0x205F || c == 0x3000;
 }
 
 static bool is_punct(int32_t c)
 {
-    return (c >= 33 && c <= 47) || (c >= 58 && c <= 64) || (c >= 91 && c <= 96) || (c >= 123 && c <= 126);
+    return (c >= 33 && c <= 47) || (c >= 58 && c <= 64) || (c >= 91 && c <= 96) ||
+           (c >= 123 && c <= 126);
 }
 
 /* \w of Python's re: letters, numbers, underscore */
@@ -229,7 +230,10 @@ static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 static bool is_point(char c) { return c == '.' || c == ','; }
 
 /* every ASCII symbol but apostrophe, comma, hyphen and point */
-static bool is_symbol(char c) { return (c == ' ' || is_punct((unsigned char)c)) && !strchr("',-.", c); }
+static bool is_symbol(char c)
+{
+    return (c == ' ' || is_punct((unsigned char)c)) && !strchr("',-.", c);
+}
 
 /* The four rules are regular expressions of one or two bytes, each applied to the whole line in turn; a match
  * consumes both bytes, so the second byte of one match is never the first of the next. */

@@ -35,17 +35,29 @@ static void printable(void **state)
     char buf[32];
     (void)state;
     assert_string_equal(gq_printable("a\x1b[31mb\n", 8, buf, sizeof buf), "a\\x1b[31mb\\x0a");
-    assert_string_equal(gq_printable("\xc3\xa9\xff\xe2\x80\xae", 6, buf, sizeof buf), "\xc3\xa9\\xff\\xe2\\x80\\xae");
+    assert_string_equal(gq_printable("\xc3\xa9\xff\xe2\x80\xae", 6, buf, sizeof buf),
+                        "\xc3\xa9\\xff\\xe2\\x80\\xae");
     assert_string_equal(gq_printable("0123456789", 10, buf, 8), "0123...");
     assert_string_equal(gq_printable("0123456", 7, buf, 8), "0123456");
 }
 
 static void utf8(void **state)
 {
-    static const struct { const char *bytes; size_t n; uint32_t code; } cases[] = {
-        {"a", 1, 'a'}, {"\xc3\xa9", 2, 0xE9}, {"\xe2\x82\xac", 3, 0x20AC}, {"\xf0\x9f\x98\xba", 4, 0x1F63A},
-        {"\x80", 0, 0}, {"\xc0\x80", 0, 0}, {"\xc3", 0, 0}, {"\xc3(", 0, 0}, {"\xe0\x80\x80", 0, 0},
-        {"\xed\xa0\x80", 0, 0}, {"\xf4\x90\x80\x80", 0, 0}, {"\xf8\x88\x80\x80\x80", 0, 0}, {"", 0, 0},
+    static const struct { const char *bytes; size_t n; uint32_t code;
+    } cases[] = {
+        {"a", 1, 'a'},
+        {"\xc3\xa9", 2, 0xE9},
+        {"\xe2\x82\xac", 3, 0x20AC},
+        {"\xf0\x9f\x98\xba", 4, 0x1F63A},
+        {"\x80", 0, 0},
+        {"\xc0\x80", 0, 0},
+        {"\xc3", 0, 0},
+        {"\xc3(", 0, 0},
+        {"\xe0\x80\x80", 0, 0},
+        {"\xed\xa0\x80", 0, 0},
+        {"\xf4\x90\x80\x80", 0, 0},
+        {"\xf8\x88\x80\x80\x80", 0, 0},
+        {"", 0, 0},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -59,7 +71,10 @@ static void utf8(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(globs), cmocka_unit_test(edit_distances), cmocka_unit_test(printable), cmocka_unit_test(utf8),
+        cmocka_unit_test(globs),
+        cmocka_unit_test(edit_distances),
+        cmocka_unit_test(printable),
+        cmocka_unit_test(utf8),
     };
     return cmocka_run_group_tests_name("core/text", tests, NULL, NULL);
 }

@@ -39,7 +39,8 @@ static void check(gq_pool *p, int64_t tiles, int sleepy)
     assert_int_equal(j.bad, 0);
     for (int i = 0; i < TILES; i++)
         if (j.runs[i] != (i < tiles))
-            fail_msg("tile %d of %d ran %d times with %d threads", i, (int)tiles, j.runs[i], j.size);
+            fail_msg("tile %d of %d ran %d times with %d threads", i, (int)tiles, j.runs[i],
+                     j.size);
 }
 
 static void every_tile_once(void **state)

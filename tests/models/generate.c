@@ -28,9 +28,18 @@ static void load(world *w, const gq_backend *backend)
     json_t         *v, *list;
 
     memset(w, 0, sizeof *w);
-    w->cfg.gpt2 = (gq_gpt2_config){.width = 16, .layers = 2, .heads = 2, .mlp = 64, .vocab = 37, .positions = 24,
-                                   .ln_eps = 1e-5, .act = GQ_GELU_TANH, .bias = true, .tied = true};
-    assert_ok(gq_engine_new(&(gq_engine_opts){.backend = backend, .threads = 2}, &w->engine, &err), &err);
+    w->cfg.gpt2 = (gq_gpt2_config){.width = 16,
+                                   .layers = 2,
+                                   .heads = 2,
+                                   .mlp = 64,
+                                   .vocab = 37,
+                                   .positions = 24,
+                                   .ln_eps = 1e-5,
+                                   .act = GQ_GELU_TANH,
+                                   .bias = true,
+                                   .tied = true};
+    assert_ok(gq_engine_new(&(gq_engine_opts){.backend = backend, .threads = 2}, &w->engine, &err),
+              &err);
     assert_ok(gq_params_new(w->engine, &w->params, &err), &err);
     assert_ok(gq_gpt2_declare(w->params, &w->cfg.gpt2, &err), &err);
     assert_ok(gq_params_seal(w->params, false, &err), &err);
@@ -61,13 +70,16 @@ static int integer(json_t *o, const char *key, int fallback)
 
 static gq_decode_opts options(world *w, json_t *c)
 {
-    json_t *lp = json_object_get(c, "length_penalty"), *early = json_object_get(c, "early_stopping");
-    return (gq_decode_opts){.max_new = integer(c, "max_new_tokens", 9), .beams = integer(c, "num_beams", 1),
+    json_t *lp = json_object_get(c, "length_penalty"),
+           *early = json_object_get(c, "early_stopping");
+    return (gq_decode_opts){.max_new = integer(c, "max_new_tokens", 9),
+                            .beams = integer(c, "num_beams", 1),
                             .length_penalty = lp ? json_number_value(lp) : 1.0,
                             .early = json_is_true(early)     ? GQ_EARLY_TRUE
                                      : json_is_string(early) ? GQ_EARLY_NEVER
                                                              : GQ_EARLY_FALSE,
-                            .end_id = integer(w->json, "eos", 36), .bucket = 4};
+                            .end_id = integer(w->json, "eos", 36),
+                            .bucket = 4};
 }
 
 static void check_case(world *w, json_t *c, int number, double bound)
@@ -76,7 +88,8 @@ static void check_case(world *w, json_t *c, int number, double bound)
     gq_generator  *g;
     gq_error       err = {0};
     int32_t        prompt[32], out[32];
-    json_t        *list = json_object_get(c, "prompt"), *want = json_object_get(c, "generated"), *score, *v;
+    json_t *list = json_object_get(c, "prompt"), *want = json_object_get(c, "generated"), *score,
+           *v;
     gq_answer      a = {.ids = out};
     size_t         i;
     int            length;
@@ -84,15 +97,16 @@ static void check_case(world *w, json_t *c, int number, double bound)
     json_array_foreach(list, i, v)
         prompt[i] = (int32_t)json_integer_value(v);
     assert_ok(gq_generator_new(w->engine, w->params, &w->cfg, 1, 0, false, &o, &g, &err), &err);
-    assert_ok(gq_generate(g, &(gq_prompt){.ids = prompt, .n = (int)json_array_size(list)}, 1, &a, NULL, &err), &err);
+    assert_ok(gq_generate(g, &(gq_prompt){.ids = prompt, .n = (int)json_array_size(list)}, 1, &a,
+                          NULL, &err),
+              &err);
     length = a.n;
     if (a.ended)
         out[length++] = o.end_id;
     if (length != (int)json_array_size(want))
         fail_msg("case %d: %d tokens, want %d", number, length, (int)json_array_size(want));
-    json_array_foreach(want, i, v)
-        if (out[i] != json_integer_value(v))
-            fail_msg("case %d: token %d is %d, want %d", number, (int)i, out[i], (int)json_integer_value(v));
+    json_array_foreach(want, i, v) if (out[i] != json_integer_value(v)) fail_msg(
+        "case %d: token %d is %d, want %d", number, (int)i, out[i], (int)json_integer_value(v));
     score = json_object_get(c, "score");
     if (json_is_number(score)) {
         double got = a.logprob / pow(length, o.length_penalty);
@@ -178,7 +192,8 @@ static void ids_stay_below_the_limit(void **state)
             gq_decode_opts o = {.max_new = 9, .beams = beams, .length_penalty = 1.0, .end_id = 36,
                                 .tokens = limit, .bucket = 4};
             gq_answer      a = {.ids = out};
-            assert_ok(gq_generator_new(w.engine, w.params, &w.cfg, 1, 0, false, &o, &g, &err), &err);
+            assert_ok(gq_generator_new(w.engine, w.params, &w.cfg, 1, 0, false, &o, &g, &err),
+                      &err);
             assert_ok(gq_generate(g, &p, 1, &a, NULL, &err), &err);
             assert_int_equal(a.n, 9);
             for (int i = 0; i < a.n; i++)
@@ -200,7 +215,8 @@ static void too_long_is_refused(void **state)
     (void)state;
     load(&w, &gq_backend_ref32);
     assert_ok(gq_generator_new(w.engine, w.params, &w.cfg, 1, 0, false, &o, &g, &err), &err);
-    assert_fails(gq_generate(g, &(gq_prompt){.ids = ids, .n = 20}, 1, &a, NULL, &err), GQ_EINPUT, &err, "positions");
+    assert_fails(gq_generate(g, &(gq_prompt){.ids = ids, .n = 20}, 1, &a, NULL, &err), GQ_EINPUT,
+                 &err, "positions");
     gq_generator_free(g);
     drop(&w);
 }

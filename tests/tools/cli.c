@@ -21,9 +21,14 @@ static const gq_cli_option options[] = {
     {"secret", 0, GQ_CLI_FLAG, &flag, NULL, NULL, 0, 0},
 };
 static const gq_cli_program program = {
-    .name = "gifqa-test", .summary = "a program for this test", .usage = "[options] RUN GIF",
-    .examples = "gifqa-test runs/nano cat.gif\ngifqa-test -k 3 runs/nano cat.gif", .options = options,
-    .n_options = sizeof options / sizeof options[0], .least = 1, .most = 2,
+    .name = "gifqa-test",
+    .summary = "a program for this test",
+    .usage = "[options] RUN GIF",
+    .examples = "gifqa-test runs/nano cat.gif\ngifqa-test -k 3 runs/nano cat.gif",
+    .options = options,
+    .n_options = sizeof options / sizeof options[0],
+    .least = 1,
+    .most = 2,
     .notes = "Exit codes: 0 done, 2 usage.",
 };
 
@@ -91,8 +96,9 @@ static int here(char **argv)
 static void options_are_read(void **state)
 {
     (void)state;
-    assert_int_equal(HERE("--json", "-o", "x.png", "--frames=7", "run", "--set", "a=b", "--rate", "-2.5",
-                          "--set=c=d=e"), GQ_CLI_GO);
+    assert_int_equal(HERE("--json", "-o", "x.png", "--frames=7", "run", "--set", "a=b", "--rate",
+                          "-2.5", "--set=c=d=e"),
+                     GQ_CLI_GO);
     assert_true(flag);
     assert_string_equal(text, "x.png");
     assert_int_equal(count, 7);
@@ -108,7 +114,8 @@ static void options_are_read(void **state)
     assert_int_equal(rest.n, 2);
     assert_string_equal(rest.item[0], "--json");
     assert_string_equal(rest.item[1], "-");
-    assert_int_equal(HERE("-", "--frames", "1", "--frames", "2"), GQ_CLI_GO);     /* the last one counts */
+    assert_int_equal(HERE("-", "--frames", "1", "--frames", "2"),
+                     GQ_CLI_GO); /* the last one counts */
     assert_int_equal(count, 2);
 }
 
@@ -136,7 +143,8 @@ static void wrong_usage_is_2(void **state)
         for (int j = 0; j < 4; j++)
             argv[j + 1] = (char *)(uintptr_t)bad[i].arg[j];
         child c = play(parse_and_end, argv, NULL);
-        if (c.code != 2 || *c.out || !strstr(c.err, bad[i].needle) || !strstr(c.err, "gifqa-test --help"))
+        if (c.code != 2 || *c.out || !strstr(c.err, bad[i].needle) ||
+            !strstr(c.err, "gifqa-test --help"))
             fail_msg("case %zu: exit %d, '%s'", i, c.code, c.err);
     }
 }
@@ -204,9 +212,10 @@ static int failing(void *ctx)
 
 static void failures_speak_twice(void **state)
 {
-    static const struct { gq_status status; int code; } codes[] = {
-        {GQ_EBUG, 1}, {GQ_EUSAGE, 2}, {GQ_ECONFIG, 3}, {GQ_EINPUT, 4}, {GQ_EWEIGHTS, 5}, {GQ_ENOMEM, 6}, {GQ_EDISK, 6},
-        {GQ_ENUMERIC, 7}, {GQ_ERANK, 8}, {GQ_EBUSY, 9}, {GQ_ESTOPPED, 75}};
+    static const struct { gq_status status; int code;
+    } codes[] = {{GQ_EBUG, 1},     {GQ_EUSAGE, 2}, {GQ_ECONFIG, 3},  {GQ_EINPUT, 4},
+                 {GQ_EWEIGHTS, 5}, {GQ_ENOMEM, 6}, {GQ_EDISK, 6},    {GQ_ENUMERIC, 7},
+                 {GQ_ERANK, 8},    {GQ_EBUSY, 9},  {GQ_ESTOPPED, 75}};
     (void)state;
     for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++) {
         gq_status s = codes[i].status;
@@ -217,7 +226,8 @@ static void failures_speak_twice(void **state)
         assert_non_null(o);
         assert_int_equal(json_integer_value(json_object_get(o, "exit")), codes[i].code);
         assert_true(json_is_false(json_object_get(o, "ok")));
-        assert_non_null(strstr(json_string_value(json_object_get(o, "error")), "second \\xff line"));
+        assert_non_null(
+            strstr(json_string_value(json_object_get(o, "error")), "second \\xff line"));
         json_decref(o);
     }
 }
@@ -323,7 +333,8 @@ static void terminals(void **state)
 static int printing_json(void *ctx)
 {
     gq_error  err = {0};
-    gq_status s = gq_cli_json(ctx ? json_pack("{s:f, s:o}", "x", 0.1, "s", gq_cli_string(ctx)) : NULL, &err);
+    gq_status s =
+        gq_cli_json(ctx ? json_pack("{s:f, s:o}", "x", 0.1, "s", gq_cli_string(ctx)) : NULL, &err);
     return gq_cli_end("p", gq_exit_code(s));
 }
 
@@ -339,9 +350,15 @@ static void json_results(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(options_are_read), cmocka_unit_test(wrong_usage_is_2), cmocka_unit_test(help_fits_a_screen),
-        cmocka_unit_test(commands), cmocka_unit_test(failures_speak_twice), cmocka_unit_test(full_disk_is_6),
-        cmocka_unit_test(closed_pipe_is_quiet), cmocka_unit_test(closed_stdio), cmocka_unit_test(terminals),
+        cmocka_unit_test(options_are_read),
+        cmocka_unit_test(wrong_usage_is_2),
+        cmocka_unit_test(help_fits_a_screen),
+        cmocka_unit_test(commands),
+        cmocka_unit_test(failures_speak_twice),
+        cmocka_unit_test(full_disk_is_6),
+        cmocka_unit_test(closed_pipe_is_quiet),
+        cmocka_unit_test(closed_stdio),
+        cmocka_unit_test(terminals),
         cmocka_unit_test(json_results),
     };
     return cmocka_run_group_tests_name("tools/cli", tests, NULL, NULL);

@@ -62,7 +62,9 @@ static void defaults_are_the_papers(void **state)
 static void presets(void **state)
 {
     (void)state;
-    assert_ok(parse("clip: {preset: vit_l14, layers: 3}\ngpt2: {preset: 1558m}\nqformer: {bridge: reinit_kv}\n"), &err);
+    assert_ok(parse("clip: {preset: vit_l14, layers: 3}\ngpt2: {preset: 1558m}\nqformer: {bridge: "
+                    "reinit_kv}\n"),
+              &err);
     assert_int_equal(a.clip.width, 1024);
     assert_int_equal(a.clip.layers, 3);
     assert_int_equal(a.clip.text_heads, 12);
@@ -77,8 +79,9 @@ static void presets(void **state)
 
 static void problems_all_at_once(void **state)
 {
-    static const char text[] = "train:\n  bacth: 3\n  lr: abc\n  lr: 1\n  schedule: cosin\nfoo: 1\nclip:\n"
-                               "  heads: 2000\n  warmup: 3\n  train: yes\n  width: \"32\"\n  layers: 1.5\n  patch:\n";
+    static const char text[] =
+        "train:\n  bacth: 3\n  lr: abc\n  lr: 1\n  schedule: cosin\nfoo: 1\nclip:\n"
+        "  heads: 2000\n  warmup: 3\n  train: yes\n  width: \"32\"\n  layers: 1.5\n  patch:\n";
     static const struct { int line, column; const char *needle; } want[] = {
         {2, 3, "t.yaml:2:3: unknown key 'train.bacth'; did you mean 'train.batch'?"},
         {3, 7, "t.yaml:3:7: train.lr: 'abc' is not a number"},
@@ -108,7 +111,8 @@ static void problems_all_at_once(void **state)
 
 static void wrong_values(void **state)
 {
-    static const struct { const char *text, *needle; } bad[] = {
+    static const struct { const char *text, *needle;
+    } bad[] = {
         {"- 1\n", "expected sections"},
         {"hello\n", "expected sections"},
         {"train: 3\n", "train: expected a section"},
@@ -141,11 +145,13 @@ static void wrong_values(void **state)
         {"train: {groups: {match: a}}\n", "expected list of maps"},
         {"train: {groups: [a]}\n", "expected items such as '- {match: ...}'"},
         {"train: {groups: [{lr_mult: 2}]}\n", "'match' must be given"},
-        {"train: {groups: [{match: a, lr_mul: 2}]}\n", "unknown field 'lr_mul'; did you mean 'lr_mult'?"},
+        {"train: {groups: [{match: a, lr_mul: 2}]}\n",
+         "unknown field 'lr_mul'; did you mean 'lr_mult'?"},
         {"train: {groups: [{match: a, match: b}]}\n", "train.groups.match: stands here twice"},
         {"train: {groups: [{match: a, decay: -1}]}\n", "outside 0 to 10"},
         {"train: {stages: [{until: 10}, {until: 10}]}\n", "stage 2 does not end after"},
-        {"train: {steps: 100, stages: [{until: 50}, {until: 20%}]}\n", "stage 2 does not end after"},
+        {"train: {steps: 100, stages: [{until: 50}, {until: 20%}]}\n",
+         "stage 2 does not end after"},
         {"train: {mix: {a: -1}}\n", "outside"},
         {"train: {mix: {a: 1, a: 2}}\n", "'a' stands here twice"},
         {"train: {mix: {a: 0}}\n", "nothing would be drawn"},
@@ -159,7 +165,8 @@ static void wrong_values(void **state)
         {"prompt: {template: hello}\n", "must hold {q} exactly once"},
         {"prompt: {template: \"{q} {q}\"}\n", "must hold {q} exactly once"},
         {"data: {frames: 30}\n", "too few for 960 visual tokens"},
-        {"mvm: {mode: drop, sampler: bernoulli}\n", "t.yaml:1:19: mvm.sampler: mvm.mode 'drop' needs 'exact'"},
+        {"mvm: {mode: drop, sampler: bernoulli}\n",
+         "t.yaml:1:19: mvm.sampler: mvm.mode 'drop' needs 'exact'"},
         {"mvm: {mode: drop, rate_scope: sample}\n", "needs 'batch'"},
         {"mvm: {pos: compact}\n", "'compact' is about removed tokens"},
         {"mvm: {rate_lo: 0.8}\n", "0.8 is above mvm.rate_hi"},
@@ -195,7 +202,8 @@ static void not_plain_yaml(void **state)
         if (s != GQ_ECONFIG || !strstr(err.text, bad[i].needle))
             fail_msg("%s-> %d '%s', want '%s'", bad[i].text, (int)s, err.text, bad[i].needle);
     }
-    assert_ok(parse("\xef\xbb\xbftrain:\n  batch: 3\ndata:\n"), &err);    /* a byte order mark, an empty section */
+    assert_ok(parse("\xef\xbb\xbftrain:\n  batch: 3\ndata:\n"),
+              &err); /* a byte order mark, an empty section */
     assert_int_equal(a.train.batch, 3);
 }
 
@@ -220,8 +228,8 @@ static double cost_of(const char *head, const char *unit, size_t total)
     begin = seconds();
     gq_config_parse("t.yaml", text, n, NULL, 0, &a, &problems, &err);
     took = seconds() - begin;
-    print_message("%.12s%.24s x %zu bytes: %.1f ms, %s\n", head, unit[0] == '\n' ? "\\n" : unit, n, took * 1e3,
-                  err.code ? "refused" : "taken");
+    print_message("%.12s%.24s x %zu bytes: %.1f ms, %s\n", head, unit[0] == '\n' ? "\\n" : unit, n,
+                  took * 1e3, err.code ? "refused" : "taken");
     free(text);
     return took;
 }
@@ -253,7 +261,8 @@ static void limits(void **state)
         }
     }
     print_message("worst parse: %.1f ms\n", worst * 1e3);
-    assert_int_equal(gq_config_parse("t.yaml", "", (1 << 20) + 1, NULL, 0, &a, &problems, &err), GQ_ECONFIG);
+    assert_int_equal(gq_config_parse("t.yaml", "", (1 << 20) + 1, NULL, 0, &a, &problems, &err),
+                     GQ_ECONFIG);
 }
 
 static void depth_and_nodes(void **state)
@@ -285,7 +294,8 @@ static void many_problems(void **state)
     char   text[4000] = "";
     (void)state;
     for (int i = 0; i < 100; i++)
-        snprintf(text + strlen(text), sizeof text - strlen(text), "key_%03d_with_some_length: 1\n", i);
+        snprintf(text + strlen(text), sizeof text - strlen(text), "key_%03d_with_some_length: 1\n",
+                 i);
     assert_int_equal(parse(text), GQ_ECONFIG);
     assert_int_equal(problems.n, GQ_PROBLEMS_MAX);
     assert_int_equal(problems.more, 80);
@@ -310,9 +320,17 @@ static void overrides(void **state)
         {"run.dir=a\x1b[31m", "control characters"},
         {"trian.batch=3", "did you mean 'train.batch'?"},
     };
-    const char *many[] = {"train.batch=5", "train.batch=6", "run.dir=a: b #c", "data.train=x,y.h5",
-                          "data.val=[p, q]", "train.mix.order=2", "train.groups=[{match: 'gpt2.*', frozen: true}]",
-                          "mvm.start=300", "prompt.template=Q {q}?", "engine.memory_limit=2GiB", "model.weights.clip="};
+    const char *many[] = {"train.batch=5",
+                          "train.batch=6",
+                          "run.dir=a: b #c",
+                          "data.train=x,y.h5",
+                          "data.val=[p, q]",
+                          "train.mix.order=2",
+                          "train.groups=[{match: 'gpt2.*', frozen: true}]",
+                          "mvm.start=300",
+                          "prompt.template=Q {q}?",
+                          "engine.memory_limit=2GiB",
+                          "model.weights.clip="};
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         assert_int_equal(set("", bad[i].set), GQ_ECONFIG);
@@ -328,11 +346,13 @@ static void overrides(void **state)
     assert_string_equal(a.data.train.path[0], "x,y.h5");
     assert_int_equal(a.data.val.n, 2);
     assert_string_equal(a.data.val.path[1], "q");
-    assert_true(gq_mix_weight(&a.train.mix, "order") == 2 && gq_mix_weight(&a.train.mix, "count") == 4 &&
+    assert_true(gq_mix_weight(&a.train.mix, "order") == 2 &&
+                gq_mix_weight(&a.train.mix, "count") == 4 &&
                 gq_mix_weight(&a.train.mix, "other") == 1);
     assert_int_equal(a.train.groups.n, 1);
     assert_int_equal(a.train.groups.item[0].frozen, 1);
-    assert_true(a.train.groups.item[0].lr_mult == GQ_UNSET && a.train.groups.item[0].decay == GQ_UNSET);
+    assert_true(a.train.groups.item[0].lr_mult == GQ_UNSET &&
+                a.train.groups.item[0].decay == GQ_UNSET);
     assert_false(a.mvm.start.fraction);
     assert_int_equal(gq_amount_steps(a.mvm.start, 1000), 300);
     assert_true(a.engine.memory_limit == UINT64_C(2) << 30);
@@ -368,7 +388,8 @@ static void differences(void **state)
     strcpy(b.data.train.path[1], "stale bytes do not count");
     b.mvm.start = (gq_amount){1, true};
     assert_int_equal(gq_config_diff(&a, &b, note_difference, text), 3);
-    assert_string_equal(text, "mvm.start: 0 -> 1.0\ndata.train: [] -> [\"x\"]\ntrain.lr: 0.1 -> 0.2\n");
+    assert_string_equal(text,
+                        "mvm.start: 0 -> 1.0\ndata.train: [] -> [\"x\"]\ntrain.lr: 0.1 -> 0.2\n");
 }
 
 /* Text and value must meet again, for awkward numbers and strings too. */
@@ -376,11 +397,14 @@ static void round_trip(void **state)
 {
     static const double awkward[] = {0.1, 1.0 / 3, 5e-324, 0x1.fffffffffffffp-1, 3e-5, 1e-8, 0, 1};
     (void)state;
-    assert_ok(parse("train: {stages: [{until: 8%, kinds: [a, 'b: c'], freeze: ['clip.*']}, {until: 700}],"
-                    " groups: [{match: '*', decay: 0}, {match: x, frozen: false, lr_mult: 0.30000000000000004}],"
-                    " mix: {a: 0.1, 'true': 7}}\n"
-                    "init: {scheme: nano, rules: [{match: '\"q\\', dist: sinusoid, base: 200, part: second_half}]}\n"),
-              &err);
+    assert_ok(
+        parse("train: {stages: [{until: 8%, kinds: [a, 'b: c'], freeze: ['clip.*']}, {until: 700}],"
+              " groups: [{match: '*', decay: 0}, {match: x, frozen: false, lr_mult: "
+              "0.30000000000000004}],"
+              " mix: {a: 0.1, 'true': 7}}\n"
+              "init: {scheme: nano, rules: [{match: '\"q\\', dist: sinusoid, base: 200, part: "
+              "second_half}]}\n"),
+        &err);
     for (size_t i = 0; i < sizeof awkward / sizeof awkward[0]; i++) {
         a.train.lr = a.mvm.rate_mean = awkward[i];
         a.train.warmup = (gq_amount){awkward[i], true};
@@ -394,7 +418,8 @@ static void round_trip(void **state)
         assert_string_equal(text, again);
         assert_int_equal(gq_config_diff(&a, &b, NULL, NULL), 0);
         assert_memory_equal(&a.train.lr, &b.train.lr, sizeof a.train.lr);
-        assert_memory_equal(&a.train.warmup.value, &b.train.warmup.value, sizeof a.train.warmup.value);
+        assert_memory_equal(&a.train.warmup.value, &b.train.warmup.value,
+                            sizeof a.train.warmup.value);
         assert_true(b.train.warmup.fraction && !b.mvm.start.fraction);
         assert_true(a.model.seed == b.model.seed);
         assert_string_equal(a.run.dir, b.run.dir);
@@ -434,7 +459,8 @@ static const char *config_file(const char *name)
 
 static void shipped_configs(void **state)
 {
-    static const char *const names[] = {"stllm_gpt2.yaml", "stllm_paper.yaml", "stllm_seed.yaml", "stllm_nano.yaml"};
+    static const char *const names[] = {"stllm_gpt2.yaml", "stllm_paper.yaml", "stllm_seed.yaml",
+                                        "stllm_nano.yaml"};
     (void)state;
     gq_error_clear(&err);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
@@ -455,7 +481,8 @@ static void shipped_configs(void **state)
     assert_ok(gq_config_load(config_file("stllm_gpt2.yaml"), NULL, 0, &a, NULL, &err), &err);
     assert_true(fabs(a.train.lr * a.train.groups.item[2].lr_mult - 2e-5) < 1e-20);
     assert_true(fabs(a.train.lr * a.train.groups.item[0].lr_mult - 1e-4) < 1e-20);
-    assert_fails(gq_config_load(config_file("none.yaml"), NULL, 0, &a, &problems, &err), GQ_ECONFIG, &err, "none.yaml");
+    assert_fails(gq_config_load(config_file("none.yaml"), NULL, 0, &a, &problems, &err), GQ_ECONFIG,
+                 &err, "none.yaml");
 }
 
 static void reference_is_current(void **state)
@@ -470,7 +497,8 @@ static void reference_is_current(void **state)
     fclose(f);
     assert_ok(gq_read_file(config_file("REFERENCE.md"), 1 << 20, &file, &err), &err);
     if (n != file.size || memcmp(made, file.data, n) != 0)
-        fail_msg("configs/REFERENCE.md is not what the table says: run gifqa-train --reference > configs/REFERENCE.md");
+        fail_msg("configs/REFERENCE.md is not what the table says: run gifqa-train --reference > "
+                 "configs/REFERENCE.md");
     gq_bytes_free(&file);
     free(made);
 }
@@ -485,7 +513,8 @@ static void help_and_explain(void **state)
     assert_ok(gq_config_explain("train.groups", f, &err), &err);
     assert_ok(gq_config_explain("data.limits", f, &err), &err);
     assert_ok(gq_config_help(f, &err), &err);
-    assert_fails(gq_config_explain("train.bach", f, &err), GQ_EUSAGE, &err, "did you mean 'train.batch'?");
+    assert_fails(gq_config_explain("train.bach", f, &err), GQ_EUSAGE, &err,
+                 "did you mean 'train.batch'?");
     fclose(f);
     assert_non_null(strstr(text, "  - lr_mult: number; default unset"));
     assert_non_null(strstr(text, "data.limits.seconds\n  Processor time of one file."));
@@ -501,13 +530,15 @@ static void help_and_explain(void **state)
 /* Every allocation failing once: an error each time, no leak, no crash. libyaml's own are not under this switch. */
 static void out_of_memory(void **state)
 {
-    static const char text[] = "train: {groups: [{match: a}, {match: b}], lr: 1}\nclip: {heads: 1}\n";
+    static const char text[] =
+        "train: {groups: [{match: a}, {match: b}], lr: 1}\nclip: {heads: 1}\n";
     int refused = 0;
     (void)state;
     for (uint64_t n = 1; n < 40; n++) {
         gq_error_clear(&err);
         gq_mem_fail_at(n, false);
-        gq_status s = gq_config_parse("t.yaml", text, sizeof text - 1, NULL, 0, &a, &problems, &err);
+        gq_status s =
+            gq_config_parse("t.yaml", text, sizeof text - 1, NULL, 0, &a, &problems, &err);
         gq_mem_fail_at(0, false);
         assert_true(s == GQ_OK || s == GQ_ENOMEM);
         refused += s == GQ_ENOMEM;
@@ -518,12 +549,23 @@ static void out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(defaults_are_the_papers), cmocka_unit_test(presets), cmocka_unit_test(problems_all_at_once),
-        cmocka_unit_test(wrong_values), cmocka_unit_test(not_plain_yaml), cmocka_unit_test(limits),
-        cmocka_unit_test(depth_and_nodes), cmocka_unit_test(many_problems), cmocka_unit_test(overrides),
-        cmocka_unit_test(drop_takes_exact), cmocka_unit_test(differences), cmocka_unit_test(round_trip),
-        cmocka_unit_test(locale_with_comma), cmocka_unit_test(shipped_configs), cmocka_unit_test(reference_is_current),
-        cmocka_unit_test(help_and_explain), cmocka_unit_test(out_of_memory),
+        cmocka_unit_test(defaults_are_the_papers),
+        cmocka_unit_test(presets),
+        cmocka_unit_test(problems_all_at_once),
+        cmocka_unit_test(wrong_values),
+        cmocka_unit_test(not_plain_yaml),
+        cmocka_unit_test(limits),
+        cmocka_unit_test(depth_and_nodes),
+        cmocka_unit_test(many_problems),
+        cmocka_unit_test(overrides),
+        cmocka_unit_test(drop_takes_exact),
+        cmocka_unit_test(differences),
+        cmocka_unit_test(round_trip),
+        cmocka_unit_test(locale_with_comma),
+        cmocka_unit_test(shipped_configs),
+        cmocka_unit_test(reference_is_current),
+        cmocka_unit_test(help_and_explain),
+        cmocka_unit_test(out_of_memory),
     };
     return cmocka_run_group_tests_name("train/config", tests, NULL, NULL);
 }

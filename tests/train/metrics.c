@@ -36,7 +36,12 @@ static const golden table[] = {
     {"a man", "a woman", {.1495, .5000, .2973}, .5, 50, {.5, 0, 0, 0}},
     {"dancing", "dancing", {.1778, .5946, .3536}, 1, 100, {1, .0010, .0001, 0}},
     {"a man", "man", {.1495, .5000, .2973}, .5, 50, {.5, 0, 0, 0}},
-    {"a man", "a man in a black shirt", {.0428, .0957, .0805}, .1353, 13.5335, {.1353, .1353, .0014, .0001}},
+    {"a man",
+     "a man in a black shirt",
+     {.0428, .0957, .0805},
+     .1353,
+     13.5335,
+     {.1353, .1353, .0014, .0001}},
     {"in a box", "in a red box", {.1905, .4578, .3583}, .7165, 45.1386, {.7165, .5067, 0, 0}},
     {"black", "white", {0, 0, 0}, 0, 0, {0, 0, 0, 0}},
     {"a young man", "a man", {.1351, .4855, .2686}, .6667, 34.6681, {.6667, 0, 0, 0}},
@@ -87,7 +92,10 @@ static void test_golden_corpus(void **state)
 
 /* ---- published cases -------------------------------------------------------------------------------- */
 
-static const char *str(json_t *o, const char *key) { return json_string_value(json_object_get(o, key)); }
+static const char *str(json_t *o, const char *key)
+{
+    return json_string_value(json_object_get(o, key));
+}
 
 static double num(json_t *o, const char *key) { return json_number_value(json_object_get(o, key)); }
 
@@ -115,7 +123,8 @@ static double corpus_case(json_t *c)
             const char *s = json_string_value(json_array_get(list, i));
             text[k] = is_13a ? gq_words_13a(s) : gq_strdup(s);
         }
-        assert_ok(gq_bleu_count(text[0], (const char *const *)(text + 1), n_refs, &one, &err), &err);
+        assert_ok(gq_bleu_count(text[0], (const char *const *)(text + 1), n_refs, &one, &err),
+                  &err);
         gq_bleu_add(&sum, &one);
         for (size_t k = 0; k <= n_refs; k++)
             gq_free(text[k]);
@@ -135,7 +144,8 @@ static void counts_case(json_t *c)
     b.hyp_len = json_integer_value(json_object_get(c, "sys_len"));
     b.ref_len = json_integer_value(json_object_get(c, "ref_len"));
     if (!ladder) {
-        near(gq_bleu_sacre(&b, GQ_SMOOTH_NONE, 0, false) / 100, num(c, "score"), 1e-8, "from counts");
+        near(gq_bleu_sacre(&b, GQ_SMOOTH_NONE, 0, false) / 100, num(c, "score"), 1e-8,
+             "from counts");
         return;
     }
     for (int n = 1; n <= GQ_BLEU_ORDER; n++) {
@@ -165,16 +175,21 @@ static void test_published(void **state)
                               json_string_value(json_array_get(json_object_get(c, "refs"), k)));
             gq_bleu_add(&sum, &b);
         }
-        near(gq_bleu_sacre(&sum, GQ_SMOOTH_FLOOR, 0.01, true) / 100, num(c, "score"), 1e-9, "floor");
+        near(gq_bleu_sacre(&sum, GQ_SMOOTH_FLOOR, 0.01, true) / 100, num(c, "score"), 1e-9,
+             "floor");
     }
     json_array_foreach(json_object_get(root, "statistics"), i, c) {
         gq_bleu b = count(str(c, "hyp"), str(c, "ref"));
         for (size_t k = 0; k < GQ_BLEU_ORDER; k++) {
-            assert_int_equal(b.match[k], json_integer_value(json_array_get(json_object_get(c, "correct"), k)));
-            assert_int_equal(b.total[k], json_integer_value(json_array_get(json_object_get(c, "total"), k)));
+            assert_int_equal(b.match[k],
+                             json_integer_value(json_array_get(json_object_get(c, "correct"), k)));
+            assert_int_equal(b.total[k],
+                             json_integer_value(json_array_get(json_object_get(c, "total"), k)));
         }
-        near(gq_bleu_sacre(&b, GQ_SMOOTH_FLOOR, 0.1, false) / 100, num(c, "score_floor_default_0_1"), 1e-9, "floor");
-        near(gq_bleu_sacre(&b, GQ_SMOOTH_FLOOR, 0, false) / 100, num(c, "score_floor_0"), 1e-9, "floor 0");
+        near(gq_bleu_sacre(&b, GQ_SMOOTH_FLOOR, 0.1, false) / 100,
+             num(c, "score_floor_default_0_1"), 1e-9, "floor");
+        near(gq_bleu_sacre(&b, GQ_SMOOTH_FLOOR, 0, false) / 100, num(c, "score_floor_0"), 1e-9,
+             "floor 0");
     }
     json_array_foreach(json_object_get(root, "from_counts"), i, c)
         counts_case(c);
@@ -195,7 +210,8 @@ static void compare_nltk(const gq_bleu *b, json_t *orders, const char *what)
     for (int order = 1; order <= GQ_BLEU_ORDER; order++)
         for (int method = 0; method < 4; method++) {
             json_t *row = json_array_get(orders, (size_t)order - 1);
-            near(gq_bleu_nltk(b, order, method), json_number_value(json_array_get(row, (size_t)method)), 1e-12, what);
+            near(gq_bleu_nltk(b, order, method),
+                 json_number_value(json_array_get(row, (size_t)method)), 1e-12, what);
         }
 }
 
@@ -243,7 +259,8 @@ static void test_forms(void **state)
     same_form(gq_words_strict("\n a cat<|endoftext|> dog\n"), "a cat", "end token cuts");
     same_form(gq_words_strict("a\nb<|endoftext|>"), "a", "the first of both cuts");
     same_form(gq_words_strict("\xff\xc3 A"), "\xff\xc3 a", "invalid bytes stay");
-    same_form(gq_words_squad("The man, a  \"cat\"; an ant. theatre a"), "man cat ant theatre", "articles");
+    same_form(gq_words_squad("The man, a  \"cat\"; an ant. theatre a"), "man cat ant theatre",
+              "articles");
     same_form(gq_words_coco("A man, in a box . don't !!"), "a man in a box don't", "COCO");
     same_form(gq_words_13a(""), "", "empty");
     same_form(gq_words_13a("\xe3\x80\x80"), "", "white space only");
@@ -338,7 +355,8 @@ static void test_intervals(void **state)
         assert_memory_equal(t.rows[i].low, again.rows[i].low, sizeof t.rows[i].low);
         assert_memory_equal(t.rows[i].high, again.rows[i].high, sizeof t.rows[i].high);
         for (int m = 0; m < GQ_METRICS; m++)
-            assert_true(t.rows[i].low[m] <= t.rows[i].value[m] && t.rows[i].value[m] <= t.rows[i].high[m]);
+            assert_true(t.rows[i].low[m] <= t.rows[i].value[m] &&
+                        t.rows[i].value[m] <= t.rows[i].high[m]);
     }
     assert_true(memcmp(t.rows[0].low, other.rows[0].low, sizeof t.rows[0].low) != 0);
     /* exact match of "shape" is Binomial(25, 0.2) / 25: P(<= 1) = .027, P(<= 2) = .098, P(<= 8) = .953,
@@ -374,8 +392,9 @@ static void test_tally(void **state)
     (void)state;
     gq_error  err = {0};
     gq_tally *t = gq_tally_new();
-    const char *rows[][2] = {{"colour", "red"}, {"colour", "Blue "}, {"colour", "blue"}, {"count", "two"},
-                             {"count", "one"},  {"count", "red"},    {"", "red"}};
+    const char *rows[][2] = {{"colour", "red"}, {"colour", "Blue "}, {"colour", "blue"},
+                             {"count", "two"},  {"count", "one"},    {"count", "red"},
+                             {"", "red"}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         assert_ok(gq_tally_add(t, rows[i][0], rows[i][1], &err), &err);
     assert_string_equal(gq_tally_majority(t, "colour"), "blue");
@@ -401,7 +420,8 @@ static void test_no_memory(void **state)
         gq_mem_fail_at(n, false);
         gq_scorer *s = gq_scorer_new();
         gq_tally  *y = gq_tally_new();
-        gq_status  rc = s && y ? gq_scorer_add(s, "colour", "the red cat, 5.", &ref, 1, &err) : GQ_ENOMEM;
+        gq_status  rc =
+            s && y ? gq_scorer_add(s, "colour", "the red cat, 5.", &ref, 1, &err) : GQ_ENOMEM;
         if (rc == GQ_OK)
             rc = gq_scorer_table(s, 1, 5, 0.9, &t, &err);
         if (rc == GQ_OK)
