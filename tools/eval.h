@@ -11,30 +11,30 @@
 
 #include "train/evaluate.h"
 
-typedef enum eval_sheet {               /* the first four are gq_view                                    */
+typedef enum eval_sheet {               /* the first four are gq_view                             */
     EVAL_TRUE, EVAL_OTHER, EVAL_SHUFFLED, EVAL_ONE,
-    EVAL_MAJORITY,                      /* the most frequent answer of the type in the training data     */
+    EVAL_MAJORITY,                   /* the most frequent answer of the type in the training data */
     EVAL_SHEETS
 } eval_sheet;
 
 typedef struct eval_report {
     bool           have[EVAL_SHEETS];
     gq_score_table table[EVAL_SHEETS];
-    json_t        *chance;              /* {type: probability of guessing right}, NULL: unknown          */
-    json_t        *majority;            /* {type: answer}, NULL: unknown                                 */
-    uint64_t       seed;                /* of the bootstrap                                              */
+    json_t        *chance;              /* {type: probability of guessing right}, NULL: unknown   */
+    json_t        *majority;            /* {type: answer}, NULL: unknown                          */
+    uint64_t       seed;                /* of the bootstrap                                       */
     uint32_t       resamples;
-    bool           compared;            /* verify: there was a summary, and it is the same               */
+    bool           compared;            /* verify: there was a summary, and it is the same        */
 } eval_report;
 
-const char *eval_sheet_name(eval_sheet s);                   /* "true", ..., "majority"                  */
+const char *eval_sheet_name(eval_sheet s);                   /* "true", ..., "majority"           */
 void        eval_report_free(eval_report *r);
 
 /* Counts the majority answer of `type` against the reference. */
 gq_status   eval_add_majority(const eval_report *r, gq_scorer *scorer, const char *type, const char *reference,
                               gq_error *err);
 
-void        eval_print(const eval_report *r);                /* both tables, to stdout                   */
+void        eval_print(const eval_report *r);                /* both tables, to stdout            */
 /* {"seed","resamples","confidence","signature","tables","chance","majority"}; NULL: no memory */
 json_t     *eval_summary(const eval_report *r);
 

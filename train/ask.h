@@ -16,39 +16,39 @@
 #include "train/session.h"
 
 typedef struct gq_ask_opts {
-    int         beams;                  /* 0: decode.beams                                               */
-    bool        evenly;                 /* no CLIP-Cut                                                   */
-    const char *clip;                   /* CLIP for CLIP-Cut: directory, file, "random:SEED"; NULL: own  */
-    const char *vocabulary;             /* its vocabulary; NULL: as configured or beside the weights     */
+    int         beams;                  /* 0: decode.beams                                        */
+    bool        evenly;                 /* no CLIP-Cut                                            */
+    const char *clip;             /* CLIP for CLIP-Cut: directory, file, "random:SEED"; NULL: own */
+    const char *vocabulary;          /* its vocabulary; NULL: as configured or beside the weights */
 } gq_ask_opts;
 
-typedef struct gq_ask_seconds {         /* wall clock                                                    */
-    double decode;                      /* GIF bytes to pixels                                           */
-    double preprocess;                  /* resize and crop                                               */
-    double retrieve;                    /* CLIP-Cut: both towers and the choice; 0: evenly               */
-    double vision;                      /* CLIP, Q-Former and the question through the language model    */
-    double answer;                      /* the tokens after the first                                    */
+typedef struct gq_ask_seconds {         /* wall clock                                             */
+    double decode;                      /* GIF bytes to pixels                                    */
+    double preprocess;                  /* resize and crop                                        */
+    double retrieve;                    /* CLIP-Cut: both towers and the choice; 0: evenly        */
+    double vision;                  /* CLIP, Q-Former and the question through the language model */
+    double answer;                      /* the tokens after the first                             */
 } gq_ask_seconds;
 
 typedef struct gq_reply {
-    char          *answer;              /* UTF-8                                                         */
-    double         confidence;          /* product of the token probabilities, exp(sum of their logs)    */
-    bool           ended;               /* the end token came; false: cut at decode.max_new_tokens       */
-    int            tokens;              /* generated, the end token not counted                          */
-    bool           cut;                 /* the question was longer than the model takes                  */
-    bool           retrieved;           /* CLIP-Cut chose the frames                                     */
-    int            k;                   /* frames seen                                                   */
-    int32_t       *frame;               /* [k] ascending, from 0                                         */
-    double        *distance;            /* [k] L2 to the question, NAN when taken evenly                 */
-    uint32_t       frames, width, height;        /* of the GIF                                           */
-    unsigned       flags;               /* gq_gif_flags()                                                */
+    char          *answer;              /* UTF-8                                                  */
+    double         confidence;      /* product of the token probabilities, exp(sum of their logs) */
+    bool           ended;              /* the end token came; false: cut at decode.max_new_tokens */
+    int            tokens;              /* generated, the end token not counted                   */
+    bool           cut;                 /* the question was longer than the model takes           */
+    bool           retrieved;           /* CLIP-Cut chose the frames                              */
+    int            k;                   /* frames seen                                            */
+    int32_t       *frame;               /* [k] ascending, from 0                                  */
+    double        *distance;            /* [k] L2 to the question, NAN when taken evenly          */
+    uint32_t       frames, width, height;        /* of the GIF                                    */
+    unsigned       flags;               /* gq_gif_flags()                                         */
     gq_ask_seconds seconds;
 } gq_reply;
 
 typedef struct gq_asker gq_asker;
 
 gq_status gq_asker_open(gq_session *s, const gq_ask_opts *o, gq_asker **out, gq_error *err);   /* o: NULL, defaults */
-void      gq_asker_close(gq_asker *a);                       /* NULL allowed                             */
+void      gq_asker_close(gq_asker *a);                       /* NULL allowed                      */
 gq_status gq_asker_ask(gq_asker *a, const gq_gif_bytes *gif, const char *question, gq_reply *out, gq_error *err);
 void      gq_reply_free(gq_reply *r);
 

@@ -23,9 +23,9 @@
 enum { GQ_EXPORT_FORMAT = 1 };
 
 typedef struct gq_export_report {
-    uint64_t bytes;                     /* of all files                                                  */
+    uint64_t bytes;                     /* of all files                                           */
     int      files;
-    char     note[512];                 /* what a person should know, "" nothing                         */
+    char     note[512];                 /* what a person should know, "" nothing                  */
 } gq_export_report;
 
 /* report may be NULL. GQ_EUSAGE when dir exists and is not empty. */
@@ -37,7 +37,7 @@ gq_status gq_export_numbers(gq_session *s, uint64_t seed, const char *file, gq_e
 
 typedef struct gq_export_about {
     uint64_t format, step;
-    int      files;                     /* listed, all of them verified                                  */
+    int      files;                     /* listed, all of them verified                           */
 } gq_export_about;
 
 /* Reads gifqa.json and compares every file that it lists; GQ_EWEIGHTS names the first that differs. */

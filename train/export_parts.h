@@ -11,12 +11,12 @@
 #include "core/io.h"
 #include "train/session.h"
 
-json_t *gq_export_clip(const gq_config *c);                  /* CLIPConfig or CLIPVisionConfig           */
-json_t *gq_export_preprocessor(const gq_config *c);          /* CLIPImageProcessor                       */
-json_t *gq_export_qformer(const gq_config *c);               /* Blip2QFormerConfig                       */
-json_t *gq_export_gpt2(const gq_config *c, int end_id);      /* GPT2Config                               */
-json_t *gq_export_tokenizer(const gq_config *c);             /* tokenizer_config.json of GPT2Tokenizer   */
+json_t *gq_export_clip(const gq_config *c);                  /* CLIPConfig or CLIPVisionConfig    */
+json_t *gq_export_preprocessor(const gq_config *c);          /* CLIPImageProcessor                */
+json_t *gq_export_qformer(const gq_config *c);               /* Blip2QFormerConfig                */
+json_t *gq_export_gpt2(const gq_config *c, int end_id);      /* GPT2Config                        */
+json_t *gq_export_tokenizer(const gq_config *c);        /* tokenizer_config.json of GPT2Tokenizer */
 
-gq_status gq_export_card(const gq_session *s, gq_file *f, gq_error *err);    /* README.md               */
+gq_status gq_export_card(const gq_session *s, gq_file *f, gq_error *err);    /* README.md         */
 
 #endif

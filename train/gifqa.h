@@ -38,33 +38,33 @@ extern "C" {
 /* What functions return; the same numbers are the exit codes of the programs. */
 enum {
     GIFQA_OK = 0,
-    GIFQA_EBUG = 1,                     /* internal error                                                */
-    GIFQA_EUSAGE = 2,                   /* wrong arguments, an empty question                            */
-    GIFQA_ECONFIG = 3,                  /* the model's configuration does not work here                  */
-    GIFQA_EINPUT = 4,                   /* the GIF is missing, damaged or beyond a limit                 */
-    GIFQA_EWEIGHTS = 5,                 /* no model there, or part of it is missing or damaged           */
-    GIFQA_ERESOURCE = 6,                /* out of memory, or an I/O error                                */
-    GIFQA_ENUMERIC = 7                  /* a number that is not finite came up                           */
+    GIFQA_EBUG = 1,                     /* internal error                                         */
+    GIFQA_EUSAGE = 2,                   /* wrong arguments, an empty question                     */
+    GIFQA_ECONFIG = 3,                  /* the model's configuration does not work here           */
+    GIFQA_EINPUT = 4,                   /* the GIF is missing, damaged or beyond a limit          */
+    GIFQA_EWEIGHTS = 5,                 /* no model there, or part of it is missing or damaged    */
+    GIFQA_ERESOURCE = 6,                /* out of memory, or an I/O error                         */
+    GIFQA_ENUMERIC = 7                  /* a number that is not finite came up                    */
 };
 
-typedef struct gifqa gifqa;             /* an open model                                                 */
+typedef struct gifqa gifqa;             /* an open model                                          */
 
 typedef struct gifqa_options {
-    int         threads;                /* 0: as configured, which is all cores unless changed           */
-    int         beams;                  /* 0: as configured; 1: greedy                                   */
-    int         evenly;                 /* not 0: take frames evenly instead of the nearest to the question */
-    int         last;                   /* not 0: a run's newest state instead of its best               */
-    const char *vocabulary;             /* CLIP's, when it is not with the model; NULL: none             */
+    int         threads;                /* 0: as configured, which is all cores unless changed    */
+    int         beams;                  /* 0: as configured; 1: greedy                            */
+    int         evenly;       /* not 0: take frames evenly instead of the nearest to the question */
+    int         last;                   /* not 0: a run's newest state instead of its best        */
+    const char *vocabulary;             /* CLIP's, when it is not with the model; NULL: none      */
 } gifqa_options;
 
-typedef struct gifqa_answer {           /* pointers are valid until the next call with the handle        */
+typedef struct gifqa_answer {           /* pointers are valid until the next call with the handle */
     const char *text;
-    double      confidence;             /* 0..1, product of the probabilities of the answer's tokens     */
-    int         complete;               /* 0: cut at the longest length that was configured              */
-    const int  *frame;                  /* [frames] that the model saw, ascending, from 0                */
+    double      confidence;          /* 0..1, product of the probabilities of the answer's tokens */
+    int         complete;               /* 0: cut at the longest length that was configured       */
+    const int  *frame;                  /* [frames] that the model saw, ascending, from 0         */
     int         frames;
-    int         gif_frames;             /* frames in the GIF                                             */
-    double      seconds;                /* wall clock of this question                                   */
+    int         gif_frames;             /* frames in the GIF                                      */
+    double      seconds;                /* wall clock of this question                            */
 } gifqa_answer;
 
 /* Opens the directory of a run (gifqa-train) or of an export (gifqa-export). options may be NULL. On failure *model is
@@ -78,8 +78,8 @@ int gifqa_ask_bytes(gifqa *model, const void *gif, size_t bytes, const char *que
 /* Why the last call with this handle failed; "" when it did not. Valid until the next call. */
 const char *gifqa_error(const gifqa *model);
 
-void        gifqa_close(gifqa *model);  /* NULL is allowed                                               */
-const char *gifqa_version(void);        /* "0.1.0"                                                       */
+void        gifqa_close(gifqa *model);  /* NULL is allowed                                        */
+const char *gifqa_version(void);        /* "0.1.0"                                                */
 
 #ifdef __cplusplus
 }

@@ -15,32 +15,32 @@
 #include "train/snapshot.h"
 
 typedef enum gq_session_which {
-    GQ_SESSION_BEST,                    /* by validation; without one, the newest                        */
-    GQ_SESSION_LAST,                    /* the newest healthy checkpoint                                 */
+    GQ_SESSION_BEST,                    /* by validation; without one, the newest                 */
+    GQ_SESSION_LAST,                    /* the newest healthy checkpoint                          */
 } gq_session_which;
 
 typedef struct gq_session_opts {
-    int                threads;         /* 0: as the configuration says                                  */
-    gq_session_which   which;           /* of a run's checkpoints; an export has one state               */
-    const char *const *set;             /* overrides of the configuration, "a.b=c"                       */
+    int                threads;         /* 0: as the configuration says                           */
+    gq_session_which   which;           /* of a run's checkpoints; an export has one state        */
+    const char *const *set;             /* overrides of the configuration, "a.b=c"                */
     size_t             n_set;
-    bool               stored;          /* of a run: weights stay in their files, enough for gq_export() */
+    bool               stored;   /* of a run: weights stay in their files, enough for gq_export() */
 } gq_session_opts;
 
 typedef struct gq_session {
-    gq_config     cfg;                  /* with overrides                                                */
-    gq_net       *net;                  /* GQ_NET_DECLARE when `stored` is not NULL                      */
-    gq_stored    *stored;               /* NULL: the weights are in net                                  */
+    gq_config     cfg;                  /* with overrides                                         */
+    gq_net       *net;                  /* GQ_NET_DECLARE when `stored` is not NULL               */
+    gq_stored    *stored;               /* NULL: the weights are in net                           */
     gq_tokenizer *tokenizer;
-    char         *path;                 /* as it was opened                                              */
-    bool          exported;             /* an export, not a run                                          */
-    uint64_t      step;                 /* optimiser steps behind these weights                          */
-    double        score;                /* best validation accuracy of the run, -1 unknown               */
-    char          note[512];            /* what a person should know, "" nothing                         */
+    char         *path;                 /* as it was opened                                       */
+    bool          exported;             /* an export, not a run                                   */
+    uint64_t      step;                 /* optimiser steps behind these weights                   */
+    double        score;                /* best validation accuracy of the run, -1 unknown        */
+    char          note[512];            /* what a person should know, "" nothing                  */
 } gq_session;
 
 /* o: NULL for the defaults. */
 gq_status gq_session_open(const char *path, const gq_session_opts *o, gq_session **out, gq_error *err);
-void      gq_session_close(gq_session *s);                   /* NULL allowed                             */
+void      gq_session_close(gq_session *s);                   /* NULL allowed                      */
 
 #endif

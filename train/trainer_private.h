@@ -45,7 +45,7 @@ gq_stllm_shape gq__trainer_shape(const gq_trainer *t, int text, int kept, bool m
 /* trainer_check.c */
 gq_status gq__trainer_check(gq_trainer *t, gq_error *err);   /* names and sizes, against data, vocabulary and model  */
 void      gq__trainer_memory(const gq_trainer *t, gq_dry_run *out);          /* its byte fields, of what is recorded */
-gq_status gq__trainer_fits(const gq_trainer *t, gq_error *err);              /* engine.memory_limit                  */
+gq_status gq__trainer_fits(const gq_trainer *t, gq_error *err);            /* engine.memory_limit */
 /* trainer.c */
 gq_status gq__trainer_step(gq_trainer *t, gq_error *err);
 /* trainer_log.c */
