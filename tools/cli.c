@@ -73,7 +73,7 @@ bool gq_cli_color(FILE *f)
 /* "program: text" on stderr, every further line indented; control characters escaped */
 static void message(const char *program, const char *word, const char *text)
 {
-    bool color = gq_cli_color(stderr);
+    bool color = *word && gq_cli_color(stderr);
 
     fprintf(stderr, "%s: %s%s%s", program, color ? "\033[31m" : "", word, color ? "\033[0m" : "");
     for (;;) {
