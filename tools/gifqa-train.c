@@ -1,7 +1,9 @@
 /* gifqa-train - trains the model of a configuration. */
+#include <errno.h>
 #include <math.h>
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/text.h"
 #include "tools/cli.h"
@@ -86,16 +88,28 @@ static const gq_cli_program program = {
 
 static volatile sig_atomic_t stop_requested;
 
+static const char stopping[] =
+    "\ngifqa-train: stopping after this step and saving; once more to stop at once\n";
+static const char *stopping_line = stopping + 1;    /* on a terminal: below the status line       */
+
 static void on_signal(int number)
 {
+    int     reason = errno;
+    ssize_t done;
+
     if (stop_requested)                /* asked twice: end at once, the last checkpoint is intact */
         _Exit(128 + number);
     stop_requested = 1;
+    done = write(STDERR_FILENO, stopping_line, strlen(stopping_line));
+    (void)done;                         /* a stop that cannot be announced is a stop all the same */
+    errno = reason;
 }
 
-static void listen(void)
+static void listen(bool tty)
 {
     struct sigaction a = {.sa_handler = on_signal};
+
+    stopping_line = tty ? stopping : stopping + 1;
     sigaction(SIGINT, &a, NULL);
     sigaction(SIGTERM, &a, NULL);
     sigaction(SIGHUP, &a, NULL);
@@ -214,7 +228,7 @@ static int train(const gq_config *c)
     gq_status       status;
 
     parse_resume(&o);
-    listen();
+    listen(s.tty);
     status = gq_train(c, &o, &r, &err);
     end_line(&s);
     if (status != GQ_OK)
