@@ -298,9 +298,7 @@ static gq_status stop(gq_trainer *t, gq_error *err)
     gq_status s = save(t, err);
     if (s != GQ_OK)
         return s;
-    gq__trainer_note(
-        t, "stopped on request at step %" PRIu64 ", state saved; the same command continues",
-        t->state.step);
+    gq_rundir_note(&t->dir, "stopped on request at step %" PRIu64 ", state saved", t->state.step);
     return gq_fail(err, GQ_ESTOPPED,
                    "stopped on request at step %" PRIu64
                    ": the state is saved, run the same command to continue",
@@ -375,6 +373,16 @@ static gq_status loop(gq_trainer *t, gq_error *err)
     return s;
 }
 
+/* A start that does no step looks like one that trained: it is said. */
+static void say_finished(gq_trainer *t)
+{
+    if ((int64_t)t->state.step >= t->cfg.train.steps)
+        gq__trainer_note(t,
+                         "nothing to do: the run is at step %" PRIu64
+                         " of %lld; a larger train.steps continues it",
+                         t->state.step, (long long)t->cfg.train.steps);
+}
+
 gq_status gq_train(const gq_config *c, const gq_train_opts *o, gq_train_result *out, gq_error *err)
 {
     gq_trainer *t = gq_calloc(1, sizeof *t);
@@ -382,6 +390,7 @@ gq_status gq_train(const gq_config *c, const gq_train_opts *o, gq_train_result *
 
     memset(out, 0, sizeof *out);
     if (s == GQ_OK) {
+        say_finished(t);
         t->peak = gq_measure_gemm(t->net->engine, 0.05);
         s = loop(t, err);
     }

@@ -348,7 +348,8 @@ static gq_status resume(gq_trainer *t, bool *own_history, gq_error *err)
 
 /* Says what differs from the run so far. Nothing is replaced before the state has been read: a configuration that
  * does not fit leaves the run as it was. */
-static gq_status compare_config(gq_trainer *t, const gq_config *c, bool *replace, gq_error *err)
+static gq_status compare_config(gq_trainer *t, const gq_config *c, bool *replace, bool *overfitted,
+                                gq_error *err)
 {
     gq_config *old = gq_calloc(1, sizeof *old);
     bool       had = false;
@@ -356,6 +357,7 @@ static gq_status compare_config(gq_trainer *t, const gq_config *c, bool *replace
                        : gq_fail(err, GQ_ENOMEM, "out of memory");
 
     *replace = s == GQ_OK && had && gq_config_diff(old, c, announce, t) > 0;
+    *overfitted = s == GQ_OK && had && old->train.overfit_batch && !c->train.overfit_batch;
     gq_free(old);
     return s;
 }
@@ -377,7 +379,7 @@ static gq_status keep_tokenizer(gq_trainer *t, gq_error *err)
     return s;
 }
 
-static void report(gq_trainer *t, const gq_net_report *r)
+static void report_weights(gq_trainer *t, const gq_net_report *r)
 {
     static const char *const names[] = {"CLIP", "Q-Former", "GPT-2", "bridge and projection"};
     for (int f = 0; f < GQ_HF_FAMILIES; f++)
@@ -386,15 +388,28 @@ static void report(gq_trainer *t, const gq_net_report *r)
                 t, "%s weights: %d parameters matched, %d missing, %d tensors unused%s%s", names[f],
                 r->family[f].matched, r->family[f].missing, r->family[f].unexpected,
                 r->family[f].unexpected ? ", the first is " : "", r->family[f].first_unexpected);
-    gq__trainer_note(t, "%lld parameters, %lld trained; %d tensors start from seeded random values",
-                     (long long)r->total, (long long)r->trained, r->random);
+}
+
+/* Known once it is clear whether a checkpoint fills the parameters. */
+static void report_start(gq_trainer *t, const gq_net_report *r, bool overfitted)
+{
+    char random[80] = "";
+
+    if (t->resumed_from < 0)
+        snprintf(random, sizeof random, "; %d tensors start from seeded random values", r->random);
+    gq__trainer_note(t, "%lld parameters, %lld trained%s", (long long)r->total,
+                     (long long)r->trained, random);
+    if (overfitted)
+        gq__trainer_note(t, "this run was made with train.overfit_batch and continues from the "
+                            "overfitted weights; for a fresh start give another --run-dir, or "
+                            "--resume never");
 }
 
 static gq_status open_state(gq_trainer *t, const gq_config *c, gq_error *err)
 {
     gq_net_report report_of;
-    bool          replace = false, own;
-    gq_status     s = compare_config(t, c, &replace, err);
+    bool          replace = false, overfitted = false, own;
+    gq_status     s = compare_config(t, c, &replace, &overfitted, err);
 
     if (s == GQ_OK)
         s = keep_tokenizer(t, err);
@@ -402,10 +417,12 @@ static gq_status open_state(gq_trainer *t, const gq_config *c, gq_error *err)
         s = gq_net_open(&t->cfg, GQ_NET_TRAIN, true, &t->net, &report_of, err);
     if (s != GQ_OK)
         return s;
-    report(t, &report_of);
+    report_weights(t, &report_of);
     s = gq__trainer_check(t, err);
     if (s == GQ_OK)
         s = resume(t, &own, err);
+    if (s == GQ_OK)
+        report_start(t, &report_of, own && overfitted);
     if (s == GQ_OK && replace)
         s = gq_rundir_freeze(&t->dir, c, err);
     if (s == GQ_OK && !own)

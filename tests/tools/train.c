@@ -260,6 +260,7 @@ static void finished_runs_continue(void **state)
              constant); /* and fewer change nothing */
     must(args);
     same_run("long", "short", 12);
+    assert_true(file_has("short/log.txt", "nothing to do: the run is at step 12 of 6;"));
 }
 
 static void resume_modes(void **state)
@@ -276,6 +277,7 @@ static void resume_modes(void **state)
     expect("modes --resume nowhere", 5, NULL, "nowhere");
     expect("modes --resume straight/checkpoints/step-00000030 --set train.steps=32", 0, "32 steps",
            "resumed at step 30");
+    assert_null(strstr(shell.err, "seeded random")); /* the checkpoint filled them */
 }
 
 static void differences_are_announced(void **state)
@@ -376,7 +378,8 @@ static void asked_to_stop(void **state)
     must("whole" LONG);
     for (int i = 0; i < 4; i++) {
         int code = interrupted("stopped", 7, signals[i]);
-        if (code != 75 || !strstr(shell.err, "the state is saved"))
+        if (code != 75 || !strstr(shell.err, "the state is saved") ||
+            !strstr(shell.err, "once more to stop at once"))
             fail_msg("%s: exit %d: %s", signals[i], code, shell.err);
     }
     must("stopped" LONG);
@@ -633,6 +636,7 @@ static void overfitting_one_batch(void **state)
     assert_int_equal(curve("over", "lm_loss", lm, 64), 60);
     if (!(lm[59] < 0.25 * lm[0]))
         fail_msg("from %g to %g", lm[0], lm[59]);
+    expect("over --set train.steps=61", 0, "61 steps", "continues from the overfitted weights");
 }
 
 static void same_bits(void **state)
