@@ -93,6 +93,28 @@ static gq_status configure(gq_config **c, gq_error *err)
     return s;
 }
 
+static gq_status words_of(const char *table, const gq_config *c, gq_tokenizer **tok, gq_error *err)
+{
+    gq_prep_words_report r;
+    gq_status            s = gq_mkdirs(out, err);
+
+    if (s == GQ_OK)
+        s = gq_prep_words(table, out, c, tok, &r, err);
+    if (s != GQ_OK)
+        return s;
+    fprintf(stderr,
+            "%s: no --tokenizer: the vocabulary is %u of the %u words of %s and the prompt, and "
+            "%d special tokens; other parts of this data need --tokenizer %s/tokenizer\n",
+            program.name, r.words - r.lost, r.words, table,
+            (int)gq_tokenizer_vocab_size(*tok) - (int)(r.words - r.lost), out);
+    if (r.lost)
+        gq_cli_warn(program.name,
+                    "%u of %u words do not fit into gpt2.vocab = %lld rows and become <unk>; "
+                    "%llu answers contain one: raise gpt2.vocab",
+                    r.lost, r.words, (long long)c->gpt2.vocab, (unsigned long long)r.lost_answers);
+    return GQ_OK;
+}
+
 static gq_status open_tokenizer(const gq_config *c, const char *table, gq_tokenizer **tok,
                                 gq_error *err)
 {
@@ -103,18 +125,7 @@ static gq_status open_tokenizer(const gq_config *c, const char *table, gq_tokeni
 
     if (!path && c->model.init == GQ_CFG_INIT_WEIGHTS && *c->model.weights.gpt2)
         path = c->model.weights.gpt2;
-    if (path) {
-        s = gq_tokenizer_open(path, tok, err);
-    } else {
-        if ((s = gq_mkdirs(out, err)) == GQ_OK)
-            s = gq_prep_words(table, out, c, tok, err);
-        if (s == GQ_OK)
-            fprintf(stderr,
-                    "%s: no --tokenizer: the vocabulary is the %d words of %s; other parts of this "
-                    "data need "
-                    "--tokenizer %s/tokenizer\n",
-                    program.name, (int)gq_tokenizer_vocab_size(*tok), table, out);
-    }
+    s = path ? gq_tokenizer_open(path, tok, err) : words_of(table, c, tok, err);
     if (s == GQ_OK && gq_tokenizer_vocab_size(*tok) > c->gpt2.vocab)
         s = gq_fail(err, GQ_ECONFIG, "%s: %d tokens do not fit the %lld rows of gpt2.vocab",
                     path ? path : table, (int)gq_tokenizer_vocab_size(*tok),

@@ -116,7 +116,10 @@ static bool stable(const char *word)
     return same;
 }
 
-static gq_status count_text(bag *b, const char *text, gq_error *err)
+/* Takes one word of a text; false: no memory. */
+typedef bool (*take_fn)(void *ctx, const char *word);
+
+static gq_status each_word(const char *text, take_fn take, void *ctx, gq_error *err)
 {
     size_t    n, len = 0;
     uint32_t *cp = clean(text, &n, err);
@@ -128,16 +131,26 @@ static gq_status count_text(bag *b, const char *text, gq_error *err)
         if (len && (i == n || mark || gq_is_space(cp[i]))) {
             word[len] = 0;
             len = 0;
-            ok = !stable(word) || count_word(b, word, 1);
+            ok = !stable(word) || take(ctx, word);
         }
         if (ok && mark)
-            ok = count_word(b, (char[]){(char)cp[i], 0}, 1);
+            ok = take(ctx, (char[]){(char)cp[i], 0});
         else if (i < n && !gq_is_space(cp[i]))
             len += gq_utf8_put(cp[i], word + len);
     }
     gq_free(cp);
     gq_free(word);
     return ok ? GQ_OK : gq_fail(err, GQ_ENOMEM, "no memory for the words of the table");
+}
+
+static bool count_once(void *ctx, const char *word)
+{
+    return count_word(ctx, word, 1);
+}
+
+static gq_status count_text(bag *b, const char *text, gq_error *err)
+{
+    return each_word(text, count_once, b, err);
 }
 
 /* ---- the table ------------------------------------------------------------------------------- */
@@ -180,6 +193,41 @@ static int by_count(const void *x, const void *y)
     return strcmp(a->word, b->word);
 }
 
+typedef struct search {
+    const bag *bag;                     /* sorted                                               */
+    uint32_t   most;                    /* entries that are kept                                */
+    bool       lost;                    /* a word behind them was met                           */
+} search;
+
+static bool look_up(void *ctx, const char *word)
+{
+    search *f = ctx;
+    f->lost |= *find(f->bag, word) > f->most;
+    return true;
+}
+
+/* How many answers of the table have a word that was left out. Numbers the sorted entries anew. */
+static gq_status count_lost(bag *b, const char *table, uint32_t most, uint64_t *answers,
+                            gq_error *err)
+{
+    gq_table *t;
+    gq_row    row;
+    gq_status s = gq_table_open(table, ignore, NULL, &t, err);
+
+    if (s != GQ_OK)
+        return s;
+    memset(b->slot, 0, b->slots * sizeof *b->slot);
+    for (uint32_t i = 0; i < b->used; i++)
+        *find(b, b->entry[i].word) = i + 1;
+    while (s == GQ_OK && (s = gq_table_next(t, &row, err)) == GQ_OK && row.gif) {
+        search f = {b, most, false};
+        s = each_word(row.answer, look_up, &f, err);
+        *answers += f.lost;
+    }
+    gq_table_close(t);
+    return s;
+}
+
 static gq_status write_words(const bag *b, const char *path, uint32_t most, gq_error *err)
 {
     gq_file  *f;
@@ -220,11 +268,13 @@ static gq_status through_a_file(const bag *b, const char *out, uint32_t most, gq
 }
 
 gq_status gq_prep_words(const char *table, const char *out, const gq_config *c, gq_tokenizer **tok,
-                        gq_error *err)
+                        gq_prep_words_report *report, gq_error *err)
 {
     bag       b = {0};
+    uint32_t  most = (uint32_t)c->gpt2.vocab;
     gq_status s = GQ_OK;
 
+    *report = (gq_prep_words_report){0};
     for (int i = 0; s == GQ_OK && i < SPECIALS; i++)
         if (!count_word(&b, specials[i], 0))
             s = gq_fail(err, GQ_ENOMEM, "no memory for a vocabulary");
@@ -232,8 +282,12 @@ gq_status gq_prep_words(const char *table, const char *out, const gq_config *c, 
         s = count_table(&b, table, c, err);
     if (s == GQ_OK) {
         qsort(b.entry + SPECIALS, b.used - SPECIALS, sizeof *b.entry, by_count);
-        s = through_a_file(&b, out, (uint32_t)c->gpt2.vocab, tok, err);
+        report->words = b.used - SPECIALS;
+        report->lost = b.used > most ? b.used - most : 0;
+        s = through_a_file(&b, out, most, tok, err);
     }
+    if (s == GQ_OK && report->lost)
+        s = count_lost(&b, table, most, &report->lost_answers, err);
     for (uint32_t i = 0; i < b.used; i++)
         gq_free(b.entry[i].word);
     gq_free(b.entry);

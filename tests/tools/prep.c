@@ -513,13 +513,16 @@ static void words_of_a_table(void **state)
                        "e\xcc\x81\n");
     shell_expect("gifqa-prep build t.csv -g gifs -o d/words " NANO, 0, 
                  "d/words: 1 GIFs, 3 questions",
-                 "the vocabulary is the 13 words of t.csv");
+                 "the vocabulary is 10 of the 10 words of t.csv and the prompt, and 3 special");
+    assert_null(strstr(shell.err, "<unk>"));
     same_as_file("d/words/tokenizer/words.txt", want, sizeof want - 1);
     shell_expect("ls -A d/words", 0, "tokenizer", NULL);
     assert_null(strstr(shell.out, ".tmp"));
-    shell_expect("gifqa-prep build t.csv -g gifs -o d/few --set gpt2.vocab=5 " NANO, 0, "",
-                 "5 words");
-    same_as_file("d/few/tokenizer/words.txt", "<pad>\n<end>\n<unk>\n?\ncat\n", 24);
+    shell_expect("gifqa-prep build t.csv -g gifs -o d/few --set gpt2.vocab=6 " NANO, 0, "",
+                 "7 of 10 words do not fit into gpt2.vocab = 6 rows and become <unk>; "
+                 "2 answers contain one");
+    assert_non_null(strstr(shell.err, "is 3 of the 10 words"));
+    same_as_file("d/few/tokenizer/words.txt", "<pad>\n<end>\n<unk>\n?\ncat\nthe\n", 28);
     shell_expect("gifqa-prep build t.csv -g gifs -o d/o -t d/words/tokenizer --set gpt2.vocab=5 "
                  NANO, 3, NULL, "13 tokens do not fit the 5 rows of gpt2.vocab");
 }
