@@ -67,6 +67,9 @@ gq_status gq__trainer_log_epoch(gq_trainer *t, int64_t epoch, gq_error *err)
     double        lm = r->epoch_labels ? r->epoch_nll / (double)r->epoch_labels : NAN;
     double        mvm = r->epoch_masked ? r->epoch_mvm / (double)r->epoch_masked : NAN;
     double        loss = r->epoch_steps ? r->epoch_loss / (double)r->epoch_steps : NAN;
+    uint64_t      per = (uint64_t)(t->cfg.train.batch * t->cfg.train.accumulate);
+    bool          partial = r->epoch_steps * per + per <= (uint64_t)gq_dataset_count(t->data);
+    bool          last = (int64_t)r->step == t->cfg.train.steps;
     char          line[512], masked[32] = "";
     int at = snprintf(line, sizeof line, "{\"epoch_end\":%lld,\"step\":%llu", (long long)epoch,
                       (unsigned long long)r->step);
@@ -81,8 +84,10 @@ gq_status gq__trainer_log_epoch(gq_trainer *t, int64_t epoch, gq_error *err)
              (unsigned long long)r->epoch_labels);
     if (r->epoch_masked)
         snprintf(masked, sizeof masked, "  mvm_loss %.4f", mvm);
-    gq__trainer_note(t, "epoch %lld: avg_loss %.4f  lm_loss %.4f%s  avg_perplexity %.4f",
-                     (long long)epoch, loss, lm, masked, exp(lm));
+    /* a data set of a few steps would fill the screen: its epochs are in metrics.jsonl alone */
+    if (last || (int64_t)r->epoch_steps >= t->cfg.train.log_every)
+        gq__trainer_note(t, "epoch %lld%s: avg_loss %.4f  lm_loss %.4f%s  avg_perplexity %.4f",
+                         (long long)epoch, partial ? " (partial)" : "", loss, lm, masked, exp(lm));
     r->epoch_labels = r->epoch_rows = r->epoch_masked = r->epoch_steps = 0;
     r->epoch_nll = r->epoch_mvm = r->epoch_loss = 0.0;
     return gq_append_line(t->dir.metrics, line, err);

@@ -3,22 +3,7 @@
 
 #include "core/safetensors.h"
 #include "little.h"
-
-/* Sizes of a model of some thousand parameters on the frames of little.h. */
-static const char yaml[] =
-    "clip:\n"
-    "  {preset: custom, train: true, text: false, feature: \"hidden[-1]\", image_size: 12, patch: "
-    "4,\n"
-    "   width: 8, layers: 1, heads: 2, mlp: 12, proj: 0}\n"
-    "qformer: {queries: 2, width: 8, layers: 1, heads: 2, mlp: 12, bridge: none}\n"
-    "gpt2: {preset: custom, width: 12, layers: 2, heads: 2, mlp: 16, vocab: 64, positions: 24}\n"
-    "prompt: {template: \"{q}\", max_question_tokens: 13, max_answer_tokens: 2, bucket: 16}\n"
-    "mvm: {prob: 0.5}\n"
-    "image: {filter: nearest}\n"
-    "data: {train: train, val: test, frames: 3}\n"
-    "train: {batch: 4, steps: 30, lr: 0.01, warmup: 2, save_every: 2, eval_every: 10, probe: 1}\n"
-    "engine: {threads: 1}\n"
-    "decode: {max_new_tokens: 2}\n";
+#include "train_yaml.h"
 
 /* ---- helpers --------------------------------------------------------------------------------- */
 
@@ -692,6 +677,21 @@ static void tells(void **state)
     assert_null(strchr(shell.err, '\033'));
 }
 
+/* Epochs of fewer steps than train.log_every are told at the end alone; metrics.jsonl has them all. */
+static void short_epochs(void **state)
+{
+    (void)state;
+    need_program();
+
+    expect("epochs --set train.steps=8 --set train.log_every=7", 0, "8 steps",
+           "epoch 1 (partial): avg_loss");
+    assert_null(strstr(shell.err, "epoch 0"));
+    assert_true(file_has("epochs/metrics.jsonl", "\"epoch_end\":0,\"step\":6,"));
+    expect("epochs --resume never --set train.steps=12 --set train.log_every=6", 0, "12 steps",
+           "epoch 0: avg_loss");
+    assert_non_null(strstr(shell.err, "epoch 1: avg_loss")); /* as whole as the first */
+}
+
 static void several_directories(void **state)
 {
     (void)state;
@@ -787,6 +787,7 @@ int main(void)
         cmocka_unit_test(overfitting_one_batch),
         cmocka_unit_test(same_bits),
         cmocka_unit_test(tells),
+        cmocka_unit_test(short_epochs),
         cmocka_unit_test(several_directories),
         cmocka_unit_test(checked_before_the_first_step),
         cmocka_unit_test(short_runs_have_stages),
