@@ -24,6 +24,7 @@ typedef struct build {
     uint32_t             bad;           /* rows and GIFs, all */
     uint32_t             bad_before;    /* of them, before this shard */
     char                 first_bad[320];
+    bool                 own_tokenizer; /* <out>/tokenizer was not there before */
     gq_shard_writer     *writer;        /* NULL between shards */
     uint32_t             in_shard, per_shard;    /* GIFs */
     gq_worked           *worked;        /* [ahead] */
@@ -236,6 +237,21 @@ static gq_status commit(build *b, uint32_t i, gq_worked *w, gq_error *err)
     return s;
 }
 
+/* What begin_anew() made, without a shard: it must not stand in the way of a corrected build. The
+ * list of rejects stays, it says what to correct. */
+static gq_status discard(const build *b, bool tokenizer, gq_error *err)
+{
+    static const char *const made[] = {"MANIFEST.json", "tokenizer"};
+    gq_status                s = GQ_OK;
+    for (int k = 0; s == GQ_OK && k < 1 + tokenizer; k++) {
+        char *path = gq_path(b->o->out, made[k]);
+        s = path ? gq_remove_tree(path, err)
+                 : gq_fail(err, GQ_ENOMEM, "%s: no memory for a path", b->o->out);
+        gq_free(path);
+    }
+    return s;
+}
+
 static gq_status work_through(build *b, gq_error *err)
 {
     uint32_t  n = b->items.items;
@@ -257,6 +273,8 @@ static gq_status work_through(build *b, gq_error *err)
     if (s != GQ_OK)
         return s;
     gq_tick(&b->tick, n, b->bad);
+    if (!b->manifest.count && (s = discard(b, b->own_tokenizer, err)) != GQ_OK)
+        return s;
     if (!b->manifest.count)
         return gq_fail(err, GQ_EINPUT, "%s: none of its %u GIFs could be used; see %s", b->o->table,
                        n, b->rejects_path);
@@ -378,6 +396,7 @@ static gq_status begin_anew(build *b, gq_error *err)
 {
     gq_items  again;
     char     *dir = gq_path(b->o->out, "tokenizer");
+    b->own_tokenizer = dir && !gq_is_dir(dir);
     gq_status s = dir ? gq_tokenizer_save(b->o->tokenizer, dir, err)
                       : gq_fail(err, GQ_ENOMEM, "%s: no memory for a path", b->o->out);
     gq_free(dir);
@@ -423,12 +442,15 @@ static gq_status begin(build *b, gq_error *err)
     gq_free(path);
     if (s != GQ_OK)
         return s;
-    if (*b->manifest.build && strcmp(b->manifest.build, b->id) != 0)
+    bool other = *b->manifest.build && strcmp(b->manifest.build, b->id) != 0;
+    if (other && b->manifest.count)
         return gq_fail(
             err, GQ_EINPUT,
             "%s: holds another dataset (table, options or vocabulary differ); choose another "
             "directory or remove this one",
             b->o->out);
+    if (other && (s = discard(b, true, err)) != GQ_OK)
+        return s;
     b->bad = b->report->bad_rows = b->items.bad_rows;
     s = b->manifest.count ? continue_after(b, err) : begin_anew(b, err);
     b->bad_before = b->bad;

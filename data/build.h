@@ -17,7 +17,8 @@
  * max_bad of them (bad rows plus bad GIFs) are an error. Nothing is ever half there: a shard
  * appears when it is whole, the manifest is marked complete at the end. Stopped or killed, the same
  * call continues after the last finished shard and gives the same bytes as if it had never stopped;
- * another table or other options in the same directory are refused.
+ * another table or other options in the same directory are refused once it has a shard. A build that
+ * can use no GIF leaves the list of rejects alone.
  */
 #ifndef GIFQA_DATA_BUILD_H
 #define GIFQA_DATA_BUILD_H

@@ -23,12 +23,14 @@ typedef struct reader {
     const gq_build_opts *o;
     gq_append           *rejects;
     gq_items            *list;
+    char                 first[320];    /* bad row: line and reason                               */
 } reader;
 
 static gq_status bad_row(void *ctx, uint64_t line, const char *reason, gq_error *err)
 {
     reader *r = ctx;
-    r->list->bad_rows++;
+    if (!r->list->bad_rows++)
+        snprintf(r->first, sizeof r->first, "line %llu: %.280s", (unsigned long long)line, reason);
     return gq_reject(r->rejects, r->o->table, line, reason, err);
 }
 
@@ -148,7 +150,7 @@ static gq_status read_rows(reader *r, gq_table *t, gq_shard_meta *meta, gq_error
 gq_status gq_items_read(const gq_build_opts *o, gq_shard_meta *meta, gq_append *rejects,
                         gq_items *out, gq_error *err)
 {
-    reader    r = {o, rejects, out};
+    reader    r = {.o = o, .rejects = rejects, .list = out};
     gq_table *t;
     memset(out, 0, sizeof *out);
     gq_status s = gq_table_open(o->table, bad_row, &r, &t, err);
@@ -158,7 +160,8 @@ gq_status gq_items_read(const gq_build_opts *o, gq_shard_meta *meta, gq_append *
     s = read_rows(&r, t, meta, err);
     gq_table_close(t);
     if (s == GQ_OK && !out->rows)
-        s = gq_fail(err, GQ_EINPUT, "%s: has no usable row (%u bad ones)", o->table, out->bad_rows);
+        s = gq_fail(err, GQ_EINPUT, "%s: has no usable row (%u bad ones%s%s)", o->table,
+                    out->bad_rows, out->bad_rows ? "; the first, " : "", r.first);
     if (s != GQ_OK)
         gq_items_free(out);
     return s;

@@ -249,6 +249,11 @@ static void bad_rows_and_gifs_are_listed(void **state)
     clean("out");
     o.max_bad = 0;
     assert_fails(gq_build(&o, &r, &err), GQ_EINPUT, &err, "1 bad rows");
+    o.max_bad = 7;                               /* no shard was finished: other options may follow */
+    o.size = 6;
+    assert_ok(gq_build(&o, &r, &err), &err);
+    assert_int_equal(r.gifs, 4);
+    o.size = 4;
     clean("out");
     put("none.tsv", "gif\tquestion\tanswer\nmissing\tq?\ta\n");
     o.table = in_root("none.tsv");
@@ -260,9 +265,17 @@ static void bad_rows_and_gifs_are_listed(void **state)
     o.limits.max_bytes = 20;
     assert_fails(gq_build(&o, &r, &err), GQ_EINPUT, &err, "none of its 1 GIFs");
     assert_listed("the limit is 20; raise data.limits.bytes");
+    assert_false(gq_is_file(in_root("out/MANIFEST.json")));
+    assert_false(gq_is_dir(in_root("out/tokenizer")));
+    o.limits = gq_gif_limits_default();          /* corrected: the directory is free */
+    assert_ok(gq_build(&o, &r, &err), &err);
+    assert_int_equal(r.gifs, 1);
     clean("out");
     put("none.tsv", "gif\tquestion\tanswer\n");
-    assert_fails(gq_build(&o, &r, &err), GQ_EINPUT, &err, "no usable row");
+    assert_fails(gq_build(&o, &r, &err), GQ_EINPUT, &err, "no usable row (0 bad ones)");
+    put("none.tsv", "gif\tquestion\tanswer\n\n\tq?\ta\na\tq?\n");
+    assert_fails(gq_build(&o, &r, &err), GQ_EINPUT, &err,
+                 "no usable row (2 bad ones; the first, line 3: gif is empty)");
     clean("out");
 }
 
