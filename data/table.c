@@ -341,6 +341,18 @@ static gq_status find_format(gq_table *t, gq_error *err)
                    t->path);
 }
 
+/* Ends the message on a header that lacks a column: the name alone says what separates fields. */
+static const char *named_wrongly(const gq_table *t, int fields, const field *only)
+{
+    if (fields != 1)
+        return "";
+    if (t->format == TSV && strchr(only->text, ','))
+        return "; this one has commas: such a table is named .csv";
+    if (t->format == CSV && strchr(only->text, '\t'))
+        return "; this one has tabs: such a table is named .tsv";
+    return "";
+}
+
 static gq_status read_header(gq_table *t, gq_error *err)
 {
     field       f[MAX_COLUMNS];
@@ -368,8 +380,9 @@ static gq_status read_header(gq_table *t, gq_error *err)
             return gq_fail(
                 err, GQ_EINPUT,
                 "%s:1: the header has no column '%s'; it should be gif, question, answer and "
-                "perhaps type, separated by %s",
-                t->path, columns[c].name, t->format == CSV ? "commas" : "tabs");
+                "perhaps type, separated by %s%s",
+                t->path, columns[c].name, t->format == CSV ? "commas" : "tabs",
+                named_wrongly(t, n, f));
     return GQ_OK;
 }
 

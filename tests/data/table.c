@@ -177,6 +177,9 @@ static void headers_are_checked(void **state)
     REFUSED("h.tsv", "gif\tquestion\n", "h.tsv:1: the header has no column 'answer'");
     REFUSED("h.tsv", "gif,question,answer\n", "separated by tabs");
     REFUSED("h.csv", "gif\tquestion\tanswer\n", "separated by commas");
+    REFUSED("h.txt", "gif,question,answer\n", "this one has commas: such a table is named .csv");
+    REFUSED("h.csv", "gif\tquestion\tanswer\n", "this one has tabs: such a table is named .tsv");
+    REFUSED("h.tsv", "gif, or not\tquestion\n", "separated by tabs");
     REFUSED("h.tsv", "gif\tgif\tquestion\tanswer\n", "'gif' twice");
     REFUSED("h.tsv", "", "no column 'gif'");
     REFUSED("h.tsv", "\xFF\xFEg\0i\0f\0", "UTF-16");
