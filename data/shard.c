@@ -113,7 +113,9 @@ static gq_status add_file(gq_dataset *d, const char *path, gq_error *err)
     if (s == GQ_OK && !gq_is_file(list))
         s = gq_fail(
             err, GQ_EINPUT,
-            "%s: has no MANIFEST.json beside it, only shards of a finished dataset are read", path);
+            "%s: is not a directory with shards; make one with gifqa-prep build (a shard by itself "
+            "has no MANIFEST.json beside it)",
+            path);
     if (s == GQ_OK)
         s = gq_manifest_load(dir, &m, err);
     for (int k = 0; k < m.count; k++)

@@ -365,7 +365,12 @@ gq_status gq_manifest_load(const char *dir, gq_manifest *out, gq_error *err)
     memset(out, 0, sizeof *out);
     if (!path)
         return gq_fail(err, GQ_ENOMEM, "%s: no memory for a path", dir);
-    gq_status s = gq_json_load(path, 64 << 20, &o, err);
+    gq_status s = gq_is_file(path)
+                      ? gq_json_load(path, 64 << 20, &o, err)
+                      : gq_fail(err, GQ_EINPUT,
+                                "%s: is not a directory with shards (it has no MANIFEST.json); make "
+                                "one with gifqa-prep build",
+                                dir);
     if (s == GQ_OK)
         s = manifest_from_json(path, o, out, err);
     json_decref(o);

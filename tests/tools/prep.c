@@ -456,6 +456,8 @@ static void a_flipped_byte(void **state)
     shell_expect("gifqa-prep verify absent", 4, NULL, "absent");
     shell_expect("gifqa-prep stats absent --json", 4, "\"ok\":false", "absent");
     shell_expect("gifqa-prep head absent", 4, NULL, "absent");
+    shell_expect("gifqa-prep stats w", 4, NULL,
+                 "w: is not a directory with shards (it has no MANIFEST.json)");
 }
 
 static const char bad_table[] = "gif\tquestion\tanswer\ttype\n"
