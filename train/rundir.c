@@ -18,11 +18,13 @@ static gq_status open_log(const char *dir, const char *name, gq_append **out, gq
 gq_status gq_rundir_open(const char *path, gq_rundir *out, gq_error *err)
 {
     char     *lock;
+    bool      made = !gq_is_dir(path);
     gq_status s = gq_mkdirs(path, err);
 
     memset(out, 0, sizeof *out);
     if (s != GQ_OK)
         return s;
+    out->made = made;
     out->path = gq_strdup(path);
     lock = gq_path(path, "run.lock");
     s = out->path && lock ? gq_lock_take(lock, &out->lock, err)
@@ -44,6 +46,24 @@ void gq_rundir_close(gq_rundir *r)
     gq_lock_release(r->lock);
     gq_free(r->path);
     memset(r, 0, sizeof *r);
+}
+
+void gq_rundir_discard(const gq_rundir *r)
+{
+    static const char *const ours[] = {"log.txt", "metrics.jsonl", "run.lock"};
+    char                   **name = NULL;
+    size_t                   n = 0, known = 0;
+
+    if (!r->made || gq_list_dir(r->path, &name, &n, NULL) != GQ_OK)
+        return;
+    for (size_t i = 0; i < n; i++) {
+        for (size_t k = 0; k < sizeof ours / sizeof *ours; k++)
+            known += strcmp(name[i], ours[k]) == 0;
+        gq_free(name[i]);
+    }
+    gq_free(name);
+    if (known == n)                     /* the lock is held: nobody else is at work in it         */
+        gq_remove_tree(r->path, NULL);
 }
 
 gq_status gq_rundir_read_config(const char *path, gq_config *out, gq_error *err)

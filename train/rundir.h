@@ -19,11 +19,15 @@ typedef struct gq_rundir {
     char      *path;                    /* the directory                                          */
     gq_lock   *lock;
     gq_append *metrics, *log;
+    bool       made;                    /* by this process: it was not there before               */
 } gq_rundir;
 
 /* Makes the directory if needed, takes the lock (GQ_EBUSY with the holder) and opens the logs. */
 gq_status gq_rundir_open(const char *path, gq_rundir *out, gq_error *err);
 void      gq_rundir_close(gq_rundir *r);
+/* Before close, of a start that failed: removes the directory when this process made it and only the lock and the
+ * logs are in it. */
+void      gq_rundir_discard(const gq_rundir *r);
 
 /* Writes config.yaml when there is none. When there is one, *old is it and *had true. */
 gq_status gq_rundir_config(gq_rundir *r, const gq_config *c, gq_config *old, bool *had, gq_error *err);

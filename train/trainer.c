@@ -406,6 +406,8 @@ gq_status gq_train(const gq_config *c, const gq_train_opts *o, gq_train_result *
                                  .rss = gq_rss_peak()};
         if (s != GQ_OK && s != GQ_ESTOPPED && t->dir.log)
             gq_rundir_note(&t->dir, "ended: %s", err->text);
+        if (s != GQ_OK && !stepped)
+            gq_rundir_discard(&t->dir);
         gq__trainer_close(t);
     }
     gq_free(t);

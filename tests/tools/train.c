@@ -464,6 +464,7 @@ static void data_refused(void **state)
     need_program();
 
     expect("r1 --set data.train=nowhere", 4, NULL, "nowhere");
+    assert_false(exists("r1")); /* nothing began, nothing is left */
     expect("r1 --set data.train=[]", 3, NULL, "data.train");
     expect("r1 --set data.val=nowhere", 4, NULL, "nowhere");
     expect("r1 --set data.frames=2", 3, NULL, "data.frames");
