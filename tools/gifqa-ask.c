@@ -31,7 +31,7 @@ static const gq_cli_program program = {
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .least = 3,
-    .most = 3,
+    .most = GQ_CLI_LIST_MAX,            /* the words of a question without quotes                 */
     .notes = "\nConfidence is the product of the probabilities of the answer's tokens.\n"
              "Exit codes: 0 answered, 2 usage, 3 configuration, 4 GIF, 5 weights or vocabulary, 6 "
              "memory.",
@@ -51,6 +51,10 @@ static gq_status prepare(work *w, const char *path, const char *gif, gq_error *e
     double    start = gq_now();
     gq_status s = GQ_OK;
 
+    if (gq_is_file(path))
+        return gq_fail(err, GQ_EINPUT, "%s: is a file; RUN comes first, then the GIF", path);
+    if (gq_is_dir(path) && gq_is_dir(gif))
+        return gq_fail(err, GQ_EINPUT, "%s: is a directory, not a GIF", gif);
     if (gq_is_dir(path) && !gq_is_file(gif))
         return gq_fail(err, GQ_EINPUT, "%s: there is no such GIF", gif);
     s = gq_cli_open_model(&model, path, &w->session, err);
@@ -164,6 +168,9 @@ int main(int argc, char **argv)
 
     gq_cli_begin();
     code = gq_cli_parse(&program, argc, argv, &rest);
+    if (code == GQ_CLI_GO && rest.n > 3)
+        code = gq_cli_usage(program.name, "%zu arguments instead of 3: put the question in quotes",
+                            rest.n);
     if (code == GQ_CLI_GO && !rest.item[2][strspn(rest.item[2], " \t\r\n")])
         code = gq_cli_usage(program.name, "the question is empty");
     if (code == GQ_CLI_GO)

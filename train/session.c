@@ -165,9 +165,10 @@ static gq_status open_export(gq_session *s, gq_error *err)
 static gq_status tell_kind(const char *path, bool *exported, gq_error *err)
 {
     char     *run = gq_path(path, "config.yaml"), *export = gq_path(path, "gifqa.json");
+    char     *inner = gq_path(path, "run/config.yaml");
     gq_status s = GQ_OK;
 
-    if (!run || !export)
+    if (!run || !export || !inner)
         s = gq_fail(err, GQ_ENOMEM, "%s: out of memory", path);
     else if (!gq_is_dir(path))
         s = gq_fail(err, GQ_EWEIGHTS,
@@ -176,10 +177,12 @@ static gq_status tell_kind(const char *path, bool *exported, gq_error *err)
                     path);
     else if (!(*exported = gq_is_file(export)) && !gq_is_file(run))
         s = gq_fail(err, GQ_EWEIGHTS,
-                    "%s: neither a run (it has no config.yaml) nor an export (no gifqa.json)",
-                    path);
+                    "%s: neither a run (it has no config.yaml) nor an export (no gifqa.json)%s%s%s",
+                    path, gq_is_file(inner) ? "; did you mean " : "",
+                    gq_is_file(inner) ? path : "", gq_is_file(inner) ? "/run?" : "");
     gq_free(run);
     gq_free(export);
+    gq_free(inner);
     return s;
 }
 

@@ -94,6 +94,10 @@ static void asking(void **state)
     expect("ask run world/gif/test-000000.gif 'where?' --weights nothing", 5,
            "nothing: there is no such CLIP");
     expect("ask run world/gif/test-000000.gif ' '", 2, "the question is empty");
+    expect("ask run world/gif/test-000000.gif where is it", 2, "put the question in quotes");
+    expect("ask run world/gif 'where?'", 4, "world/gif: is a directory");
+    expect("ask world/gif/test-000000.gif run 'where?'", 4, "RUN comes first");
+    expect("ask . world/gif/test-000000.gif 'where?'", 5, "did you mean ./run?");
     expect("ask run world/gif/test-000000.gif", 2, "an argument is missing");
     expect("ask run x.gif where --beam 2", 2, "--beams");
     expect("ask run world/gif/test-000000.gif 'where?' --set decode.beems=2", 3, "decode.beams");
