@@ -27,6 +27,7 @@ typedef struct build {
     bool                 own_tokenizer; /* <out>/tokenizer was not there before */
     gq_shard_writer     *writer;        /* NULL between shards */
     uint32_t             in_shard, per_shard;    /* GIFs */
+    uint32_t             cut_questions, cut_answers;     /* of this shard */
     gq_worked           *worked;        /* [ahead] */
     int                  ahead;         /* GIFs read in parallel */
     uint32_t             at;            /* first item of those */
@@ -95,6 +96,15 @@ static gq_status encode_row(build *b, const gq_item_row *row, gq_qa *qa, gq_erro
 
 /* ---- shards ---------------------------------------------------------------------------------- */
 
+static void report_shard(gq_build_report *r, const gq_shard_entry *e)
+{
+    r->gifs += e->gifs;
+    r->questions += e->questions;
+    r->cut_questions += e->cut_questions;
+    r->cut_answers += e->cut_answers;
+    r->bytes += e->bytes;
+}
+
 static gq_status finish_shard(build *b, uint32_t next, gq_error *err)
 {
     gq_shard_entry   e;
@@ -108,14 +118,14 @@ static gq_status finish_shard(build *b, uint32_t next, gq_error *err)
     e.next = next;
     e.rejects = b->bad - b->bad_before;
     e.rejects_bytes = gq_append_size(b->rejects);
+    e.cut_questions = b->cut_questions;
+    e.cut_answers = b->cut_answers;
     b->bad_before = b->bad;
-    b->in_shard = 0;
+    b->in_shard = b->cut_questions = b->cut_answers = 0;
     if ((s = gq_manifest_add(&b->manifest, &e, err)) != GQ_OK)
         return s;
     b->report->shards++;
-    b->report->gifs += e.gifs;
-    b->report->questions += e.questions;
-    b->report->bytes += e.bytes;
+    report_shard(b->report, &e);
     return gq_manifest_save(b->o->out, &b->manifest, err);
 }
 
@@ -148,8 +158,11 @@ static gq_status add_row(build *b, const gq_item *it, const gq_item_row *row, in
     gq_qa     qa = {.gif = gif};
     gq_error  why = {0};
     gq_status s = encode_row(b, row, &qa, &why);
-    if (s == GQ_OK)
+    if (s == GQ_OK) {
+        b->cut_questions += b->question.cut;
+        b->cut_answers += b->answer.cut;
         return gq_shard_add_qa(b->writer, &qa, err);
+    }
     if (s != GQ_EINPUT)
         return gq_fail(err, s, "%s", why.text);
     b->bad++;
@@ -423,12 +436,11 @@ static gq_status continue_after(build *b, gq_error *err)
     for (int k = 0; k < b->manifest.count; k++) {
         const gq_shard_entry *e = &b->manifest.shard[k];
         b->report->bad_gifs += e->rejects;
-        b->report->gifs += e->gifs;
-        b->report->questions += e->questions;
-        b->report->bytes += e->bytes;
+        report_shard(b->report, e);
     }
     b->bad += b->report->bad_gifs;
     b->report->shards = b->report->continued = (uint32_t)b->manifest.count;
+    b->report->already = b->manifest.complete;
     b->at = last->next;
     return b->manifest.complete ? GQ_OK : gq_append_truncate(b->rejects, last->rejects_bytes, err);
 }

@@ -17,8 +17,8 @@
  * max_bad of them (bad rows plus bad GIFs) are an error. Nothing is ever half there: a shard
  * appears when it is whole, the manifest is marked complete at the end. Stopped or killed, the same
  * call continues after the last finished shard and gives the same bytes as if it had never stopped;
- * another table or other options in the same directory are refused once it has a shard. A build that
- * can use no GIF leaves the list of rejects alone.
+ * another table or other options in the same directory are refused once it has a shard. A build
+ * that can use no GIF leaves nothing but the list of rejects.
  */
 #ifndef GIFQA_DATA_BUILD_H
 #define GIFQA_DATA_BUILD_H
@@ -76,7 +76,9 @@ typedef struct gq_build_opts {
 typedef struct gq_build_report {
     uint32_t shards, gifs, questions;   /* in the dataset                                         */
     uint32_t bad_rows, bad_gifs;        /* listed in rejects.tsv                                  */
+    uint32_t cut_questions, cut_answers; /* beyond max_question, max_answer; in the dataset    */
     uint32_t continued;                 /* shards that were there already                         */
+    bool     already;                   /* all of it was: nothing was done                        */
     uint64_t bytes;                     /* of all shards                                          */
     double   seconds;
 } gq_build_report;

@@ -23,7 +23,7 @@ typedef struct reader {
     const gq_build_opts *o;
     gq_append           *rejects;
     gq_items            *list;
-    char                 first[320];    /* bad row: line and reason                               */
+    char                 first[320]; /* bad row: line and reason                               */
 } reader;
 
 static gq_status bad_row(void *ctx, uint64_t line, const char *reason, gq_error *err)

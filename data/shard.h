@@ -96,6 +96,7 @@ typedef struct gq_shard_entry {         /* a finished shard, as MANIFEST.json li
     uint32_t gifs, questions;
     uint32_t next;                      /* GIF of the table with which the next shard begins      */
     uint32_t rejects;                   /* rows and GIFs refused while it was built               */
+    uint32_t cut_questions, cut_answers; /* that had more tokens than were allowed             */
     uint64_t rejects_bytes;             /* size of rejects.tsv when it was finished               */
     uint64_t structure;                 /* hash of the bytes of the extents                       */
     int32_t  extents;                   /* parts of the file that hold more than chunks           */

@@ -255,10 +255,12 @@ gq_status gq_manifest_save(const char *dir, const gq_manifest *m, gq_error *err)
         char                  hash[17];
         snprintf(hash, sizeof hash, "%016llx", (unsigned long long)e->structure);
         json_array_append_new(
-            list, json_pack("{s:s, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:o}", "file", e->file,
-                            "bytes", (json_int_t)e->bytes, "sha256", e->sha256, "gifs",
+            list, json_pack("{s:s, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:o}", "file",
+                            e->file, "bytes", (json_int_t)e->bytes, "sha256", e->sha256, "gifs",
                             (json_int_t)e->gifs, "questions", (json_int_t)e->questions, "next",
-                            (json_int_t)e->next, "rejects", (json_int_t)e->rejects, "rejects_bytes",
+                            (json_int_t)e->next, "rejects", (json_int_t)e->rejects, "cut_questions",
+                            (json_int_t)e->cut_questions, "cut_answers",
+                            (json_int_t)e->cut_answers, "rejects_bytes",
                             (json_int_t)e->rejects_bytes, "structure_xxh64", hash, "extents",
                             extents_json(e)));
     }
@@ -309,6 +311,8 @@ static bool entry_from_json(const json_t *o, int k, gq_shard_entry *e)
     json_int_t  questions = json_integer_value(json_object_get(o, "questions"));
     json_int_t  follow = json_integer_value(json_object_get(o, "next"));
     json_int_t  rejects = json_integer_value(json_object_get(o, "rejects"));
+    json_int_t  cut_questions = json_integer_value(json_object_get(o, "cut_questions"));
+    json_int_t  cut_answers = json_integer_value(json_object_get(o, "cut_answers"));
     json_int_t  rejects_bytes = json_integer_value(json_object_get(o, "rejects_bytes"));
     const char *structure = json_string_value(json_object_get(o, "structure_xxh64"));
 
@@ -316,7 +320,8 @@ static bool entry_from_json(const json_t *o, int k, gq_shard_entry *e)
     if (!file || strcmp(file, e->file) != 0 || !is_hex(sha256) || bytes <= 0 || gifs <= 0 ||
         gifs > INT32_MAX || questions < 0 || questions > INT32_MAX || follow < 0 ||
         follow > UINT32_MAX || rejects < 0 || rejects > UINT32_MAX || rejects_bytes < 0 ||
-        !structure || strlen(structure) != 16 || strspn(structure, "0123456789abcdef") != 16)
+        cut_questions < 0 || cut_questions > questions || cut_answers < 0 ||
+        cut_answers > questions || !structure || strlen(structure) != 16 || strspn(structure, "0123456789abcdef") != 16)
         return false;
     snprintf(e->sha256, sizeof e->sha256, "%s", sha256);
     e->bytes = (uint64_t)bytes;
@@ -324,6 +329,8 @@ static bool entry_from_json(const json_t *o, int k, gq_shard_entry *e)
     e->questions = (uint32_t)questions;
     e->next = (uint32_t)follow;
     e->rejects = (uint32_t)rejects;
+    e->cut_questions = (uint32_t)cut_questions;
+    e->cut_answers = (uint32_t)cut_answers;
     e->rejects_bytes = (uint64_t)rejects_bytes;
     e->structure = strtoull(structure, NULL, 16);
     return extents_from_json(json_object_get(o, "extents"), e);
@@ -368,8 +375,8 @@ gq_status gq_manifest_load(const char *dir, gq_manifest *out, gq_error *err)
     gq_status s = gq_is_file(path)
                       ? gq_json_load(path, 64 << 20, &o, err)
                       : gq_fail(err, GQ_EINPUT,
-                                "%s: is not a directory with shards (it has no MANIFEST.json); make "
-                                "one with gifqa-prep build",
+                                "%s: is not a directory with shards (it has no MANIFEST.json); "
+                                "make one with gifqa-prep build",
                                 dir);
     if (s == GQ_OK)
         s = manifest_from_json(path, o, out, err);

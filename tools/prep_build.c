@@ -135,6 +135,17 @@ static gq_status open_tokenizer(const gq_config *c, const char *table, gq_tokeni
 
 /* ---- the result ------------------------------------------------------------------------------ */
 
+/* What was refused by an earlier command is not shown as if it were news. */
+static void show_old_rejects(const char *path, const gq_bytes *b)
+{
+    unsigned rows = 0;
+    for (size_t i = 0; i < b->size; i++)
+        rows += b->data[i] == '\n';
+    gq_cli_warn(program.name,
+                "already built; %s lists %u rows refused then; remove %s to build again", path,
+                rows - (rows > 0), out); /* without the header */
+}
+
 /* The first lines of rejects.tsv. */
 static void show_rejects(const gq_build_report *r)
 {
@@ -148,29 +159,43 @@ static void show_rejects(const gq_build_report *r)
         return;
     }
     rest = (char *)b.data;
-    while (shown < SHOWN && (line = strsep(&rest, "\n")) && *line)
+    if (r->already)
+        show_old_rejects(path, &b);
+    while (!r->already && shown < SHOWN && (line = strsep(&rest, "\n")) && *line)
         if (shown++ >= 0) {
             fprintf(stderr, "  ");
             gq_cli_show(stderr, line);
             fputc('\n', stderr);
         }
-    gq_cli_warn(program.name, "%u bad rows and %u bad GIFs were left out, listed in %s",
-                r->bad_rows, r->bad_gifs, path);
+    if (!r->already)
+        gq_cli_warn(program.name, "%u bad rows and %u bad GIFs were left out, listed in %s",
+                    r->bad_rows, r->bad_gifs, path);
     gq_bytes_free(&b);
     gq_free(path);
+}
+
+static void show_cuts(const gq_build_report *r, const gq_config *c)
+{
+    if (r->cut_questions + r->cut_answers)
+        gq_cli_warn(program.name,
+                    "%u questions lost their start beyond prompt.max_question_tokens = %lld and %u "
+                    "answers their end beyond prompt.max_answer_tokens = %lld",
+                    r->cut_questions, (long long)c->prompt.max_question_tokens, r->cut_answers,
+                    (long long)c->prompt.max_answer_tokens);
 }
 
 static gq_status show(const gq_build_report *r, gq_error *err)
 {
     if (json)
-        return gq_cli_json(json_pack("{s:b, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f}", "ok", 1,
-                                     "dir", gq_cli_string(out), "shards", (json_int_t)r->shards,
-                                     "gifs", (json_int_t)r->gifs, "questions",
-                                     (json_int_t)r->questions, "bad_rows", (json_int_t)r->bad_rows,
-                                     "bad_gifs", (json_int_t)r->bad_gifs, "continued",
-                                     (json_int_t)r->continued, "bytes", (json_int_t)r->bytes,
-                                     "seconds", r->seconds),
-                           err);
+        return gq_cli_json(
+            json_pack("{s:b, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f}", "ok", 1,
+                      "dir", gq_cli_string(out), "shards", (json_int_t)r->shards, "gifs",
+                      (json_int_t)r->gifs, "questions", (json_int_t)r->questions, "bad_rows",
+                      (json_int_t)r->bad_rows, "bad_gifs", (json_int_t)r->bad_gifs, "cut_questions",
+                      (json_int_t)r->cut_questions, "cut_answers", (json_int_t)r->cut_answers,
+                      "continued", (json_int_t)r->continued, "bytes", (json_int_t)r->bytes,
+                      "seconds", r->seconds),
+            err);
     printf("%s: %u GIFs, %u questions, %u shard%s, %.1f MiB, %.1f s", out, r->gifs, r->questions,
            r->shards, r->shards == 1 ? "" : "s", (double)r->bytes / 1048576.0, r->seconds);
     if (r->continued)
@@ -237,6 +262,7 @@ static gq_status run(job *j, const char *table, gq_error *err)
         s = gq_build(&o, &report, err);
     gq_prep_show_end(&progress);
     show_rejects(&report);
+    show_cuts(&report, j->c);
     return s == GQ_OK ? show(&report, err) : s;
 }
 

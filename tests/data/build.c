@@ -382,13 +382,22 @@ static void long_texts_are_cut(void **state)
     gq_tokenizer  *t = words;
     int32_t        ids[16];
     size_t         n;
-    put("long.tsv", "gif\tquestion\tanswer\na.gif\twhat color is the square?\tone two three\n");
-    gq_build_opts o = opts_for(in_root("long.tsv"), in_root("gifs"), in_root("out"));
+    put("long.tsv", "gif\tquestion\tanswer\na.gif\twhat color is the square?\tone two three\n"
+                    "a.gif\twhat color is the cross?\tone\na.gif\twhat?\tone\n");
+    gq_build_report r;
+    gq_build_opts   o = opts_for(in_root("long.tsv"), in_root("gifs"), in_root("out"));
     o.template = "how {q} which way";
     o.answer_prefix = "first ";
     o.max_question = 5;
     o.max_answer = 2;
-    assert_ok(gq_build(&o, NULL, &err), &err);
+    assert_ok(gq_build(&o, &r, &err), &err);
+    assert_int_equal(r.cut_questions, 2);
+    assert_int_equal(r.cut_answers, 1);
+    assert_false(r.already);
+    assert_ok(gq_build(&o, &r, &err), &err);     /* remembered */
+    assert_int_equal(r.cut_questions, 2);
+    assert_int_equal(r.cut_answers, 1);
+    assert_true(r.already);
     assert_ok(gq_dataset_open(in_root("out"), &d, &err), &err);
     gq_dataset_qa(d, 0, &qa);
     assert_string_equal(qa.question, "what color is the square?");

@@ -480,6 +480,9 @@ static void bad_rows_and_gifs(void **state)
     shell_put("bad.tsv", bad_table);
     shell_expect("gifqa-prep build bad.tsv -g gifs -o d/bad " NANO, 0,
                  "d/bad: 1 GIFs, 2 questions, 1 shard", "2 bad rows and 2 bad GIFs");
+    shell_expect("gifqa-prep build bad.tsv -g gifs -o d/bad " NANO, 0, "already there",
+                 "already built; d/bad/rejects.tsv lists 4 rows refused then; remove d/bad to");
+    assert_null(strstr(shell.err, "absent.gif"));
     shell_slurp("d/bad/rejects.tsv", text, sizeof text);
     assert_non_null(strstr(text, "bad.tsv\t3\t"));
     assert_non_null(strstr(text, "absent.gif\t4\t"));
@@ -525,6 +528,12 @@ static void words_of_a_table(void **state)
                  "2 answers contain one");
     assert_non_null(strstr(shell.err, "is 3 of the 10 words"));
     same_as_file("d/few/tokenizer/words.txt", "<pad>\n<end>\n<unk>\n?\ncat\nthe\n", 28);
+    shell_expect("gifqa-prep build t.csv -g gifs -o d/long -t d/words/tokenizer --json " NANO
+                 "--set prompt.template={q} --set prompt.max_question_tokens=4 "
+                 "--set prompt.max_answer_tokens=2",
+                 0, "\"cut_questions\":2,\"cut_answers\":2,",
+                 "2 questions lost their start beyond prompt.max_question_tokens = 4 and 2 answers "
+                 "their end beyond prompt.max_answer_tokens = 2");
     shell_expect("gifqa-prep build t.csv -g gifs -o d/o -t d/words/tokenizer --set gpt2.vocab=5 "
                  NANO, 3, NULL, "13 tokens do not fit the 5 rows of gpt2.vocab");
 }
