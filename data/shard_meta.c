@@ -321,7 +321,8 @@ static bool entry_from_json(const json_t *o, int k, gq_shard_entry *e)
         gifs > INT32_MAX || questions < 0 || questions > INT32_MAX || follow < 0 ||
         follow > UINT32_MAX || rejects < 0 || rejects > UINT32_MAX || rejects_bytes < 0 ||
         cut_questions < 0 || cut_questions > questions || cut_answers < 0 ||
-        cut_answers > questions || !structure || strlen(structure) != 16 || strspn(structure, "0123456789abcdef") != 16)
+        cut_answers > questions || !structure || strlen(structure) != 16 ||
+        strspn(structure, "0123456789abcdef") != 16)
         return false;
     snprintf(e->sha256, sizeof e->sha256, "%s", sha256);
     e->bytes = (uint64_t)bytes;
