@@ -678,7 +678,7 @@ static void tells(void **state)
     assert_null(strchr(shell.err, '\033'));
 }
 
-/* Epochs of fewer steps than train.log_every are told at the end alone; metrics.jsonl has them all. */
+/* Epochs shorter than train.log_every are told at the end alone; metrics.jsonl has them all. */
 static void short_epochs(void **state)
 {
     (void)state;
