@@ -249,7 +249,7 @@ static void bad_rows_and_gifs_are_listed(void **state)
     clean("out");
     o.max_bad = 0;
     assert_fails(gq_build(&o, &r, &err), GQ_EINPUT, &err, "1 bad rows");
-    o.max_bad = 7;                               /* no shard was finished: other options may follow */
+    o.max_bad = 7;               /* no shard was finished: free for other options */
     o.size = 6;
     assert_ok(gq_build(&o, &r, &err), &err);
     assert_int_equal(r.gifs, 4);
