@@ -363,6 +363,21 @@ static gq_status compare_config(gq_trainer *t, const gq_config *c, bool *replace
 }
 
 /* RUN/tokenizer; a run that starts from nothing takes that of its data again. */
+/* The directory appears whole or not at all: a kill in between must not leave one that looks like a
+ * tokenizer. (Found by killed_fifty_times in tests/tools/train.c.) */
+static gq_status copy_tokenizer(gq_trainer *t, const char *path, gq_error *err)
+{
+    char     *part = gq_path(t->dir.path, ".tmp-tokenizer");
+    gq_status s = part ? gq_remove_tree(part, err) : gq_fail(err, GQ_ENOMEM, "out of memory");
+
+    if (s == GQ_OK)
+        s = gq_tokenizer_save(t->tok, part, err);
+    if (s == GQ_OK)
+        s = gq_rename(part, path, err);
+    gq_free(part);
+    return s;
+}
+
 static gq_status keep_tokenizer(gq_trainer *t, gq_error *err)
 {
     bool      anew = t->o->resume == GQ_RESUME_NEVER;
@@ -374,7 +389,7 @@ static gq_status keep_tokenizer(gq_trainer *t, gq_error *err)
     if (s == GQ_OK && anew)
         s = gq_remove_tree(path, err);
     if (s == GQ_OK && !gq_is_dir(path))
-        s = gq_tokenizer_save(t->tok, path, err);
+        s = copy_tokenizer(t, path, err);
     gq_free(path);
     return s;
 }
