@@ -14,6 +14,7 @@ static const gq_cli_program program = {
         "Exit codes: 0 done, 2 usage, 3 configuration, 4 input data, 6 memory, 7 wrong numbers.",
 };
 static const gq_cli_command commands[] = {
+    {"step", "a training step of a configuration", bench_step},
     {"gemm", "matrix products beside OpenBLAS", bench_gemm},
 };
 
