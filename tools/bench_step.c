@@ -10,6 +10,7 @@
 
 #include "core/mem.h"
 #include "tools/bench.h"
+#include "tools/bench_profile.h"
 #include "train/peak.h"
 #include "train/step.h"
 
@@ -34,7 +35,7 @@ static const gq_cli_option options[] = {
      "CLIP's states or pixels (default: what the configuration can cache)", 0, 0},
     {"masked", 0, GQ_CLI_FLAG, &masked, NULL, "every step with the teacher pass and its loss", 0,
      0},
-    {"unmasked", 0, GQ_CLI_FLAG, &unmasked, NULL, "no step (default: the configuration's first)", 0,
+    {"unmasked", 0, GQ_CLI_FLAG, &unmasked, NULL, "without it (default: as the configuration begins)", 0,
      0},
     {"checkpoint", 0, GQ_CLI_TEXT, &checkpoint, "keep|segment", "activations kept or made again", 0,
      0},
@@ -107,18 +108,20 @@ static gq_status configure(gq_config *c, gq_error *err)
 /* ---- samples --------------------------------------------------------------------------------- */
 
 typedef struct bench {
-    gq_config  c;
-    gq_net    *net;
-    gq_step    step;
-    gq_sample *sample;  /* [batch]                                                */
-    void      *vision;  /* of all samples                                         */
-    int32_t   *ids;     /* [batch, text]                                          */
-    uint64_t   number;  /* steps done                                             */
-    double    *seconds; /* [steps]                                                */
-    double     first_s, first_done_s, flops, first_loss, loss;
-    double     rss_start, rss_peak; /* bytes                                                  */
-    double     fma, gemm;           /* GFLOP/s, 0 unknown                                     */
-    gq_step_seconds part;           /* sums over the timed steps                              */
+    gq_config       c;
+    gq_net         *net;
+    gq_step         step;
+    gq_sample      *sample;             /* [batch]                                                */
+    void           *vision;             /* of all samples                                         */
+    int32_t        *ids;                /* [batch, text]                                          */
+    uint64_t        number;             /* steps done                                             */
+    double         *seconds;            /* [steps]                                                */
+    double          first_s, first_done_s, flops, first_loss, loss;
+    double          rss_start, rss_peak; /* bytes                                                 */
+    double          gemm;               /* GFLOP/s, 0 unknown                                     */
+    bench_roof      roof;
+    gq_step_seconds part;               /* sums over the timed steps                              */
+    bench_profile  *profile;            /* NULL: not asked for                                    */
 } bench;
 
 static gq_status make_samples(bench *b, gq_error *err)
@@ -233,13 +236,32 @@ static gq_status measure(bench *b, gq_error *err)
     b->rss_peak = (double)gq_rss_peak();
     if (s != GQ_OK)
         return s;
-    b->fma = bench_fma_peak(b->net->engine->pool, b->net->engine->backend->name, 0.2);
+    b->roof.gflops = bench_fma_peak(b->net->engine->pool, b->net->engine->backend->name, 0.2);
     b->gemm = gq_measure_gemm(b->net->engine, 0.3);
     return GQ_OK;
 }
 
+/* After everything else: its clocks and buffers are not part of what was measured. */
+static gq_status look_inside(bench *b, gq_error *err)
+{
+    gq_status s = bench_profile_begin(&b->step, &b->profile, err);
+    double    seconds;
+
+    for (int64_t i = 0; s == GQ_OK && i < profile; i++) {
+        s = one_step(b, &seconds, err);
+        if (s == GQ_OK)
+            s = bench_profile_add(b->profile, seconds, err);
+    }
+    if (s == GQ_OK && trace)
+        s = bench_profile_trace(b->profile, trace, err);
+    /* a triad's writes first read their lines, which gq_measure_memory() does not count */
+    b->roof.gbytes = 4.0 / 3.0 * gq_measure_memory(b->net->engine->pool, 0.3);
+    return s;
+}
+
 static void close_all(bench *b)
 {
+    bench_profile_free(b->profile);
     gq_step_close(&b->step);
     gq_net_close(b->net);
     gq_free(b->sample);
@@ -290,13 +312,15 @@ static json_t *to_json(bench *b, double median)
     part = json_pack("{s:f, s:f, s:f, s:f, s:f}", "feed", b->part.feed / n, "forward",
                      b->part.forward / n, "backward", b->part.backward / n, "norm",
                      b->part.norm / n, "update", b->part.update / n);
+    if (o && b->profile)
+        json_object_set_new(o, "ops", bench_profile_json(b->profile, b->roof));
     if (o && part)
         json_object_update_new(
             o, json_pack("{s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:o, s:f, s:f}", "steps",
                          (json_int_t)steps, "min_s", b->seconds[0], "median_s", median, "max_s",
                          b->seconds[steps - 1], "first_step_s", b->first_s, "first_step_done_s",
                          b->first_done_s, "gflop", b->flops / 1e9, "gflops",
-                         b->flops / median / 1e9, "fma_gflops", b->fma, "mean_s", part,
+                         b->flops / median / 1e9, "fma_gflops", b->roof.gflops, "mean_s", part,
                          "first_loss", b->first_loss, "loss", b->loss));
     if (o)
         json_object_update_new(
@@ -334,11 +358,15 @@ static void to_text(bench *b, double median)
            b->part.feed / n, b->part.forward / n, b->part.backward / n, b->part.norm / n,
            b->part.update / n);
     printf("%.1f GFLOP a step: %.1f GFLOP/s; matrix products here %.1f, fused multiply-adds %.1f\n",
-           b->flops / 1e9, b->flops / median / 1e9, b->gemm, b->fma);
+           b->flops / 1e9, b->flops / median / 1e9, b->gemm, b->roof.gflops);
     printf("memory: peak %.0f MiB; grew by %.0f, planned %.0f (%+.1f %%): parameters %.0f, state "
            "%.0f, activations %.0f, workspace %.0f, inputs %.1f\n",
            mib(b->rss_peak), mib(growth), mib(total(&p)), 100 * (growth / total(&p) - 1),
            mib(p.param), mib(p.state), mib(p.act), mib(p.temp), mib(p.host));
+    if (b->profile) {
+        putchar('\n');
+        bench_profile_print(b->profile, b->roof);
+    }
 }
 
 static gq_status report(bench *b, gq_error *err)
@@ -361,6 +389,8 @@ static int usage(void)
         return gq_cli_usage(program.name, "--masked and --unmasked exclude each other");
     if (text <= labelled)
         return gq_cli_usage(program.name, "--text must be larger than --labelled");
+    if (trace && !profile)
+        return gq_cli_usage(program.name, "--trace needs --profile N");
     return GQ_CLI_GO;
 }
 
@@ -381,6 +411,8 @@ int bench_step(int argc, char **argv)
         s = prepare(&b, &err);
     if (s == GQ_OK)
         s = measure(&b, &err);
+    if (s == GQ_OK && profile)
+        s = look_inside(&b, &err);
     if (s == GQ_OK)
         s = report(&b, &err);
     close_all(&b);
