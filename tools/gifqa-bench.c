@@ -15,6 +15,7 @@ static const gq_cli_program program = {
 };
 static const gq_cli_command commands[] = {
     {"step", "a training step of a configuration", bench_step},
+    {"ask", "a question to a GIF, phase by phase", bench_ask},
     {"gemm", "matrix products beside OpenBLAS", bench_gemm},
 };
 
