@@ -1,8 +1,9 @@
 /* bench.h - private to gifqa-bench: its commands and what they share.
  *
- * Invariants: a command parses its own options, prints a table for people (Markdown, so that drivers paste it into a
- * document) or with --json one object, and returns an exit code; it owns what it opens. Times are seconds of the
- * monotonic clock. Nothing here is timed in tests: numbers belong to a quiet machine.
+ * Invariants: a command parses its own options, prints a table for people (Markdown, so that
+ * drivers paste it into a document) or with --json one object, and returns an exit code; it owns
+ * what it opens. Times are seconds of the monotonic clock. Nothing here is timed in tests: numbers
+ * belong to a quiet machine.
  */
 #ifndef GIFQA_TOOLS_BENCH_H
 #define GIFQA_TOOLS_BENCH_H

@@ -1,8 +1,9 @@
-/* gifqa-bench ask: one question to a GIF, as gifqa-ask answers it, on random weights of a configuration's sizes.
+/* gifqa-bench ask: one question to a GIF, as gifqa-ask answers it, on random weights of a
+ * configuration's sizes.
  *
- * Random weights have no vocabulary: words that stand for nothing are written into a directory that is removed again,
- * as many as CLIP has tokens, so that the sizes are right. The question is sixteen of them; the answer has exactly as
- * many tokens as asked for.
+ * Random weights have no vocabulary: words that stand for nothing are written into a directory that
+ * is removed again, as many as CLIP has tokens, so that the sizes are right. The question is
+ * sixteen of them; the answer has exactly as many tokens as asked for.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -34,8 +35,10 @@ static const gq_cli_program program = {
     .examples = "gifqa-bench ask --gif cat.gif --tokens 16 --threads 2 --json",
     .options = options,
     .n_options = sizeof options / sizeof options[0],
-    .notes = "init: making random weights. clip_vision: the frames through CLIP. qformer: the chosen\n"
-             "frames to visual tokens, and the question through GPT-2. generate: tokens after the first.\n"
+    .notes = "init: making random weights. clip_vision: all frames through CLIP. qformer: the "
+             "chosen ones to\n"
+             "visual tokens, and with the question through GPT-2. generate: the tokens after the "
+             "first.\n"
              "total: since the launch of this process.",
 };
 

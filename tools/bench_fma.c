@@ -8,37 +8,26 @@
 
 enum { CHAINS = 12, ROUNDS = 1 << 20 }; /* latency 4 or 5 times two units a cycle: 10 are enough */
 
-/* Twelve accumulators by name: an array would live in memory. Their sum goes out so that the loop stays. */
-#define EACH(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
-#define START(i) x##i = start + i;
-#define STEP(i) x##i = FMA(x##i, a, b);
-#define SUM(i) +x##i[0]
+/* Twelve accumulators by name: an array would live in memory. Their sum goes out so that the
+ * loop stays. */
+#define EACH(X, F) X(0, F) X(1, F) X(2, F) X(3, F) X(4, F) X(5, F) X(6, F) X(7, F) X(8, F) X(9, F) \
+    X(10, F) X(11, F)
+#define START(i, F) , x##i = a + i
+#define STEP(i, F) x##i = F(x##i, a, b);
+#define SUM(i, F) +x##i[0]
 
-#define FMA _mm256_fmadd_ps
-__attribute__((target("avx2,fma"))) static void narrow(void *sum, int64_t tile, int thread)
-{
-    __m256 a = _mm256_set1_ps(0.999f), b = _mm256_set1_ps(0.001f), start = a;
-    __m256 x0, x1, x2, x3, x4, x5, x6, x7, x8, x9, x10, x11;
-    EACH(START)
-    for (int r = 0; r < ROUNDS; r++) {
-        EACH(STEP)
+#define KERNEL(NAME, TARGET, VECTOR, SET, FMA)                                                     \
+    __attribute__((target(TARGET))) static void NAME(void *sum, int64_t tile, int thread)          \
+    {                                                                                              \
+        VECTOR a = SET(0.999f), b = SET(0.001f) EACH(START, FMA);                                  \
+        for (int r = 0; r < ROUNDS; r++) {                                                         \
+            EACH(STEP, FMA)                                                                        \
+        }                                                                                          \
+        ((float *)sum)[tile] = (float)thread EACH(SUM, FMA);                                       \
     }
-    ((float *)sum)[tile] = (float)thread EACH(SUM);
-}
-#undef FMA
 
-#define FMA _mm512_fmadd_ps
-__attribute__((target("avx512f"))) static void wide(void *sum, int64_t tile, int thread)
-{
-    __m512 a = _mm512_set1_ps(0.999f), b = _mm512_set1_ps(0.001f), start = a;
-    __m512 x0, x1, x2, x3, x4, x5, x6, x7, x8, x9, x10, x11;
-    EACH(START)
-    for (int r = 0; r < ROUNDS; r++) {
-        EACH(STEP)
-    }
-    ((float *)sum)[tile] = (float)thread EACH(SUM);
-}
-#undef FMA
+KERNEL(narrow, "avx2,fma", __m256, _mm256_set1_ps, _mm256_fmadd_ps)
+KERNEL(wide, "avx512f", __m512, _mm512_set1_ps, _mm512_fmadd_ps)
 
 double bench_fma_peak(gq_pool *pool, const char *rung, double seconds)
 {

@@ -1,8 +1,10 @@
-/* gifqa-bench gemm: the matrix product of `linear`, forward and both backward ones, beside OpenBLAS.
+/* gifqa-bench gemm: the matrix product of `linear`, forward and both backward ones, beside
+ * OpenBLAS.
  *
- * Product C[M,N] = A B over K: NT has B as [N,K] (forward), NN as [K,N] (gradient of the input), TN has A as [K,M] and
- * B as [K,N] (gradient of the weights). Ours is called as the tape calls it, through the op `linear` with only one
- * gradient wanted. Both sides take turns in one process; the fastest repetition of all rounds counts.
+ * Product C[M,N] = A B over K: NT has B as [N,K] (forward), NN as [K,N] (gradient of the input), TN
+ * has A as [K,M] and B as [K,N] (gradient of the weights). Ours is called as the tape calls it,
+ * through the op `linear` with only one gradient wanted. Both sides take turns in one process; the
+ * fastest repetition of all rounds counts.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -53,15 +55,18 @@ typedef enum product { NT, NN, TN } product;
 
 static const char *const product_name[PRODUCTS] = {"NT", "NN", "TN"};
 static const shape       usual[] = {
-          {160, 768, 768},   /* a small batch                                          */
-          {600, 3072, 768},  /* CLIP: 12 frames of 50 rows                             */
-          {300, 50257, 768}, /* the LM head on many rows                               */
-          {24, 50257, 768},  /* on the labelled rows of 4 samples                      */
-          {512, 2304, 768},  /* GPT-2: 4 samples of 96 visual and 32 text rows         */
-          {512, 768, 768},   {512, 3072, 768}, {512, 768, 3072},
-          {384, 3072, 768}, /* Q-Former: 12 frames of 32 queries; the teacher         */
-          {384, 768, 3072},  {600, 1408, 768}, /* the bridge                                             */
-          {600, 1536, 1408}, /* keys and values of cross-attention                     */
+    {160, 768, 768},                    /* a small batch                                          */
+    {600, 3072, 768},                   /* CLIP: 12 frames of 50 rows                             */
+    {300, 50257, 768},                  /* the LM head on many rows                               */
+    {24, 50257, 768},                   /* on the labelled rows of 4 samples                      */
+    {512, 2304, 768},                   /* GPT-2: 4 samples of 96 visual and 32 text rows         */
+    {512, 768, 768},                    /* likewise, and the next two                             */
+    {512, 3072, 768},
+    {512, 768, 3072},
+    {384, 3072, 768},                   /* Q-Former: 12 frames of 32 queries; the teacher         */
+    {384, 768, 3072},
+    {600, 1408, 768},                   /* the bridge                                             */
+    {600, 1536, 1408},                  /* keys and values of cross-attention                     */
 };
 
 /* ---- one product ----------------------------------------------------------------------------- */
@@ -94,7 +99,8 @@ static gq_buf matrix(float *p, int64_t rows, int64_t cols)
     return (gq_buf){.p = p, .shape = {rows, cols, 1, 1}, .rank = 2, .dtype = GQ_F32};
 }
 
-/* The call of `linear` whose product this is, with its result in `c`. Operands that the product does not read are d. */
+/* The call of `linear` whose product this is, with its result in `c`. Operands that the product
+ * does not read are d. */
 static void bind(job *j, float *c)
 {
     shape    s = j->s;
@@ -186,7 +192,8 @@ static void turn(job *j, const bench *b, bool second, double *best)
     }
 }
 
-/* A pool's workers look for more work a while after a call (OpenBLAS: 2^26 clocks); the other side waits for that. */
+/* A pool's workers look for more work a while after a call (OpenBLAS: 2^26 clocks); the other
+ * side waits for that. */
 static void settle(int count)
 {
     struct timespec t = {.tv_nsec = 40000000};
@@ -194,8 +201,9 @@ static void settle(int count)
         nanosleep(&t, NULL);
 }
 
-/* Operands lie in (-1,1): sums stay near sqrt(K), so fp32 rounds by about K 2^-24 in all and bf16 operands, each off by
- * up to 2^-9, by about sqrt(K) 2^-9. Sixteen times that is no rounding. */
+/* Operands lie in (-1,1): sums stay near sqrt(K), so fp32 rounds by about K 2^-24 in all and
+ * bf16 operands, each off by up to 2^-9, by about sqrt(K) 2^-9. Sixteen times that is no
+ * rounding. */
 static gq_status compare(const job *j, bool half, const char *what, gq_error *err)
 {
     double k = (double)j->s.k, bound = 16 * (half ? sqrt(k) / 512 : k / 16777216), worst = 0;

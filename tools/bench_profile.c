@@ -159,7 +159,8 @@ static gq_status add_other(bench_profile *p, const char *what, double seconds, d
     return GQ_OK;
 }
 
-/* The norm reads every gradient, AdamW reads weight, gradient and moments and writes all but the gradient. */
+/* The norm reads every gradient, AdamW reads weight, gradient and moments and writes all but the
+ * gradient. */
 static gq_status add_others(bench_profile *p, double seconds, gq_error *err)
 {
     gq_step_seconds s = p->step->seconds;

@@ -1,8 +1,9 @@
-/* gifqa-bench step: training steps of a configuration, as gifqa-train does them, on samples made up in memory.
+/* gifqa-bench step: training steps of a configuration, as gifqa-train does them, on samples made up
+ * in memory.
  *
- * The step is that of train/step.h: masks, forward, backward, gradient norm, clipping, AdamW, on random weights. What is
- * missing beside a run is what surrounds a step: shards and their reader thread, logs, evaluation, checkpoints. Freezing
- * by train.stages is left out.
+ * The step is that of train/step.h: masks, forward, backward, gradient norm, clipping, AdamW, on
+ * random weights. What is missing beside a run is what surrounds a step: shards and their reader
+ * thread, logs, evaluation, checkpoints. Freezing by train.stages is left out.
  */
 #include <math.h>
 #include <string.h>
@@ -35,7 +36,7 @@ static const gq_cli_option options[] = {
      "CLIP's states or pixels (default: what the configuration can cache)", 0, 0},
     {"masked", 0, GQ_CLI_FLAG, &masked, NULL, "every step with the teacher pass and its loss", 0,
      0},
-    {"unmasked", 0, GQ_CLI_FLAG, &unmasked, NULL, "without it (default: as the configuration begins)", 0,
+    {"unmasked", 0, GQ_CLI_FLAG, &unmasked, NULL, "not (default: as the configuration begins)", 0,
      0},
     {"checkpoint", 0, GQ_CLI_TEXT, &checkpoint, "keep|segment", "activations kept or made again", 0,
      0},
@@ -76,7 +77,8 @@ static void put_int(sets *s, const char *key, int64_t value)
     put(s, key, digits);
 }
 
-/* The options of this command are overrides of the configuration; the user's own come last and win. */
+/* The options of this command are overrides of the configuration; the user's own come last and
+ * win. */
 static gq_status configure(gq_config *c, gq_error *err)
 {
     static sets s;

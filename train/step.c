@@ -8,7 +8,7 @@
 #include "train/mask.h"
 #include "train/schedule.h"
 
-/* ---- life ---------------------------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 gq_status gq_step_open(gq_step *s, const gq_config *c, bool live, int labels, gq_error *err)
 {
@@ -30,7 +30,7 @@ void gq_step_close(gq_step *s)
     s->elements = NULL;
 }
 
-/* ---- passes -------------------------------------------------------------------------------------------------------- */
+/* ---- passes ---------------------------------------------------------------------------------- */
 
 /* The shape of a pass with this text length and, in drop-mode, this many kept places. */
 static gq_stllm_shape shape_of(const gq_step *s, int text, int kept, bool masked)
@@ -78,7 +78,7 @@ gq_step_bytes gq_step_plan(const gq_net *n)
     return b;
 }
 
-/* ---- one step ------------------------------------------------------------------------------------------------------ */
+/* ---- one step -------------------------------------------------------------------------------- */
 
 void gq_step_begin(gq_step *s, uint64_t number, uint64_t counted, int end_id)
 {
@@ -181,7 +181,8 @@ gq_status gq_step_micro(gq_step *s, int micro, const gq_sample *samples, gq_erro
     return GQ_OK;
 }
 
-/* The gradient norm is where a bad value anywhere in backward ends up; its pass is run again to find the op. */
+/* The gradient norm is where a bad value anywhere in backward ends up; its pass is run again to
+ * find the op. */
 static gq_status bad_gradient(const gq_step *s, gq_error *err)
 {
     char what[256] = "gradient";

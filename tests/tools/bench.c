@@ -1,14 +1,15 @@
-/* gifqa-bench on a tiny model: what it prints is there and makes sense, and wrong use is refused. Nothing here asserts how
- * fast anything is. */
+/* gifqa-bench on a tiny model: what it prints is there and makes sense, and wrong use is
+ * refused. Nothing here asserts how fast anything is. */
 #include "shell.h"
 
 #include <math.h>
 
 static const char tiny[] =
-    "clip: {preset: custom, train: true, text: false, feature: final, image_size: 12, patch: 4, width: 16,\n"
-    "       layers: 1, heads: 2, mlp: 32, proj: 0}\n"
+    "clip: {preset: custom, train: true, text: false, feature: final, image_size: 12, patch: 4,\n"
+    "       width: 16, layers: 1, heads: 2, mlp: 32, proj: 0}\n"
     "qformer: {queries: 2, width: 16, layers: 1, heads: 2, mlp: 32, bridge: none}\n"
-    "gpt2: {preset: custom, width: 32, layers: 2, heads: 2, mlp: 64, vocab: 64, positions: 48, dropout: 0}\n"
+    "gpt2: {preset: custom, width: 32, layers: 2, heads: 2, mlp: 64, vocab: 64, positions: 48,\n"
+    "       dropout: 0}\n"
     "mvm: {enable: true}\n"
     "data: {frames: 2}\n"
     "train: {batch: 2}\n"
@@ -73,7 +74,7 @@ static void a_step(void **state)
     sum = number(plan, "param") + number(plan, "state") + number(plan, "act") +
           number(plan, "temp") + number(plan, "host");
     assert_true(fabs(sum / 1048576 - number(o, "plan_mib")) < 1e-6);
-    assert_true(number(plan, "state") == 3 * number(plan, "param"));   /* all of it is trained here */
+    assert_true(number(plan, "state") == 3 * number(plan, "param")); /* all of it is trained */
     json_decref(o);
 }
 
@@ -85,7 +86,8 @@ static double loss_of(const char *command)
     return loss;
 }
 
-/* It is the product's step: the same bits again, for any number of threads and either policy; and not without masks. */
+/* It is the product's step: the same bits again, for any number of threads and either policy;
+ * and not without masks. */
 static void a_step_is_reproducible(void **state)
 {
     double loss;
@@ -127,8 +129,9 @@ static void a_profile(void **state)
     json_array_foreach(events, i, op)
         assert_true(number(op, "dur") >= 0 && number(op, "ts") >= 0);
     json_decref(trace);
-    shell_expect("gifqa-bench step --config tiny.yaml --text 12 --labelled 3 --steps 1 --profile 1", 0,
-                 "| AdamW |", NULL);
+    shell_expect("gifqa-bench step --config tiny.yaml --text 12 --labelled 3 --steps 1 "
+                 "--profile 1",
+                 0, "| AdamW |", NULL);
 }
 
 static void products(void **state)
@@ -213,7 +216,8 @@ static void wrong_use(void **state)
     shell_expect("gifqa-bench step --config tiny.yaml --trace t.json", 2, NULL, "--profile");
     shell_expect("gifqa-bench step --config broken.yaml", 3, NULL, "presett");
     shell_expect("gifqa-bench step --config tiny.yaml --text 64", 3, NULL, "gpt2.positions is 48");
-    shell_expect("gifqa-bench step --config tiny.yaml --checkpoint some", 3, NULL, "train.checkpoint");
+    shell_expect("gifqa-bench step --config tiny.yaml --checkpoint some", 3, NULL,
+                 "train.checkpoint");
     shell_expect("gifqa-bench gemm 8x16", 2, NULL, "'8x16' is no shape");
     shell_expect("gifqa-bench gemm 8x16x0", 2, NULL, "is no shape");
     shell_expect("gifqa-bench gemm --blas ./none.so 8x8x8", 4, NULL, "none.so");
