@@ -18,7 +18,7 @@ int bench_gemm(int argc, char **argv);                       /* bench_gemm.c    
 int bench_gif(int argc, char **argv);                        /* bench_data.c                      */
 int bench_image(int argc, char **argv);
 int bench_tokenize(int argc, char **argv);
-int bench_load(int argc, char **argv);
+int bench_load(int argc, char **argv);                       /* bench_load.c                      */
 
 /* ---- bench_common.c -------------------------------------------------------------------------- */
 

@@ -17,6 +17,10 @@ static const gq_cli_command commands[] = {
     {"step", "a training step of a configuration", bench_step},
     {"ask", "a question to a GIF, phase by phase", bench_ask},
     {"gemm", "matrix products beside OpenBLAS", bench_gemm},
+    {"gif", "decoding GIFs", bench_gif},
+    {"image", "preprocessing frames for CLIP", bench_image},
+    {"tokenize", "text to token ids", bench_tokenize},
+    {"load", "samples through the loader", bench_load},
 };
 
 int main(int argc, char **argv)
