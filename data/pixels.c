@@ -70,8 +70,8 @@ GQ_CLONES void gq_pixels_blend_columns(const uint8_t *restrict columns, const gq
 
 typedef uint8_t u8x16 __attribute__((vector_size(16)));
 
-/* 16 x 16 bytes: four rounds, each of which interleaves the first half of the rows with the second;
- * unrolled, so that the rows stay in registers. */
+/* 16 x 16 bytes: four rounds, each of which interleaves the first half of the rows with the
+ * second; unrolled, so that the rows stay in registers. */
 GQ_INTO_CLONES void turn_tile(const uint8_t *restrict from, size_t from_stride,
                               uint8_t *restrict to, size_t to_stride)
 {

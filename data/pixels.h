@@ -1,6 +1,6 @@
-/* pixels.h - private to gif*.c and image.c: their loops over pixels, compiled for several instruction
- * sets from one source and chosen when the program is loaded. Integers only: the results are the same
- * on every machine.
+/* pixels.h - private to gif*.c and image.c: their loops over pixels, compiled for several
+ * instruction sets from one source and chosen when the program is loaded. Integers only: the
+ * results are the same on every machine.
  *
  * The functions trust their callers with sizes; `restrict` pointers never overlap.
  */
@@ -34,8 +34,8 @@ void gq_pixels_turn(const uint8_t *restrict from, size_t from_stride, size_t row
 
 /* ---- colours --------------------------------------------------------------------------------- */
 
-/* to[i] = color[index[i]] where that is not 0; `transparent` is an index whose colour is 0, -1: none
- * known. */
+/* to[i] = color[index[i]] where that is not 0; `transparent` is an index whose colour is 0, -1:
+ * none known. */
 void gq_pixels_draw(uint32_t *restrict to, const uint8_t *restrict index, const uint32_t color[256],
                     int transparent, size_t n);
 /* RGBA, alpha 0 or not, over an opaque colour. */

@@ -1,7 +1,7 @@
 /* gifqa-bench gif, image, tokenize: what stands between a file and the models, on one thread.
  *
- * Files are in memory before the clock starts. One untimed round comes first; then each round takes all of the input
- * once, and the median of the rounds counts.
+ * Files are in memory before the clock starts. One untimed round comes first; then each round takes
+ * all of the input once, and the median of the rounds counts.
  */
 #include <string.h>
 

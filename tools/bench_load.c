@@ -1,8 +1,8 @@
 /* gifqa-bench load: samples a second through the loader, from shards made for it.
  *
- * The shards hold made-up pictures and features of the real sizes, a pure function of the seed; they lie in a scratch
- * directory and are removed at the end. What was just written is in the page cache: this measures reading, checking,
- * unpacking and handing over, not the disk.
+ * The shards hold made-up pictures and features of the real sizes, a pure function of the seed;
+ * they lie in a scratch directory and are removed at the end. What was just written is in the page
+ * cache: this measures reading, checking, unpacking and handing over, not the disk.
  */
 #include <stdlib.h>
 #include <string.h>

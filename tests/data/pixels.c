@@ -1,5 +1,5 @@
-/* The vector loops against the loops that say what they do, at every small size, in memory that ends
- * where the data end. */
+/* The vector loops against the loops that say what they do, at every small size, in memory that
+ * ends where the data end. */
 #include "support.h"
 
 #include "core/mem.h"

@@ -1,5 +1,5 @@
-/* gifqa-bench gif, image, tokenize, load on small input: what they print is there and counts what was
- * given. Nothing here asserts how fast anything is. */
+/* gifqa-bench gif, image, tokenize, load on small input: what they print is there and counts what
+ * was given. Nothing here asserts how fast anything is. */
 #include "shell.h"
 
 #include <math.h>
@@ -98,7 +98,8 @@ static void samples(void **state)
         char    command[200];
         json_t *o;
         snprintf(command, sizeof command,
-                 "gifqa-bench load %s --keyframes 1 --gifs 3 --batch 2 --rounds 2 --scratch . --json",
+                 "gifqa-bench load %s --keyframes 1 --gifs 3 --batch 2 --rounds 2 --scratch . "
+                 "--json",
                  ways[k]);
         o = run(command);
         positive(o, "samples_per_s");
