@@ -56,7 +56,8 @@ def gif(o):
     frames = mine[0]["frames"]
     heading(mine, peer, f"## GIF decoding\n\n{mine[0]['files']} files, {frames} frames, each composed to the full canvas.")
     row("RGBA canvas in place; Pillow: RGB or RGBA as it loads", mine, "rgba", peer, "as_loaded", frames, "frames/s")
-    row("the same; Pillow: palette indices where one palette serves", mine, "rgba", peer, "as_loaded_indexed", frames, "frames/s")
+    row("the same; Pillow: palette indices where one palette serves", mine, "rgba", peer, "as_loaded_indexed", frames,
+        "frames/s")
     row("RGBA, a copy of each frame; Pillow: convert(\"RGBA\")", mine, "rgba_copied", peer, "rgba", frames, "frames/s")
     row("RGB over black; Pillow: convert(\"RGB\")", mine, "rgb", peer, "rgb", frames, "frames/s")
 

@@ -8,7 +8,7 @@ static int make(void **state)
 {
     (void)state;
     shell_begin("gifqa-bench");
-    shell_put("words.txt", "<pad>\n<unk>\n<end>\ncat\ndog\n.\n");
+    shell_put("words.txt", "<pad>\n<end>\n<unk>\ncat\ndog\n.\n");
     shell_put("text.txt", "cat dog.\ndog bird\n\ncat\n");
     return 0;
 }
