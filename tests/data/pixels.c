@@ -114,7 +114,7 @@ static void drawing_leaves_what_is_transparent(void **state)
         for (int i = 0; i < 256; i++)
             color[i] = i == transparent || chance(9) == 0 ? 0 : 1 + chance(UINT32_MAX);
         for (size_t x = 0; x < n; x++) {
-            if (transparent >= 0 && (x / 11) % 2)
+            if (x / 21 % 2)             /* long runs of it, or of the last colour                 */
                 index[x] = (uint8_t)transparent;
             want[x] = to[x] = chance(UINT32_MAX);
             if (color[index[x]])
