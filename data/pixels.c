@@ -5,7 +5,6 @@
  */
 #include "data/pixels.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 #if defined(__x86_64__) && defined(__GLIBC__) && !defined(__clang__)
