@@ -1,6 +1,6 @@
-/* fuzz_ckpt_manifest.c - any bytes as the manifest of a checkpoint: first as they are, then with the
- * checksum that the reader wants, so that what is behind it is reached. What is accepted is written
- * again and read back the same. */
+/* fuzz_ckpt_manifest.c - any bytes as the manifest of a checkpoint: first as they are, then with
+ * the checksum that the reader wants, so that what is behind it is reached. What is accepted is
+ * written again and read back the same. */
 #include "fuzz.h"
 
 #include <sys/stat.h>

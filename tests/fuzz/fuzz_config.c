@@ -1,5 +1,5 @@
-/* fuzz_config.c - any bytes as a configuration; behind the first NUL byte overrides "a.b=c", each up
- * to the next NUL. What is accepted is written, read again and is the same; what is refused says
+/* fuzz_config.c - any bytes as a configuration; behind the first NUL byte overrides "a.b=c", each
+ * up to the next NUL. What is accepted is written, read again and is the same; what is refused says
  * where. */
 #include "fuzz.h"
 

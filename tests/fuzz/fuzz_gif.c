@@ -101,27 +101,60 @@ static void check_count(const uint8_t *data, size_t size, const seen *s)
     must(!(sum.flags & ~s->flags), "flags %u, decoding has %u", sum.flags, s->flags);
 }
 
+/* The last frame alone, twice, and what is no frame. */
+static void check_chosen(const uint8_t *data, size_t size, const seen *s)
+{
+    const uint32_t last = s->frames - 1, twice[] = {last, last}, none[] = {last, last + 1},
+                   back[] = {last, 0};
+    const size_t   frame = (size_t)s->width * s->height * 3;
+    const uint8_t *pixels = s->rgb + last * frame;
+    gq_gif_clip    clip;
+    gq_error       err = {0};
+    gq_status      status = gq_gif_load_rgb(data, size, NULL, &limits, twice, 2, NULL, CLIP, &clip,
+                                            &err);
+    must(status == GQ_OK && clip.nframes == 2, "the last frame: %s", err.text);
+    must(!memcmp(clip.rgb, pixels, frame) && !memcmp(clip.rgb + frame, pixels, frame), "pixels");
+    must(clip.delay_cs[0] == clip.delay_cs[1], "%d, %d", clip.delay_cs[0], clip.delay_cs[1]);
+    gq_gif_clip_free(&clip);
+
+    status = gq_gif_load_rgb(data, size, "x.gif", &limits, none, 2, NULL, CLIP, &clip, &err);
+    must(!clip.rgb, "pixels of no frame");
+    fz_refused(status, &err, GQ_EINPUT);
+    err = (gq_error){0};
+    status = gq_gif_load_rgb(data, size, "x.gif", &limits, back, 2, NULL, CLIP, &clip, &err);
+    must(status == (last ? GQ_EUSAGE : GQ_OK), "frames in falling order: %d", (int)status);
+    gq_gif_clip_free(&clip);
+}
+
 static void check_load(const uint8_t *data, size_t size, const seen *s)
 {
     gq_gif_clip clip;
     gq_error    err = {0};
     size_t      bytes = (size_t)s->frames * s->width * s->height * 3;
-    uint32_t    last = s->frames - 1;
     gq_status   status = gq_gif_load_rgb(data, size, "x.gif", &limits, NULL, 0, NULL, CLIP, &clip,
                                          &err);
     must(status == (bytes <= CLIP ? GQ_OK : GQ_EINPUT), "%zu bytes: %s", bytes, err.text);
     if (status == GQ_OK)
         must(clip.nframes == s->frames && !memcmp(clip.rgb, s->rgb, bytes), "loaded otherwise");
     gq_gif_clip_free(&clip);
+    check_chosen(data, size, s);
 
     err = (gq_error){0};
-    status = gq_gif_load_rgb(data, size, "x.gif", &limits, &last, 1, NULL, CLIP, &clip, &err);
-    must(status == GQ_OK, "the last frame: %s", err.text);
-    must(!memcmp(clip.rgb, s->rgb + (bytes - bytes / s->frames), bytes / s->frames), "last frame");
-    gq_gif_clip_free(&clip);
-    last++;
-    status = gq_gif_load_rgb(data, size, "x.gif", &limits, &last, 1, NULL, CLIP, &clip, &err);
+    status = gq_gif_load_rgb(data, size, "x.gif", &limits, NULL, 0, NULL, bytes - 1, &clip, &err);
     fz_refused(status, &err, GQ_EINPUT);
+}
+
+/* As a file: whole, or refused for its size. */
+static void check_file(const uint8_t *data, size_t size)
+{
+    const char *path = fz_put("x.gif", data, size);
+    gq_bytes    file;
+    gq_error    err = {0};
+    must(gq_gif_read(path, size, &file, &err) == GQ_OK && file.size == size, "%s", err.text);
+    must(!size || !memcmp(file.data, data, size), "other bytes");
+    gq_bytes_free(&file);
+    if (size)
+        fz_refused(gq_gif_read(path, size - 1, &file, &err), &err, GQ_EINPUT);
 }
 
 /* One frame as indices; false: more than 256 colours. */
@@ -174,6 +207,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_load(data, size, &s);
         check_encoder(&s);
     }
+    check_file(data, size);
     gq_free(s.rgb);
     return 0;
 }

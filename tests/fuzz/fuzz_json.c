@@ -58,7 +58,7 @@ static void walk_number(walker *w, const json_t *v)
     *err = (gq_error){0};
     w->j = before;
     must(gq_json_double(&w->j, &real) || strstr(err->text, "characters"), "%s", err->text);
-    if (w->j.failed) {                       /* digits without end: only passed over               */
+    if (w->j.failed) {                       /* digits without end: only passed over              */
         w->j = before;
         *err = (gq_error){0};
         must(gq_json_skip(&w->j), "a number");

@@ -103,7 +103,7 @@ static int verdict(const uint8_t *data, size_t size)
         n = n << 8 | data[i];
     if (size < 8 || !n || n > GQ_ST_MAX_HEADER || n > size - 8 || data[8] != '{')
         return 0;
-    if (memchr(data + 8, 0, n))              /* jansson loses one behind a number                 */
+    if (memchr(data + 8, 0, n))              /* jansson loses one behind a number                */
         return 0;
     json_t *head = json_loadb((const char *)data + 8, n, JSON_REJECT_DUPLICATES, &at);
     if (!head)
@@ -155,7 +155,8 @@ static void compare(const gq_safetensors *a, const gq_safetensors *b)
     must(gq_st_count(a) == gq_st_count(b), "%zu, %zu", gq_st_count(a), gq_st_count(b));
     for (size_t i = 0; i < gq_st_count(a); i++) {
         const gq_st_tensor *x = gq_st_at(a, i), *y = gq_st_find(b, x->name);
-        must(y && x->dtype == y->dtype && x->rank == y->rank && x->bytes == y->bytes, "%s", x->name);
+        must(y && x->dtype == y->dtype && x->rank == y->rank && x->bytes == y->bytes, "%s",
+             x->name);
         must(!memcmp(x->shape, y->shape, (size_t)x->rank * sizeof *x->shape), "%s", x->name);
         must(!x->bytes || !memcmp(x->data, y->data, x->bytes), "%s: other bytes", x->name);
     }

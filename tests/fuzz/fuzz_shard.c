@@ -1,5 +1,5 @@
-/* fuzz_shard.c - a shard of ours with changes: the input is a list of them, five bytes each (what to
- * do, where, with what). Beside its manifest it opens and reads as it was, or is refused before
+/* fuzz_shard.c - a shard of ours with changes: the input is a list of them, five bytes each (what
+ * to do, where, with what). Beside its manifest it opens and reads as it was, or is refused before
  * libhdf5 sees it. By itself, as a stranger's, it goes to the helper process, one time in 16,
  * because that costs a process: a verdict comes back, whatever libhdf5 does there. */
 #include "fuzz.h"

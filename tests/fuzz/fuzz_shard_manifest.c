@@ -1,6 +1,6 @@
-/* fuzz_shard_manifest.c - any bytes as the manifest of a dataset: as they are, and with the checksum
- * of themselves at their end that a manifest may have. What is accepted names nothing but shards of
- * this directory, and is written and read back the same. */
+/* fuzz_shard_manifest.c - any bytes as the manifest of a dataset: as they are, and with the
+ * checksum of themselves at their end that a manifest may have. What is accepted names nothing
+ * but shards of this directory, and is written and read back the same. */
 #include "fuzz.h"
 
 #include <sys/stat.h>

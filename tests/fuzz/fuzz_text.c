@@ -1,5 +1,5 @@
 /* fuzz_text.c - any bytes as text: what is valid UTF-8 (beside utf8proc), what is shown in a
- * terminal, composition, and the distance of two words (the parts before and behind the first NUL). */
+ * terminal, composition, and the distance of two words (before and behind the first NUL). */
 #include "fuzz.h"
 
 #include <utf8proc.h>
@@ -56,7 +56,7 @@ static void check_printable(const char *s, size_t size, size_t room)
     gq_free(out);
 }
 
-/* A second composition changes nothing, and utf8proc agrees where it has no limits. */
+/* A second composition changes nothing. */
 static void check_nfc(const char *s, size_t size)
 {
     uint32_t *once, *twice;
@@ -68,7 +68,7 @@ static void check_nfc(const char *s, size_t size)
     for (size_t i = 0; i < n; i++)
         used += gq_utf8_put(once[i], text + used);
     must(gq_text_nfc(text, used, &twice, &m, &err) == GQ_OK, "%s", err.text);
-    must(n == m && (!n || !memcmp(once, twice, n * sizeof *once)), "%zu, then %zu characters", n, m);
+    must(n == m && (!n || !memcmp(once, twice, n * sizeof *once)), "%zu, then %zu of them", n, m);
     gq_free(text);
     gq_free(once);
     gq_free(twice);

@@ -49,9 +49,8 @@ static gq_tokenizer *made(int kind)
 static gq_tokenizer *tokenizer(int kind, bool published)
 {
     static gq_tokenizer *ours[KINDS], *theirs[KINDS];
-    const char          *path = published && kind != GQ_TOK_WORDS
-                                    ? fz_shared(kind == GQ_TOK_CLIP ? "data/tok/clip" : "data/tok/gpt2")
-                                    : NULL;
+    const char          *name = kind == GQ_TOK_CLIP ? "data/tok/clip" : "data/tok/gpt2";
+    const char          *path = published && kind != GQ_TOK_WORDS ? fz_shared(name) : NULL;
     gq_error             err = {0};
     if (!ours[kind])
         ours[kind] = made(kind);
