@@ -56,6 +56,17 @@ static void check_entries(const gq_tokenizer *t)
     }
 }
 
+/* Every entry of vocab.json has an id of its own. */
+static void check_ids(const gq_tokenizer *t)
+{
+    json_t *vocab = access(fz_path("tokenizer.json"), F_OK) == 0
+                        ? NULL
+                        : json_load_file(fz_path("vocab.json"), 0, NULL);
+    must((size_t)gq_tokenizer_vocab_size(t) >= json_object_size(vocab), "%zu entries, %d ids",
+         json_object_size(vocab), gq_tokenizer_vocab_size(t));
+    json_decref(vocab);
+}
+
 static void check_encoding(const gq_tokenizer *t)
 {
     char     every[BYTES], *text;
@@ -101,6 +112,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     check_entries(t);
+    check_ids(t);
     check_encoding(t);
     check_save(t);
     gq_tokenizer_close(t);
