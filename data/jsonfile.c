@@ -1,5 +1,7 @@
 #include "data/jsonfile.h"
 
+#include <string.h>
+
 #include "core/io.h"
 
 gq_status gq_json_load(const char *path, size_t limit, json_t **out, gq_error *err)
@@ -11,8 +13,15 @@ gq_status gq_json_load(const char *path, size_t limit, json_t **out, gq_error *e
     gq_status s = gq_read_file(path, limit, &bytes, err);
     if (s != GQ_OK)
         return s;
-    *out = json_loadb((const char *)bytes.data, bytes.size, JSON_REJECT_DUPLICATES, &at);
+    const uint8_t *nul = memchr(bytes.data, 0, bytes.size);  /* jansson loses one behind a number */
+    if (nul)
+        s = gq_fail(err, GQ_EINPUT, "%s: not JSON: byte %zu is NUL", path,
+                    (size_t)(nul - bytes.data));
+    else
+        *out = json_loadb((const char *)bytes.data, bytes.size, JSON_REJECT_DUPLICATES, &at);
     gq_bytes_free(&bytes);
+    if (s != GQ_OK)
+        return s;
     if (!*out)
         return gq_fail(err, GQ_EINPUT, "%s:%d:%d: not JSON: %s", path, at.line, at.column, at.text);
     if (!json_is_object(*out)) {
