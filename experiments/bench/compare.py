@@ -39,7 +39,7 @@ def spread(runs, low, high):
 def heading(o, r, peer):
     commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], stdout=subprocess.PIPE, text=True).stdout.strip()
     them = f"; PyTorch {peer['torch']}" if peer else ""
-    print(f"Machine: {r['machine']}; {r['threads']} threads; kernels {r['kernels']}; commit {commit}{them}; {o.rounds} rounds.\n")
+    print(f"Machine: {r['machine']}; {r['threads']} threads; kernels {r['kernels']}; commit {commit}{them}; rounds: {o.rounds}.\n")
 
 
 # ---- a training step ---------------------------------------------------------------------------
