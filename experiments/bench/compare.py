@@ -180,6 +180,7 @@ def growth(o):
     frames = [(n, grow(o, "--batch", 2, "--frames", n)) for n in SIZES]
     segment = [(n, grow(o, "--batch", n, "--frames", 3, "--checkpoint", "segment")) for n in SIZES if n in (1, 4, 16)]
     gpt2 = [(n, grow(o, "--batch", 2, "--frames", 3, "--set", f"gpt2.preset={n}")) for n in ("124m", "355m")]
+    o.rounds = 1
     heading(o, batches[0][1], None)
     rows = [growth_row(f"batch {n}, 3 frames", r) for n, r in batches]
     rows += [growth_row(f"batch 2, {n} frames", r) for n, r in frames]
