@@ -90,8 +90,8 @@ static gq_t attention(gq_tape *t, const gq_blocks *b, int l, gq_t qkv)
     return gq_sdpa(t, qkv, b->cache[l], &o);
 }
 
-/* Everything of a block but its last linear. */
-static gq_t block_hidden(gq_tape *t, const gq_blocks *b, int l, gq_t *sum, gq_t branch)
+/* Everything of a block but its last linear; behind attention at `rows` only, if there are any. */
+static gq_t block_hidden(gq_tape *t, const gq_blocks *b, int l, gq_t *sum, gq_t branch, gq_t rows)
 {
     gq_t h, u, gain = gq_p(t, "%s.h.%d.ln_1.g", b->scope, l),
                bias = gq_p_opt(t, "%s.h.%d.ln_1.b", b->scope, l);
@@ -101,7 +101,12 @@ static gq_t block_hidden(gq_tape *t, const gq_blocks *b, int l, gq_t *sum, gq_t 
     else
         h = gq_layernorm(t, *sum, gain, bias, b->ln_eps);
     h = gq_dense(t, h, GQ_NONE, GQ_T_NONE, "%s.h.%d.attn.qkv", b->scope, l);
-    u = gq_dense(t, attention(t, b, l, h), GQ_NONE, GQ_T_NONE, "%s.h.%d.attn.out", b->scope, l);
+    u = attention(t, b, l, h);
+    if (rows.i) {
+        u = gq_gather_rows(t, u, rows);
+        *sum = gq_gather_rows(t, *sum, rows);
+    }
+    u = gq_dense(t, u, GQ_NONE, GQ_T_NONE, "%s.h.%d.attn.out", b->scope, l);
     u = gq_dropout(t, u, b->dropout);
     h = gq_add_norm(t, *sum, u, gq_p(t, "%s.h.%d.ln_2.g", b->scope, l),
                     gq_p_opt(t, "%s.h.%d.ln_2.b", b->scope, l), b->ln_eps, sum);
@@ -110,13 +115,18 @@ static gq_t block_hidden(gq_tape *t, const gq_blocks *b, int l, gq_t *sum, gq_t 
 
 gq_t gq_block(gq_tape *t, const gq_blocks *b, int l, gq_t *sum, gq_t branch)
 {
-    gq_t h = block_hidden(t, b, l, sum, branch);
+    gq_t h = block_hidden(t, b, l, sum, branch, GQ_T_NONE);
     return gq_dropout(t, gq_dense(t, h, GQ_NONE, GQ_T_NONE, "%s.h.%d.mlp.fc2", b->scope, l),
                       b->dropout);
 }
 
 gq_t gq_block_stream(gq_tape *t, const gq_blocks *b, int l, gq_t sum, gq_t branch)
 {
-    gq_t h = block_hidden(t, b, l, &sum, branch);
+    return gq_block_rows(t, b, l, sum, branch, GQ_T_NONE);
+}
+
+gq_t gq_block_rows(gq_tape *t, const gq_blocks *b, int l, gq_t sum, gq_t branch, gq_t rows)
+{
+    gq_t h = block_hidden(t, b, l, &sum, branch, rows);
     return gq_dense(t, h, GQ_NONE, sum, "%s.h.%d.mlp.fc2", b->scope, l);
 }

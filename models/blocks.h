@@ -37,6 +37,9 @@ gq_t gq_block(gq_tape *t, const gq_blocks *b, int l, gq_t *sum, gq_t branch);
 /* The same, returning the stream after the block as a tensor of its own (no dropout):
  * hidden_states[l + 1]. */
 gq_t gq_block_stream(gq_tape *t, const gq_blocks *b, int l, gq_t sum, gq_t branch);
+/* The same at some rows only: rows i32 [R] of [B*T] -> [R,C]. Attention sees all rows; what comes
+ * after it is not computed elsewhere. For the last block. */
+gq_t gq_block_rows(gq_tape *t, const gq_blocks *b, int l, gq_t sum, gq_t branch, gq_t rows);
 
 /* Small helpers all models share. */
 gq_status gq_declare(gq_params *p, gq_error *err, gq_init init, int rank, const int64_t *shape, const char *fmt, ...)
