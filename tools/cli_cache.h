@@ -21,7 +21,7 @@ typedef struct gq_cli_cache {
 #define GQ_CLI_CACHE_OPTIONS(c)                                                                    \
     {"cache", 0, GQ_CLI_TEXT, &(c).dir, "DIR",                                                     \
      "keeps CLIP's view of GIFs (default: ~/.cache/gifqa)", 0, 0},                                 \
-    {"no-cache", 0, GQ_CLI_FLAG, &(c).none, NULL, "keep nothing, look at every frame again", 0, 0}, \
+    {"no-cache", 0, GQ_CLI_FLAG, &(c).none, NULL, "keep nothing, look at all frames again", 0, 0}, \
     {"cache-mib", 0, GQ_CLI_INT, &(c).mib, "N", "most it may hold (default 256)", 1, 1 << 20}
 
 /* The directory, in static memory; NULL: none. */

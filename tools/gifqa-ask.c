@@ -114,12 +114,13 @@ static gq_status print_json(const work *w, const char *const *arg, gq_error *err
         if (r->retrieved)
             json_array_append_new(distances, json_real(r->distance[i]));
     }
-    o = json_pack("{s:b, s:o, s:f, s:b, s:i, s:o, s:o, s:s, s:s?, s:o, s:o, s:{s:I, s:I, s:I}, s:I, "
-                  "s:o}",
+    o = json_pack("{s:b, s:o, s:f, s:b, s:i, s:o, s:o, s:s, s:s?, s:o, s:o, s:{s:I, s:I, s:I}, "
+                  "s:I, s:o}",
                   "ok", 1, "answer", gq_cli_string(r->answer), "confidence", r->confidence, "ended",
                   r->ended, "tokens", r->tokens, "gif", gq_cli_string(arg[1]), "question",
                   gq_cli_string(arg[2]), "chosen_by", r->retrieved ? "clipcut" : "evenly",
-                  "embeddings", r->retrieved ? gq_cli_origin(r->origin) : NULL, "frames", frames, "distances", distances, "of", "frames", (json_int_t)r->frames, "width",
+                  "embeddings", r->retrieved ? gq_cli_origin(r->origin) : NULL, "frames", frames,
+                  "distances", distances, "of", "frames", (json_int_t)r->frames, "width",
                   (json_int_t)r->width, "height", (json_int_t)r->height, "step",
                   (json_int_t)w->session->step, "seconds", seconds_object(w));
     return gq_cli_json(o, err);

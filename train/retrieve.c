@@ -283,8 +283,8 @@ static gq_status vision_pass_of(gq_retriever *r, int frames, int wants, vision_p
     return s;
 }
 
-/* pixels [n,S,S,3] through the vision tower, in passes of BATCH and one of what is left: no frame is
- * computed in vain, and weights are walked as seldom as possible. */
+/* pixels [n,S,S,3] through the vision tower, in passes of BATCH and one of what is left: no frame
+ * is computed in vain, and weights are walked as seldom as possible. */
 static gq_status see(gq_retriever *r, const uint8_t *pixels, int64_t n, float *features,
                      float *embeds, gq_error *err)
 {

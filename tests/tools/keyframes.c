@@ -172,7 +172,8 @@ static void options_change_what_they_say(void **state)
     one = last_object();
     assert_int_equal(json_integer_value(json_object_get(json_object_get(one, "all"), "groups")),
                      14);
-    expect("$K cat.gif 'the ring' -k 2 --json --set clipcut.group=1 --threads 1 --no-cache", 0, "", "");
+    expect("$K cat.gif 'the ring' -k 2 --json --set clipcut.group=1 --threads 1 --no-cache", 0, "",
+           "");
     two = last_object();
     assert_true(json_equal(json_object_get(one, "all"), json_object_get(two, "all")));
     json_decref(two);
