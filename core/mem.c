@@ -90,6 +90,13 @@ void gq_pages_free(void *p, size_t bytes)
         (void)munmap(p, size);
 }
 
+size_t gq_pages_drop(void *p, size_t bytes)
+{
+    uintptr_t from = ((uintptr_t)p + PAGE - 1) / PAGE * PAGE,
+              to = ((uintptr_t)p + bytes) / PAGE * PAGE;
+    return to > from && madvise((void *)from, to - from, MADV_DONTNEED) == 0 ? to - from : 0;
+}
+
 char *gq_strdup(const char *s)
 {
     return gq_strndup(s, strlen(s));

@@ -23,6 +23,9 @@ void *gq_aligned(size_t alignment, size_t bytes);          /* alignment: power o
  * what is never touched costs nothing, and whoever touches first (all threads at once) pays. Released with the same size. */
 void *gq_pages(size_t bytes);
 void  gq_pages_free(void *p, size_t bytes);                  /* NULL is allowed                   */
+/* The pages that lie wholly inside go back to the system; they read as zeros from then on. Returns how
+ * many bytes. */
+size_t gq_pages_drop(void *p, size_t bytes);
 char *gq_strdup(const char *s);
 char *gq_strndup(const char *s, size_t n);
 void  gq_free(void *p);                                      /* NULL is allowed                   */

@@ -189,6 +189,18 @@ gq_status gq_params_seal(gq_params *p, bool with_state, gq_error *err)
     return s;
 }
 
+void gq_params_release(gq_params *p, const char *pattern)
+{
+    for (int32_t i = 0; i < p->count; i++) {
+        gq_param *q = &p->param[i];
+        if (q->trainable || q->released || !gq_glob(pattern, q->name))
+            continue;
+        q->released = true;
+        p->released_bytes += gq_pages_drop(
+            gq_param_data(p, q), (size_t)q->n * gq_dtype_size(p->engine->backend->real));
+    }
+}
+
 void *gq_param_data(const gq_params *p, const gq_param *q)
 {
     return (char *)p->weights.base + (size_t)q->offset * gq_dtype_size(p->engine->backend->real);
@@ -244,12 +256,13 @@ static double init_value(const gq_param *q, int64_t i)
 static void fill_normal(const init_job *j, int64_t first, int64_t last, float *x)
 {
     uint32_t purpose = hash_name(j->q->name);
-    double   pair[2];
-    for (int64_t i = first; i < last; i += 2) {
-        gq_normal_pair(j->seed, (uint64_t)i >> 1, GQ_RNG_INIT, purpose, pair);
-        x[i - first] = (float)(init_value(j->q, i) * pair[0]);
-        if (i + 1 < last)
-            x[i + 1 - first] = (float)(init_value(j->q, i + 1) * pair[1]);
+    double   normal[512];
+    for (int64_t i = first; i < last; i += 512) {
+        int64_t n = last - i < 512 ? last - i : 512;
+        gq_normal_pairs(j->seed, (uint64_t)i >> 1, GQ_RNG_INIT, purpose, ((size_t)n + 1) / 2,
+                        normal);
+        for (int64_t l = 0; l < n; l++)
+            x[i - first + l] = (float)(init_value(j->q, i + l) * normal[l]);
     }
 }
 

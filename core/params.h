@@ -33,6 +33,7 @@ typedef struct gq_param {
     bool     trainable;                 /* has STATE                                              */
     bool     active;               /* trained now (stages may freeze a trainable one for a while) */
     bool     loaded;                    /* values came from a file                                */
+    bool     released;                  /* its memory went back: no tape may read it              */
     double   lr_mult, decay;            /* times the learning rate; decoupled weight decay        */
 } gq_param;
 
@@ -46,6 +47,7 @@ typedef struct gq_params {
     int64_t    total_n;                 /* elements of PARAM                                      */
     gq_arena   weights;                 /* PARAM                                                  */
     gq_arena   grad, m, v;              /* STATE                                                  */
+    size_t     released_bytes;          /* of PARAM                                               */
     bool       sealed;
 } gq_params;
 
@@ -64,6 +66,10 @@ gq_status gq_params_seal(gq_params *p, bool with_state, gq_error *err);
 /* Fills every parameter that was not loaded from its init rule; a pure function of (seed, name,
  * element), so adding a parameter changes no other. */
 void      gq_params_init(gq_params *p, uint64_t seed);
+
+/* Gives back the memory of frozen parameters whose names match (gq_glob) and that no tape of this
+ * process will read; recording one afterwards is an error. Their values are gone. */
+void      gq_params_release(gq_params *p, const char *pattern);
 
 void     *gq_param_data(const gq_params *p, const gq_param *q);      /* real[n]                   */
 void     *gq_param_grad(const gq_params *p, const gq_param *q);      /* NULL: frozen, or no STATE */

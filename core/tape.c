@@ -224,6 +224,10 @@ static gq_t parameter(gq_tape *t, bool required, const char *name)
             gq__fail(t, NULL, "no parameter '%s' is declared", name);
         return GQ_T_NONE;
     }
+    if (q->released) {
+        gq__fail(t, NULL, "parameter '%s' was released", name);
+        return GQ_T_NONE;
+    }
     for (i = 1; i < t->ntensor; i++)        /* one tensor per parameter: gradients of ties add up */
         if (t->tensor[i].param == (int32_t)(q - t->params->param))
             return (gq_t){i};

@@ -215,6 +215,8 @@ static gq_status prepare(bench *b, gq_error *err)
     if (s == GQ_OK)
         s = gq_net_open(c, GQ_NET_TRAIN, true, &b->net, &report, err);
     b->step.net = b->net;
+    if (s == GQ_OK)
+        gq_net_release(b->net, live);
     return s == GQ_OK
                ? gq_step_record(&b->step, gq_feed_text(c, (int)text - 1, 0), c->mvm.enable, err)
                : s;

@@ -141,6 +141,11 @@ static void apply_groups(const gq_config *c, gq_params *p)
     }
 }
 
+void gq_net_release(gq_net *n, bool pixels)
+{
+    gq_params_release(n->params, pixels ? "clip.t.*" : "clip.*");
+}
+
 void gq_net_freeze(gq_net *n, const gq_patterns *freeze)
 {
     uint64_t key = 1469598103934665603ull;

@@ -50,6 +50,11 @@ gq_status gq_net_pass(gq_net *n, const gq_stllm_shape *shape, gq_stllm_tape **ou
 /* Freezes what a stage freezes (glob list), thaws the rest of the trainable parameters. */
 void      gq_net_freeze(gq_net *n, const gq_patterns *freeze);
 
+/* Gives back the memory of frozen towers that no pass of a training will read: CLIP's text side, and its
+ * vision side when no pass, evaluation included, starts from pixels. Whoever wants their values saves
+ * them before. */
+void      gq_net_release(gq_net *n, bool pixels);
+
 /* The models' own configurations (sizes, activations, options) of a run's configuration. */
 void      gq_net_model(const gq_config *c, gq_stllm_config *m);
 const gq_backend *gq_net_backend(const gq_config *c, gq_error *err);        /* NULL: err says why */

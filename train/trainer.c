@@ -361,8 +361,10 @@ gq_status gq_train_dry_run(const gq_config *c, gq_dry_run *out, gq_error *err)
         s = gq_net_open(&t->cfg, GQ_NET_TRAIN, true, &t->net, &report, err);
     if (s == GQ_OK)
         s = gq__trainer_check(t, err);
-    if (s == GQ_OK)
+    if (s == GQ_OK) {
+        gq_net_release(t->net, t->pixels);
         s = gq__trainer_stage(t, 0, err);
+    }
     if (s == GQ_OK) {
         add_up(t, out);
         out->gemm_peak = gq_measure_gemm(t->net->engine, 0.2);

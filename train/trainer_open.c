@@ -132,7 +132,7 @@ static bool same_tokenizer(const gq_dataset *a, const gq_dataset *b)
 static gq_status open_data(gq_trainer *t, bool *live, gq_error *err)
 {
     const gq_config *c = &t->cfg;
-    bool             val_live;
+    bool             val_live = false;
     gq_status        s;
 
     if (c->data.train.n == 0)
@@ -145,6 +145,7 @@ static gq_status open_data(gq_trainer *t, bool *live, gq_error *err)
         s = gq_data_fits(c, t->data, live, err);
     if (s == GQ_OK && t->val)
         s = gq_data_fits(c, t->val, &val_live, err);
+    t->pixels = *live || val_live;
     if (s == GQ_OK && t->val && !same_tokenizer(t->val, t->data))
         s = gq_fail(err, GQ_EINPUT, "%s: made with another tokenizer than %s",
                     gq_dataset_dir(t->val), gq_dataset_dir(t->data));
@@ -406,6 +407,8 @@ static gq_status open_state(gq_trainer *t, const gq_config *c, gq_error *err)
         s = gq_rundir_freeze(&t->dir, c, err);
     if (s == GQ_OK && !own)
         s = gq_snapshot_frozen(t->net, t->dir.path, &t->state, err);
+    if (s == GQ_OK)                     /* what is frozen is in a file now                        */
+        gq_net_release(t->net, t->pixels);
     memcpy(t->state.tokenizer_sha256, gq_dataset_meta(t->data)->tokenizer_sha256,
            sizeof t->state.tokenizer_sha256);
     return s;

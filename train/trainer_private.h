@@ -15,6 +15,7 @@ typedef struct gq_trainer {
     const gq_train_opts *o;
     gq_rundir            dir;
     gq_net              *net;
+    bool                 pixels;        /* training or evaluation starts from pixels, not features */
     gq_dataset          *data, *val;    /* val may be NULL                                        */
     gq_tokenizer        *tok;
     gq_loader           *loader;
