@@ -7,7 +7,7 @@ configs/. All of it works in one scratch folder; experiments/parity/run.sh calls
     gifqa-parity step CONFIG DIR             losses, states, gradients, one AdamW step -> DIR/ours
     full_size.py fp32 CONFIG DIR             the same from PyTorch in float32 -> DIR/torch
     full_size.py compare CONFIG DIR --tsv F  the same in float64, kept nowhere: errors of both against it
-    full_size.py prompts DIR                 prompts for decoding -> DIR/prompts.*.safetensors
+    full_size.py prompts DIR --seed N        prompts and weights for decoding -> DIR/{prompts.*,gpt2_decode}.safetensors
     gifqa-parity decode CONFIG DIR NAME OUT  answers -> DIR/OUT.safetensors
     full_size.py decode DIR NAME OUT ...     generate() on the same prompts, compared token by token
 
@@ -39,7 +39,6 @@ MEAN, STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.2757
 # of the scores are nothing but rounding.
 SCALE = {"wte.weight": 0.2, "*.patch_embedding.weight": 0.06, "qformer.*.query.weight": 2, "qformer.*.key.weight": 2,
          "qformer.*attention.output.dense.weight": 0.3}
-END_LIKELY = 2.6                                             # added to ln_f.bias along the end token's row of wte
 FILES = {"clip": ("vision_model", "visual_projection"), "qformer": ("qformer", "query_tokens"),
          "stllm": ("bridge", "proj", "mvm_predictor"), "gpt2": ("wte", "wpe", "h.", "ln_f")}
 
@@ -56,8 +55,8 @@ def empty(make):
         return make()
 
 
-def scale_of(name):
-    return next((scale for pattern, scale in SCALE.items() if fnmatch.fnmatch(name, pattern)), 1)
+def scale_of(name, table=SCALE):
+    return next((scale for pattern, scale in table.items() if fnmatch.fnmatch(name, pattern)), 1)
 
 
 def make(folder, seed):
@@ -68,9 +67,6 @@ def make(folder, seed):
     for file, prefixes in FILES.items():
         tensors = {n: random_weight(n, s, f"full size {seed} {n}") * scale_of(n) for n, s in shapes.items()
                    if n.startswith(prefixes)}
-        if file == "gpt2":
-            end = tensors["wte.weight"][END]
-            tensors["ln_f.bias"] += END_LIKELY * end / end.norm()
         save_file(tensors, folder / f"{file}.safetensors")
     r = rng(f"full size {seed} batch")
     ids = torch.from_numpy(r.integers(0, END, (SAMPLES, TEXT), dtype=np.int32))
@@ -88,10 +84,10 @@ def load_clip(folder, dtype):
     return model
 
 
-def load_step(folder, dtype):
+def load_step(folder, dtype, gpt2="gpt2"):
     step = stllm.Step("adapter", SIZES).eval()
     weights = {}
-    for file in ("qformer", "stllm", "gpt2"):
+    for file in ("qformer", "stllm", gpt2):
         weights |= load_file(folder / f"{file}.safetensors")
     with torch.no_grad():
         for name, p in step.named_parameters():
@@ -332,11 +328,20 @@ def report(config_path, rows, states, losses, sides):
 
 # ---- decoding ----------------------------------------------------------------------------------------
 
-PROMPTS, LONGEST, NEW = 100, 24, 16                          # of each kind; ids of a question; new tokens
+PROMPTS, LONGEST, NEW = 100, 24, 12                          # of each kind; ids of a question; new tokens
+# GPT-2's weights for decoding: attention adds less of the same to all positions and biases weigh less, or the most
+# likely token is one and the same whatever the prompt; the end token is made likely by hand.
+LIVELY = {"*.attn.c_proj.weight": 0.3, "*.bias": 0.3}
+END_LIKELY = 2.2                                             # added to ln_f.bias along the end token's row of wte
 
 
 def prompts(folder, seed):
-    """100 prompts behind the visual tokens of three frames, 100 of text alone; lengths 1 to 24."""
+    """100 prompts behind the visual tokens of three frames, 100 of text alone; lengths 1 to 24; weights for decoding."""
+    weights = load_file(folder / "gpt2.safetensors")
+    weights = {n: w * scale_of(n, LIVELY) for n, w in weights.items()}
+    end = weights["wte.weight"][END]
+    weights["ln_f.bias"] += END_LIKELY * end / end.norm()
+    save_file(weights, folder / "gpt2_decode.safetensors")
     for kind in ("visual", "text"):
         r = rng(f"full size {seed} prompts {kind}")
         tensors = {"in.ids": torch.from_numpy(r.integers(0, END, (PROMPTS, LONGEST), dtype=np.int32)),
@@ -349,11 +354,11 @@ def prompts(folder, seed):
 
 class Decoder:
     def __init__(self, folder, dtype):
-        self.step = load_step(folder, dtype)
+        self.step = load_step(folder, dtype, "gpt2_decode")
         self.lm = GPT2LMHeadModel(GPT2Config(attn_implementation="sdpa", resid_pdrop=0, embd_pdrop=0, attn_pdrop=0))
         self.lm.transformer = self.step.gpt2
         self.lm.tie_weights()
-        self.lm.eval()
+        self.lm.to(dtype).eval()
 
     def embed(self, ids, visual):
         text = self.step.gpt2.wte(torch.tensor([ids]))
