@@ -39,6 +39,7 @@ MEAN, STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.2757
 # of the scores are nothing but rounding.
 SCALE = {"wte.weight": 0.2, "*.patch_embedding.weight": 0.06, "qformer.*.query.weight": 2, "qformer.*.key.weight": 2,
          "qformer.*attention.output.dense.weight": 0.3}
+END_LIKELY = 2.6                                             # added to ln_f.bias along the end token's row of wte
 FILES = {"clip": ("vision_model", "visual_projection"), "qformer": ("qformer", "query_tokens"),
          "stllm": ("bridge", "proj", "mvm_predictor"), "gpt2": ("wte", "wpe", "h.", "ln_f")}
 
@@ -59,6 +60,12 @@ def scale_of(name, table=SCALE):
     return next((scale for pattern, scale in table.items() if fnmatch.fnmatch(name, pattern)), 1)
 
 
+def add_end(tensors, amount):
+    """Makes the end token more likely: with random weights no word stands out."""
+    end = tensors["wte.weight"][END]
+    tensors["ln_f.bias"] += amount * end / end.norm()
+
+
 def make(folder, seed):
     folder.mkdir(parents=True, exist_ok=True)
     shapes = {}
@@ -67,6 +74,8 @@ def make(folder, seed):
     for file, prefixes in FILES.items():
         tensors = {n: random_weight(n, s, f"full size {seed} {n}") * scale_of(n) for n, s in shapes.items()
                    if n.startswith(prefixes)}
+        if file == "gpt2":
+            add_end(tensors, END_LIKELY)
         save_file(tensors, folder / f"{file}.safetensors")
     r = rng(f"full size {seed} batch")
     ids = torch.from_numpy(r.integers(0, END, (SAMPLES, TEXT), dtype=np.int32))
@@ -330,17 +339,15 @@ def report(config_path, rows, states, losses, sides):
 
 PROMPTS, LONGEST, NEW = 100, 24, 12                          # of each kind; ids of a question; new tokens
 # GPT-2's weights for decoding: attention adds less of the same to all positions and biases weigh less, or the most
-# likely token is one and the same whatever the prompt; the end token is made likely by hand.
-LIVELY = {"*.attn.c_proj.weight": 0.3, "*.bias": 0.3}
-END_LIKELY = 2.2                                             # added to ln_f.bias along the end token's row of wte
+# likely token is one and the same whatever the prompt.
+LIVELY, END_AGAIN = {"*.attn.c_proj.weight": 0.3, "*.bias": 0.3}, 1.4
 
 
 def prompts(folder, seed):
     """100 prompts behind the visual tokens of three frames, 100 of text alone; lengths 1 to 24; weights for decoding."""
     weights = load_file(folder / "gpt2.safetensors")
     weights = {n: w * scale_of(n, LIVELY) for n, w in weights.items()}
-    end = weights["wte.weight"][END]
-    weights["ln_f.bias"] += END_LIKELY * end / end.norm()
+    add_end(weights, END_AGAIN)
     save_file(weights, folder / "gpt2_decode.safetensors")
     for kind in ("visual", "text"):
         r = rng(f"full size {seed} prompts {kind}")
