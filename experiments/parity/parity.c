@@ -187,6 +187,9 @@ static gq_status read_batch(step *x, gq_error *err)
         gq_st_find(st, "in.frames")->count != (uint64_t)(x->batch * image))
         s = gq_fail(err, GQ_EINPUT, "batch: more than %d samples, or frames of another size",
                     SAMPLES_MAX);
+    for (int b = 0; s == GQ_OK && b < x->batch; b++)
+        if (x->nq[b] < 1 || x->na[b] < 1 || x->nq[b] + x->na[b] > x->text)
+            s = gq_fail(err, GQ_EINPUT, "batch: the lengths of sample %d do not fit its ids", b);
     gq_safetensors_close(st);
     for (int b = 0; s == GQ_OK && b < x->batch; b++)
         x->sample[b] = (gq_sample){.vision = x->frames + b * image,
@@ -292,24 +295,27 @@ static void put_compared(out_file *f, step *x)
     gq_free(mark);
 }
 
-static void put_states(out_file *f, step *x)
+/* Returns where the norm of the gradient belongs, NULL without memory. */
+static double *put_states(out_file *f, step *x)
 {
     uint8_t *keep = add(f, "in.keep", GQ_ST_U8, x->batch, x->visual, 0);
     double  *rate = add(f, "in.rate", GQ_ST_F64, 1, 0, 0);
     double  *loss = add(f, "losses", GQ_ST_F64, 4, 0, 0);
 
     if (!keep || !rate || !loss)
-        return;
+        return NULL;
     memcpy(keep, x->keep, (size_t)x->batch * (size_t)x->visual);
     *rate = x->rate;
     loss[0] = gq_scalar(x->h.tape, x->h.lm_loss);
     loss[1] = gq_scalar(x->h.tape, x->h.mvm_loss);
     loss[2] = gq_scalar(x->h.tape, x->h.loss);
-    put_tensor(f, "clip", x->h.tape, input_of(x->h.tape, "bridge.w"));
+    if (x->net->model.qformer.bridge == GQ_BRIDGE_ADAPTER)
+        put_tensor(f, "clip", x->h.tape, input_of(x->h.tape, "bridge.w"));
     put_tensor(f, "encoded", x->h.tape, x->h.encoded);
     put_tensor(f, "queries", x->h.tape, x->h.queries);
     put_tensor(f, "visual", x->h.tape, x->h.visual);
     put_compared(f, x);
+    return loss + 3;
 }
 
 typedef struct arena_reader { const gq_params *params; const gq_arena *arena; } arena_reader;
@@ -361,6 +367,7 @@ static gq_status run_step(step *x, gq_error *err)
 {
     char      path[GQ_PATH_MAX + 64];
     out_file  out = {0};
+    double   *norm;
     gq_status s;
 
     snprintf(path, sizeof path, "%s/ours", x->dir);
@@ -369,11 +376,11 @@ static gq_status run_step(step *x, gq_error *err)
         s = gq_forward(x->h.tape, err);
     if (s != GQ_OK)
         return s;
-    put_states(&out, x);
+    norm = put_states(&out, x);
     s = gq_backward(x->h.tape, false, err);
     x->norm = gq_params_grad_norm(x->net->params);
-    if (!out.failed)
-        ((double *)out.item[2].data)[3] = x->norm;
+    if (norm)
+        *norm = x->norm;
     snprintf(path, sizeof path, "%s/ours/states.safetensors", x->dir);
     if (s == GQ_OK)
         s = write_out(&out, path, err);
@@ -391,9 +398,10 @@ static gq_status step_main(const char *config, const char *dir, gq_error *err)
         s = record(&x, err);
     if (s == GQ_OK) {
         s = run_step(&x, err);
-        printf("%s: LM %.9g, MVM %.9g, gradient norm %.9g, backend %s\n", config,
-               gq_scalar(x.h.tape, x.h.lm_loss), gq_scalar(x.h.tape, x.h.mvm_loss), x.norm,
-               x.net->engine->backend->name);
+        if (s == GQ_OK)
+            printf("%s: LM %.9g, MVM %.9g, gradient norm %.9g, backend %s\n", config,
+                   gq_scalar(x.h.tape, x.h.lm_loss), gq_scalar(x.h.tape, x.h.mvm_loss), x.norm,
+                   x.net->engine->backend->name);
         gq_tape_free(x.h.tape);
     }
     gq_net_close(x.net);
