@@ -4,7 +4,7 @@
  *
  * DIR/{clip,qformer,gpt2,stllm}.safetensors  weights under published names, read
  * DIR/batch.safetensors                      in.frames u8, in.text_ids, in.question_len,
- *                                            in.answer_len i32 (the answer with its end token), read
+ *                                            in.answer_len (with the end token) i32, read
  * DIR/ours/states.safetensors                masks, losses, hidden states, written by step
  * DIR/ours/{grad,m,v,w}.<family>.safetensors gradients before clipping, moments and weights after
  *                                            one AdamW step at train.lr, written by step
@@ -38,7 +38,7 @@ static gq_status open_file(const char *dir, const char *name, gq_safetensors **s
     return gq_safetensors_open(path, st, err);
 }
 
-/* A tensor of this type, or NULL with an error. Copied to the heap: data of a file may be unaligned. */
+/* A copy of a tensor of this type (data of a file may be unaligned), or NULL with an error. */
 static void *read_raw(const gq_safetensors *st, const char *name, gq_st_dtype dtype, gq_error *err)
 {
     const gq_st_tensor *t = gq_st_find(st, name);
@@ -253,7 +253,7 @@ static void put_tensor(out_file *f, const char *name, gq_tape *t, gq_t x)
         gq_get_real(t, x, 0, to, n * width);
 }
 
-/* Those rows of x whose mark is set; row i of the list is row at[i] of x, or row i when at is NULL. */
+/* Rows at[i] of x, or rows i when at is NULL, for which mark[i] is set. */
 static void put_rows(out_file *f, const char *name, gq_tape *t, gq_t x, const int32_t *at,
                      const bool *mark, int64_t n)
 {

@@ -13,7 +13,7 @@ out=$(cd "${2:-$root/experiments/parity}" && pwd)
 bin=$(cd "${3:-$root/build/release/bin}" && pwd)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-reference() { (cd "$root/tests/reference" && "${PYTHON:-python3}" full_size.py "$@"); }
+reference() { "${PYTHON:-python3}" "$root/tests/reference/full_size.py" "$@"; }
 parity() { "$bin/gifqa-parity" "$@"; }
 
 reference make "$scratch" --seed "$seed"

@@ -368,18 +368,25 @@ class Decoder:
         self.lm.to(dtype).eval()
 
     def embed(self, ids, visual):
-        text = self.step.gpt2.wte(torch.tensor([ids]))
-        return text if visual is None else torch.cat([visual[None], text], 1)
+        """ids [n,L], visual [n,N,D] or None."""
+        text = self.step.gpt2.wte(torch.tensor(ids))
+        return text if visual is None else torch.cat([visual, text], 1)
 
     def generate(self, ids, visual, search):
+        """New ids of n prompts of one length, so that nothing is padded, and how far each greedy token was ahead."""
         x = self.embed(ids, visual)
         out = self.lm.generate(inputs_embeds=x, attention_mask=torch.ones(x.shape[:2], dtype=torch.long), do_sample=False,
-                               max_new_tokens=NEW, pad_token_id=END, eos_token_id=END, **search)
-        return out[0].tolist()
+                               max_new_tokens=NEW, pad_token_id=END, eos_token_id=END, return_dict_in_generate=True,
+                               output_scores=True, **search)
+        answers, margins = [until_end(a) for a in out.sequences.tolist()], []
+        if search["num_beams"] == 1:
+            top = torch.stack(out.scores, 1).topk(2).values
+            margins = [t[0] - t[1] for i, a in enumerate(answers) for t in top[i, : len(a)].tolist()]
+        return answers, margins
 
     def logits(self, ids, visual, answer):
-        """Rows that predict the tokens of the answer."""
-        x = self.embed(ids + answer, visual)
+        """Rows that predict the tokens of the answer of one prompt."""
+        x = self.embed([ids + answer], visual)
         return self.lm(inputs_embeds=x).logits[0, x.shape[1] - len(answer) - 1: -1]
 
 
@@ -401,29 +408,29 @@ def explain(decoder, ids, visual, ours, theirs, search):
 
 def decode(folder, kind, out, search):
     given, got = load_file(folder / f"prompts.{kind}.safetensors"), load_file(folder / f"{out}.safetensors")["out.ids"]
-    decoder, wide = Decoder(folder, torch.float32), None
-    same = ended = 0
-    seen, margins = set(), []
+    decoder = Decoder(folder, torch.float32)
+
+    def see(d, at):
+        return None if kind == "text" else d.step.vision(given["in.features"][at].flatten(0, 1).to(d.lm.dtype))[2]
+
+    lengths, theirs, margins = given["in.length"].tolist(), {}, []
     with torch.no_grad():
-        visual = None
-        for b in range(PROMPTS):
-            ids = given["in.ids"][b, : given["in.length"][b]].tolist()
-            if kind == "visual":
-                visual = decoder.step.vision(given["in.features"][b])[2][0]
-            theirs = until_end(decoder.generate(ids, visual, search))
-            ours = [i for i in got[b].tolist() if i >= 0]
-            same, ended = same + (ours == theirs), ended + (theirs[-1] == END)
-            seen |= set(theirs)
-            if search["num_beams"] == 1:
-                top = decoder.logits(ids, visual, theirs).topk(2).values
-                margins += (top[:, 0] - top[:, 1]).tolist()
-            if ours != theirs:
-                wide = wide or Decoder(folder, torch.float64)
-                deep = wide.step.vision(given["in.features"][b].double())[2][0] if kind == "visual" else None
-                print(f"prompt {b}: {explain(wide, ids, deep, ours, theirs, search)}")
-    close = f"{min(margins):.1e}" if margins else ""
-    table(["prompts", "search", "identical", "ended early", "different ids", "smallest margin of a token"],
-          [[kind, json.dumps(search), f"{same} of {PROMPTS}", str(ended), str(len(seen)), close]])
+        for n in sorted(set(lengths)):
+            at = [b for b in range(PROMPTS) if lengths[b] == n]
+            answers, ahead = decoder.generate(given["in.ids"][at, :n].tolist(), see(decoder, at), search)
+            theirs |= dict(zip(at, answers))
+            margins += ahead
+        ours = {b: [i for i in got[b].tolist() if i >= 0] for b in range(PROMPTS)}
+        differ = [b for b in range(PROMPTS) if ours[b] != theirs[b]]
+        wide = Decoder(folder, torch.float64) if differ else None
+        for b in differ:
+            ids = given["in.ids"][b, : lengths[b]].tolist()
+            print(f"prompt {b}: {explain(wide, ids, see(wide, [b]), ours[b], theirs[b], search)}\n")
+    ended = sum(a[-1] == END for a in theirs.values())
+    seen = len({i for a in theirs.values() for i in a})
+    table(["prompts", "search", "identical", "ended early", "tokens", "different ids", "smallest lead of a token"],
+          [[kind, json.dumps(search), f"{PROMPTS - len(differ)} of {PROMPTS}", str(ended),
+            str(sum(map(len, theirs.values()))), str(seen), f"{min(margins):.1e}" if margins else ""]])
 
 
 def main():
@@ -434,7 +441,7 @@ def main():
     parser.add_argument("--tsv", type=pathlib.Path)
     parser.add_argument("--search", type=json.loads, default={"num_beams": 1})
     a = parser.parse_args()
-    torch.set_num_threads(2)
+    torch.set_num_threads(1 if a.command == "decode" else 2)
     if a.command in ("make", "prompts"):
         {"make": make, "prompts": prompts}[a.command](pathlib.Path(a.rest[0]), a.seed)
     elif a.command == "fp32":
