@@ -227,11 +227,13 @@ void CPU(sdpa_fwd)(const gq_call *c)
 
 /* ---- backward -------------------------------------------------------------------------------- */
 
-/* P and dP of VL queries become P keep and ds, in place. */
+/* P and dP of VL queries become P keep and ds, in place. The probabilities are divided by their sum
+ * once more: exp(scale S - lse) is off by what rounding lse cost, the same factor for all keys of a
+ * query, which would leave a sum of ds that is not zero. */
 static void score_gradients(const head *o, float *p, float *dp, const float *keep, int64_t i,
                             int64_t keys, vf lse)
 {
-    vf scale = vset(o->j->c->attr.scale), mean = {0};
+    vf scale = vset(o->j->c->attr.scale), mean = {0}, sum = {0};
     for (int64_t k = 0; k < keys; k++) {
         vf e = vexp(vfma(vload(p + k * NR), scale, -lse)), d = vload(dp + k * NR);
         if (masked(o, i, k))
@@ -241,13 +243,15 @@ static void score_gradients(const head *o, float *p, float *dp, const float *kee
             vstore(dp + k * NR, d);
         }
         vstore(p + k * NR, e);
+        sum += e;
         mean = vfma(e, d, mean);
     }
+    vf inverse = vselect(sum == 0.0f, vset(0.0f), 1.0f / sum);
+    mean *= inverse;
     for (int64_t k = 0; k < keys; k++) {
-        vf e = vload(p + k * NR);
+        vf e = vload(p + k * NR) * inverse;
         vstore(dp + k * NR, e * (vload(dp + k * NR) - mean) * scale);
-        if (keep)
-            vstore(p + k * NR, e * vload(keep + k * NR));
+        vstore(p + k * NR, keep ? e * vload(keep + k * NR) : e);
     }
 }
 

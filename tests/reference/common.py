@@ -18,9 +18,10 @@ def rng(name):
     return np.random.default_rng(zlib.crc32(name.encode()))
 
 
-def random_weight(name, shape):
-    """Float32 values that make every part of a layer matter: lively matrices, gains off 1, biases off 0."""
-    r = rng(name)
+def random_weight(name, shape, stream=None):
+    """Float32 values that make every part of a layer matter: lively matrices, gains off 1, biases off 0. stream: drawn
+    from the stream of this name instead of the tensor's own."""
+    r = rng(stream or name)
     values = r.standard_normal(shape)
     is_norm = "norm" in name.lower() or ".ln_" in name or name.startswith("ln_") or "_ln." in name
     if is_norm and name.endswith("weight"):

@@ -4,18 +4,41 @@ Q-Former and GPT-2 are the Hugging Face classes in float64. Every sample runs al
 mode is built as its definition says (removed tokens are really removed), so nothing here shares the tricks of
 an implementation that pads, masks by length or fuses the two passes.
 """
+import dataclasses
+
 import torch
 from torch import nn
 from transformers import Blip2QFormerConfig, Blip2QFormerModel, GPT2Config, GPT2Model
 
 from common import fill, random_weight, rng, save
 
-B, FRAMES, TOKENS, QUERIES = 3, 2, 5, 4
-N = FRAMES * QUERIES
-CLIP_WIDTH, BRIDGE_WIDTH, QFORMER_WIDTH, WIDTH, VOCAB, POSITIONS = 12, 20, 16, 24, 37, 22
-END = VOCAB - 1
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    frames: int = 2
+    queries: int = 4
+    clip_width: int = 12
+    bridge_width: int = 20
+    qformer_width: int = 16
+    qformer_layers: int = 3
+    qformer_heads: int = 2
+    qformer_ffn: int = 28
+    width: int = 24
+    layers: int = 2
+    heads: int = 3
+    vocab: int = 37
+    positions: int = 22
+
+    @property
+    def visual(self):
+        return self.frames * self.queries
+
+
+TINY = Sizes()
+B, TOKENS, N, END = 3, 5, TINY.visual, TINY.vocab - 1
 QUESTIONS = [[4, 8, 15, 16], [23, 1], [7, 7, 30, 2, 19]]
 ANSWERS = [[3, 12, END], [28, END], [9, 5, 31, 0, END]]
+TEXTS = list(zip(QUESTIONS, ANSWERS))
 
 KEEP_UNEVEN = [[1, 0, 1, 1, 0, 0, 1, 0], [1, 1, 1, 1, 1, 1, 1, 1], [0, 0, 0, 0, 0, 1, 0, 0]]
 KEEP_EXACT = [[0, 1, 1, 0, 1, 1, 0, 1], [1, 1, 0, 0, 0, 1, 1, 1], [1, 0, 1, 1, 1, 1, 0, 0]]
@@ -36,30 +59,32 @@ MODES = {
 
 
 class Step(nn.Module):
-    def __init__(self, bridge):
+    def __init__(self, bridge, sizes=TINY):
         super().__init__()
-        encoder_width = BRIDGE_WIDTH if bridge == "adapter" else CLIP_WIDTH
+        self.sizes = z = sizes
+        encoder_width = z.bridge_width if bridge == "adapter" else z.clip_width
         if bridge == "adapter":
-            self.bridge = nn.Linear(CLIP_WIDTH, BRIDGE_WIDTH)
+            self.bridge = nn.Linear(z.clip_width, z.bridge_width)
         self.bridge_ln = nn.LayerNorm(encoder_width, eps=1e-6)
-        self.query_tokens = nn.Parameter(torch.zeros(1, QUERIES, QFORMER_WIDTH))
+        self.query_tokens = nn.Parameter(torch.zeros(1, z.queries, z.qformer_width))
         self.qformer = Blip2QFormerModel(Blip2QFormerConfig(
-            hidden_size=QFORMER_WIDTH, num_hidden_layers=3, num_attention_heads=2, intermediate_size=28, hidden_act="gelu",
-            hidden_dropout_prob=0, attention_probs_dropout_prob=0, layer_norm_eps=1e-12, cross_attention_frequency=2,
-            encoder_hidden_size=encoder_width, attn_implementation="sdpa"))
-        self.proj = nn.Linear(QFORMER_WIDTH, WIDTH)
+            hidden_size=z.qformer_width, num_hidden_layers=z.qformer_layers, num_attention_heads=z.qformer_heads,
+            intermediate_size=z.qformer_ffn, hidden_act="gelu", hidden_dropout_prob=0, attention_probs_dropout_prob=0,
+            layer_norm_eps=1e-12, cross_attention_frequency=2, encoder_hidden_size=encoder_width,
+            attn_implementation="sdpa"))
+        self.proj = nn.Linear(z.qformer_width, z.width)
         self.gpt2 = GPT2Model(GPT2Config(
-            vocab_size=VOCAB, n_positions=POSITIONS, n_embd=WIDTH, n_layer=2, n_head=3, resid_pdrop=0, embd_pdrop=0,
-            attn_pdrop=0, bos_token_id=END, eos_token_id=END, attn_implementation="sdpa"))
-        self.mvm_predictor = nn.Linear(WIDTH, WIDTH)
-        self.mvm_predictor_ln = nn.LayerNorm(WIDTH)
+            vocab_size=z.vocab, n_positions=z.positions, n_embd=z.width, n_layer=z.layers, n_head=z.heads, resid_pdrop=0,
+            embd_pdrop=0, attn_pdrop=0, bos_token_id=z.vocab - 1, eos_token_id=z.vocab - 1, attn_implementation="sdpa"))
+        self.mvm_predictor = nn.Linear(z.width, z.width)
+        self.mvm_predictor_ln = nn.LayerNorm(z.width)
 
     def vision(self, features):
         x = self.bridge(features) if hasattr(self, "bridge") else features
         encoded = self.bridge_ln(x)
         queries = self.query_tokens.expand(features.shape[0], -1, -1)
         states = self.qformer(query_embeds=queries, encoder_hidden_states=encoded).last_hidden_state
-        visual = self.proj(states).reshape(B, N, WIDTH)      # frame-major: all queries of frame 0 first
+        visual = self.proj(states).reshape(-1, self.sizes.visual, self.sizes.width)      # all queries of frame 0 first
         return encoded, states, visual
 
     def lm(self, embeds, positions, hidden=()):
@@ -82,28 +107,28 @@ def make_step(bridge):
     with torch.no_grad():
         for name, p in step.named_parameters():
             seed_name = published_name(name)
-            if bridge == "reinit_kv" and name.startswith(("bridge_ln", "qformer")) and p.shape[-1] == CLIP_WIDTH:
+            if bridge == "reinit_kv" and name.startswith(("bridge_ln", "qformer")) and p.shape[-1] == TINY.clip_width:
                 seed_name = "reinit_kv " + seed_name
             p.copy_(random_weight(seed_name, tuple(p.shape)))
     return step
 
 
-def student_sample(step, visual, b, mode, keep):
+def student_sample(step, visual, b, ids, mode, keep):
     """States after ln_f of the visual tokens that stayed, their indices, and of the text."""
-    text = step.gpt2.wte(torch.tensor(QUESTIONS[b] + ANSWERS[b]))
-    kept = [j for j in range(N) if keep is None or keep[b][j]]
-    text_at = list(range(N, N + len(text)))
+    text, n = step.gpt2.wte(torch.tensor(ids)), step.sizes.visual
+    kept = [j for j in range(n) if keep is None or keep[b][j]]
+    text_at = list(range(n, n + len(text)))
     if keep is None:
-        h = step.lm(torch.cat([visual[b], text]), list(range(N)) + text_at)
+        h = step.lm(torch.cat([visual[b], text]), list(range(n)) + text_at)
     elif mode["mode"] == "zero":
         flags = torch.tensor(keep[b]).to(visual.dtype)[:, None]
-        hidden = [j for j in range(N) if not keep[b][j]] if mode["zero_attn"] == "hidden" else []
-        h = step.lm(torch.cat([visual[b] * flags, text]), list(range(N)) + text_at, hidden)
+        hidden = [j for j in range(n) if not keep[b][j]] if mode["zero_attn"] == "hidden" else []
+        h = step.lm(torch.cat([visual[b] * flags, text]), list(range(n)) + text_at, hidden)
     else:
         positions = kept + text_at if mode["pos"] == "keep" else list(range(len(kept) + len(text)))
         h = step.lm(torch.cat([visual[b][kept], text]), positions)
         return h[: len(kept)], kept, h[len(kept):]
-    return h[:N][kept], kept, h[N:]
+    return h[:n][kept], kept, h[n:]
 
 
 def mvm_term(step, mode, states, teacher):
@@ -115,44 +140,46 @@ def mvm_term(step, mode, states, teacher):
         q = teacher / teacher.norm(dim=-1, keepdim=True).clamp_min(1e-8)
         return (2 - 2 * (p * q).sum(-1)).sum()
     squares = (states - teacher).square().sum()
-    return squares / WIDTH if mode["loss"] == "mse" else squares
+    return squares / step.sizes.width if mode["loss"] == "mse" else squares
 
 
-def run(step, features, mode, keep):
+def run(step, features, texts, mode, keep):
+    """texts: one (question ids, answer ids with the end token) a sample."""
+    samples, n, width = len(texts), step.sizes.visual, step.sizes.width
     encoded, states, visual = step.vision(features)
-    longest = max(len(q) + len(a) for q, a in zip(QUESTIONS, ANSWERS))
+    longest = max(len(q) + len(a) for q, a in texts)
     out = {"bridge": encoded, "qformer": states, "visual": visual,
-           "student_visual": visual.new_zeros(B, N, WIDTH), "student_text": visual.new_zeros(B, longest, WIDTH)}
+           "student_visual": visual.new_zeros(samples, n, width), "student_text": visual.new_zeros(samples, longest, width)}
     if keep is not None:
-        out["teacher"] = visual.new_zeros(B, N, WIDTH)
+        out["teacher"] = visual.new_zeros(samples, n, width)
     nll, labels, mvm, kept_count = 0, 0, visual.new_zeros(()), 0
-    for b in range(B):
-        seen, kept, text = student_sample(step, visual, b, mode, keep)
+    for b, (question, answer) in enumerate(texts):
+        seen, kept, text = student_sample(step, visual, b, question + answer, mode, keep)
         out["student_visual"][b, kept] = seen.detach()
         out["student_text"][b, : len(text)] = text.detach()
-        first = len(QUESTIONS[b]) - 1                        # the last prompt token predicts the first answer token
-        logits = text[first: first + len(ANSWERS[b])] @ step.gpt2.wte.weight.T
-        nll = nll + nn.functional.cross_entropy(logits, torch.tensor(ANSWERS[b]), reduction="sum")
-        labels += len(ANSWERS[b])
+        first = len(question) - 1                            # the last prompt token predicts the first answer token
+        logits = text[first: first + len(answer)] @ step.gpt2.wte.weight.T
+        nll = nll + nn.functional.cross_entropy(logits, torch.tensor(answer), reduction="sum")
+        labels += len(answer)
         if keep is not None:
             with torch.no_grad():
-                teacher = step.lm(visual[b].detach(), list(range(N)))
+                teacher = step.lm(visual[b].detach(), list(range(n)))
             out["teacher"][b] = teacher
             mvm = mvm + mvm_term(step, mode, seen, teacher[kept])
             kept_count += len(kept)
     loss_lm, total = nll / labels, nll / labels
     if keep is not None:
-        m = kept_count if mode["denom"] == "actual" else (1 - mode["rate"]) * N * B
+        m = kept_count if mode["denom"] == "actual" else (1 - mode["rate"]) * n * samples
         mvm = mvm / m
         total = loss_lm + mode["weight"] * mvm
     out |= {"loss_lm": loss_lm, "loss_mvm": mvm, "loss_total": total}
     return out
 
 
-def gradients(step, features, mode, keep):
+def gradients(step, features, mode, keep, texts=TEXTS):
     step.zero_grad()
     features = features.clone().requires_grad_(True)
-    out = run(step, features, mode, keep)
+    out = run(step, features, texts, mode, keep)
     out["loss_total"].backward()
     grads = {published_name(n): p.grad.clone() for n, p in step.named_parameters() if p.grad is not None}
     return out, grads, features.grad
@@ -161,16 +188,18 @@ def gradients(step, features, mode, keep):
 def inputs():
     longest = max(len(q) + len(a) for q, a in zip(QUESTIONS, ANSWERS))
     text = [q + a + [END] * (longest - len(q) - len(a)) for q, a in zip(QUESTIONS, ANSWERS)]
-    features = torch.from_numpy(rng("stllm features").standard_normal((B * FRAMES, TOKENS, CLIP_WIDTH))).float()
+    features = torch.from_numpy(rng("stllm features").standard_normal((B * TINY.frames, TOKENS, TINY.clip_width))).float()
     return features, {"in.features": features, "in.text_ids": torch.tensor(text),
                       "in.question_len": torch.tensor([len(q) for q in QUESTIONS]),
                       "in.answer_len": torch.tensor([len(a) for a in ANSWERS])}
 
 
-CONFIG = dict(batch=B, frames=FRAMES, tokens=TOKENS, clip_width=CLIP_WIDTH, bridge_width=BRIDGE_WIDTH, bridge_ln_eps=1e-6,
-              queries=QUERIES, visual_tokens=N, end=END,
-              qformer=dict(width=QFORMER_WIDTH, layers=3, heads=2, ffn=28, cross_every=2, eps=1e-12),
-              gpt2=dict(width=WIDTH, layers=2, heads=3, vocab=VOCAB, positions=POSITIONS, eps=1e-5),
+CONFIG = dict(batch=B, frames=TINY.frames, tokens=TOKENS, clip_width=TINY.clip_width, bridge_width=TINY.bridge_width,
+              bridge_ln_eps=1e-6, queries=TINY.queries, visual_tokens=N, end=END,
+              qformer=dict(width=TINY.qformer_width, layers=TINY.qformer_layers, heads=TINY.qformer_heads,
+                           ffn=TINY.qformer_ffn, cross_every=2, eps=1e-12),
+              gpt2=dict(width=TINY.width, layers=TINY.layers, heads=TINY.heads, vocab=TINY.vocab,
+                        positions=TINY.positions, eps=1e-5),
               predictor_ln_eps=1e-5)
 
 
