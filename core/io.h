@@ -90,6 +90,9 @@ char     *gq_path(const char *dir, const char *name);        /* "dir/name", owne
 typedef struct gq_lock gq_lock;  /* flock on a file; the kernel releases it when the process dies */
 /* GQ_EBUSY with host, pid and start time of the holder when taken. */
 gq_status gq_lock_take(const char *path, gq_lock **out, gq_error *err);
+/* The same on a directory, which stays empty of it and may be renamed meanwhile: who fills one under
+ * a temporary name tells by this that it is alive. GQ_EDISK where directories cannot be locked. */
+gq_status gq_lock_dir(const char *path, gq_lock **out, gq_error *err);
 void      gq_lock_release(gq_lock *l);                       /* NULL allowed                      */
 
 /* ---- hashes ---------------------------------------------------------------------------------- */

@@ -302,6 +302,30 @@ gq_status gq_lock_take(const char *path, gq_lock **out, gq_error *err)
     return GQ_OK;
 }
 
+gq_status gq_lock_dir(const char *path, gq_lock **out, gq_error *err)
+{
+    gq_lock  *l = gq_malloc(1, sizeof *l);
+    gq_status s = GQ_OK;
+
+    *out = NULL;
+    if (!l)
+        return gq_fail(err, GQ_ENOMEM, "%s: no memory to lock it", path);
+    l->fd = gq_sys_open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+    if (l->fd < 0)
+        s = gq_sys_fail_write(err, path, "open directory");
+    else if (flock(l->fd, LOCK_EX | LOCK_NB) != 0)
+        s = errno == EWOULDBLOCK ? gq_fail(err, GQ_EBUSY, "%s: in use by another process", path)
+                                 : gq_sys_fail_write(err, path, "lock");
+    if (s == GQ_OK) {
+        *out = l;
+        return GQ_OK;
+    }
+    if (l->fd >= 0)
+        close(l->fd);
+    gq_free(l);
+    return s;
+}
+
 void gq_lock_release(gq_lock *l)
 {
     if (!l)
