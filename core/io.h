@@ -63,7 +63,7 @@ gq_status gq_sync_all(const char *dir, gq_error *err);
 
 /* An append-only text log (metrics.jsonl, log.txt): each gq_append_line is one write(2). On open, a
  * last line without newline (torn by a kill) is cut off; gq_append_truncate keeps the first `bytes`
- * bytes. */
+ * bytes. A symbolic link in its place is refused. */
 typedef struct gq_append gq_append;
 gq_status gq_append_open(const char *path, gq_append **out, gq_error *err);
 gq_status gq_append_line(gq_append *a, const char *line, gq_error *err);     /* adds the newline  */
@@ -78,12 +78,18 @@ gq_status gq_mkdirs(const char *path, gq_error *err);        /* like mkdir -p, m
 gq_status gq_sync_dir(const char *path, gq_error *err);
 gq_status gq_rename(const char *from, const char *to, gq_error *err); /* then syncs the directory */
 gq_status gq_remove_tree(const char *path, gq_error *err);   /* no symlink is followed; missing is fine  */
+/* Removes what killed writers left in a directory: names that start with ".tmp-" or end in `suffix`
+ * (NULL: none do). For who holds its lock, so that nobody is writing them. */
+gq_status gq_sweep(const char *dir, const char *suffix, gq_error *err);
 gq_status gq_list_dir(const char *path, char ***names, size_t *count, gq_error *err);  /* sorted by byte order;
                                                                 gq_free each name and the array          */
 bool      gq_is_dir(const char *path);
 bool      gq_is_file(const char *path);
 /* Size and time of the last change (nanoseconds since 1970) of a regular file; false: there is none. */
 bool      gq_file_age(const char *path, uint64_t *bytes, int64_t *changed);
+/* Of a directory inside one the user chose: GQ_EINPUT when a symbolic link stands in its place, which
+ * would lead what is written to somewhere else. */
+gq_status gq_refuse_link(const char *path, gq_error *err);
 gq_status gq_free_space(const char *path, uint64_t *bytes, gq_error *err);   /* for this user     */
 char     *gq_path(const char *dir, const char *name);        /* "dir/name", owned by the caller; NULL: memory */
 

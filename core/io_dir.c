@@ -65,6 +65,16 @@ bool gq_file_age(const char *path, uint64_t *bytes, int64_t *changed)
     return true;
 }
 
+gq_status gq_refuse_link(const char *path, gq_error *err)
+{
+    struct stat st;
+    if (lstat(path, &st) != 0 || !S_ISLNK(st.st_mode))
+        return GQ_OK;
+    return gq_fail(err, GQ_EINPUT,
+                   "%s: is a symbolic link and leads out of the directory that was chosen; remove it",
+                   path);
+}
+
 /* ---- changes --------------------------------------------------------------------------------- */
 
 gq_status gq_sync_dir(const char *path, gq_error *err)
@@ -220,6 +230,34 @@ gq_status gq_list_dir(const char *path, char ***names, size_t *count, gq_error *
     return GQ_OK;
 }
 
+static bool ends_in(const char *name, const char *suffix)
+{
+    size_t n = strlen(name), m = strlen(suffix);
+    return n > m && strcmp(name + n - m, suffix) == 0;
+}
+
+gq_status gq_sweep(const char *dir, const char *suffix, gq_error *err)
+{
+    char    **name;
+    size_t    n;
+    gq_status s = gq_list_dir(dir, &name, &n, err);
+
+    if (s != GQ_OK)
+        return s;
+    for (size_t i = 0; i < n; i++) {
+        if (s == GQ_OK &&
+            (strncmp(name[i], ".tmp-", 5) == 0 || (suffix && ends_in(name[i], suffix)))) {
+            char *path = gq_path(dir, name[i]);
+            s = path ? gq_remove_tree(path, err)
+                     : gq_fail(err, GQ_ENOMEM, "%s: no memory for a path", dir);
+            gq_free(path);
+        }
+        gq_free(name[i]);
+    }
+    gq_free(name);
+    return s;
+}
+
 gq_status gq_free_space(const char *path, uint64_t *bytes, gq_error *err)
 {
     struct statvfs v;
@@ -255,12 +293,16 @@ static gq_status write_holder(int fd, const char *path, gq_error *err)
 {
     char   host[256] = "unknown", when[32], text[512];
     size_t done;
+    int    r;
 
     gethostname(host, sizeof host - 1);
     host[sizeof host - 1] = '\0';
     gq_timestamp(when);
     snprintf(text, sizeof text, "host %s, pid %ld, since %s\n", host, (long)getpid(), when);
-    if (ftruncate(fd, 0) != 0 || gq_sys_write_all(fd, text, strlen(text), &done) != 0)
+    do
+        r = ftruncate(fd, 0);
+    while (r != 0 && errno == EINTR);
+    if (r != 0 || gq_sys_write_all(fd, text, strlen(text), &done) != 0)
         return gq_sys_fail_write(err, path, "write lock file");
     return GQ_OK;
 }
