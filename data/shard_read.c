@@ -393,7 +393,8 @@ gq_status gq_shard_open(const char *path, const gq_shard_entry *entry, gq_shard 
     if (!(s->path = gq_strdup(path)))
         status = gq_fail(err, GQ_ENOMEM, "%s: no memory to open it", path);
     else if ((s->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)) < 0 || fstat(s->fd, &st) != 0)
-        status = gq_fail(err, GQ_EINPUT, "%s: cannot open it: %s", path, strerror(errno));
+        status = gq_fail(err, errno == EIO ? GQ_EDISK : GQ_EINPUT, "%s: cannot open it: %s", path,
+                         strerror(errno));
     else
         s->bytes = (uint64_t)st.st_size;
     if (status == GQ_OK && entry)
