@@ -26,7 +26,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { FDS = 1024, LOG_FD = 900 };
+enum { FDS = 1024, LOG_FD = 900, PATH = 160 };
 
 static struct {
     char        mode[16];
@@ -35,7 +35,7 @@ static struct {
     bool        twice, record;
     int         log;
     atomic_long count;
-    bool        ours[FDS];              /* descriptors of relative paths                          */
+    char        path[FDS][PATH];        /* of descriptors that count, cut; else ""                */
 } shim = {.log = -1};
 
 typedef struct op { const char *name, *path, *path2; int fd; long offset, bytes; } op;
@@ -56,10 +56,13 @@ static void read_mode(const char *what)
                  : !strcmp(shim.mode, "EIO")  ? EIO
                  : !strcmp(shim.mode, "EINTR") ? EINTR
                                                : 0;
-    shim.twice = n > 1 && shim.mode[n - 1] == '2';
-    for (int i = 0; i < 4; i++)
-        if (strncmp(shim.mode, signals[i].name, n - shim.twice) == 0)
+    for (int i = 0; i < 4; i++) {
+        size_t m = strlen(signals[i].name);
+        if (strncmp(shim.mode, signals[i].name, m) == 0) {
             shim.signal = signals[i].number;
+            shim.twice = shim.mode[m] == '2';
+        }
+    }
 }
 
 __attribute__((constructor)) static void begin(void)
@@ -79,10 +82,11 @@ __attribute__((constructor)) static void begin(void)
 
 static void tell(const op *o, long n, const char *result)
 {
-    char line[1200];
-    int  len = snprintf(line, sizeof line, "%ld %s %d %ld %ld %s %s %s\n", n, o->name, o->fd,
-                        o->offset, o->bytes, o->path ? o->path : "-", o->path2 ? o->path2 : "-",
-                        result);
+    const char *path = o->path ? o->path : o->fd >= 0 && o->fd < FDS ? shim.path[o->fd] : "";
+    char        line[1200];
+    int         len = snprintf(line, sizeof line, "%ld %s %d %ld %ld %s %s %s\n", n, o->name, o->fd,
+                               o->offset, o->bytes, *path ? path : "-", o->path2 ? o->path2 : "-",
+                               result);
     if (shim.log >= 0)
         syscall(SYS_write, shim.log, line, len < (int)sizeof line ? len : (int)sizeof line - 1);
 }
@@ -130,32 +134,45 @@ static bool relative(const char *path)
 
 static bool ours(int fd)
 {
-    return fd >= 0 && fd < FDS && shim.ours[fd];
+    return fd >= 0 && fd < FDS && *shim.path[fd];
+}
+
+static void name(int fd, const char *path)
+{
+    if (fd >= 0 && fd < FDS)
+        snprintf(shim.path[fd], PATH, "%s", path);
+}
+
+/* Where a path below directory `dir` lies. */
+static const char *place(int dir, const char *path, char out[2 * PATH])
+{
+    snprintf(out, 2 * PATH, "%s%s%s", dir == AT_FDCWD ? "" : shim.path[dir],
+             dir == AT_FDCWD ? "" : "/", path);
+    return out;
 }
 
 /* ---- open, close ----------------------------------------------------------------------------- */
 
 static int open_at(int dir, const char *path, int flags, mode_t mode)
 {
-    op o = {.name = flags & O_DIRECTORY              ? "opendir"
-                    : (flags & O_ACCMODE) == O_RDONLY ? "openread"
-                    : flags & O_TRUNC                 ? "create"
-                                                      : "openwrite",
-            .path = path,
-            .fd = dir == AT_FDCWD ? -1 : dir};
-    int fd;
+    op   o = {.name = flags & O_DIRECTORY              ? "opendir"
+                      : (flags & O_ACCMODE) == O_RDONLY ? "openread"
+                      : flags & O_TRUNC                 ? "create"
+                                                        : "openwrite",
+              .fd = -1};
+    char full[2 * PATH];
+    int  fd;
 
     if (!relative(path) || (dir != AT_FDCWD && !ours(dir))) {
         fd = (int)syscall(SYS_openat, dir, path, flags, mode);
-        if (fd >= 0 && fd < FDS)
-            shim.ours[fd] = false;      /* closedir() closes without telling */
+        name(fd, "");                   /* closedir() closes without telling */
         return fd;
     }
+    o.path = place(dir, path, full);
     if (before(&o) == FAIL)
         return -1;
     fd = (int)syscall(SYS_openat, dir, path, flags, mode);
-    if (fd >= 0 && fd < FDS)
-        shim.ours[fd] = true;
+    name(fd, full);
     o.bytes = fd;                       /* of a recorded open: its descriptor */
     after(&o, NULL, 0, fd);
     return fd;
@@ -181,7 +198,7 @@ int close(int fd)
 
     if (ours(fd)) {
         what = before(&o);
-        shim.ours[fd] = false;
+        name(fd, "");
     }
     int keep = errno;
     r = (int)syscall(SYS_close, fd);    /* as Linux does: the descriptor is gone all the same */
@@ -194,22 +211,22 @@ int close(int fd)
 
 /* ---- data ------------------------------------------------------------------------------------ */
 
-static ssize_t put(const char *name, int fd, const struct iovec *v, int parts, long offset)
+static ssize_t put(const char *what, int fd, const struct iovec *v, int parts, long offset)
 {
     struct iovec cut;
-    op           o = {.name = name, .fd = fd, .offset = offset};
+    op           o = {.name = what, .fd = fd, .offset = offset};
     ssize_t      done;
-    int          what;
+    int          fate;
 
     for (int i = 0; i < parts; i++)
         o.bytes += (long)v[i].iov_len;
     if (!ours(fd))
         return offset < 0 ? syscall(SYS_writev, fd, v, parts)
                           : syscall(SYS_pwrite64, fd, v->iov_base, v->iov_len, offset);
-    what = before(&o);
-    if (what == FAIL)
+    fate = before(&o);
+    if (fate == FAIL)
         return -1;
-    if (what == CUT) {
+    if (fate == CUT) {
         cut = (struct iovec){v->iov_base, v->iov_len > 1 ? v->iov_len / 2 : v->iov_len};
         v = &cut;
         parts = 1;
@@ -243,9 +260,9 @@ ssize_t pwrite64(int fd, const void *data, size_t n, off64_t offset)
 }
 
 /* What takes a descriptor and returns 0 or -1. */
-static int on_fd(const char *name, int fd, long number, long bytes)
+static int on_fd(const char *what, int fd, long number, long bytes)
 {
-    op  o = {.name = name, .fd = fd, .bytes = bytes};
+    op  o = {.name = what, .fd = fd, .bytes = bytes};
     int r;
 
     if (ours(fd) && before(&o) == FAIL)
@@ -285,12 +302,15 @@ int rename(const char *from, const char *to)
     return r;
 }
 
-static int on_path(const char *name, int dir, const char *path, long number, long flags)
+static int on_path(const char *what, int dir, const char *path, long number, long flags)
 {
-    op   o = {.name = name, .path = path, .fd = dir == AT_FDCWD ? -1 : dir};
+    op   o = {.name = what, .fd = -1};
     bool mine = relative(path) && (dir == AT_FDCWD || ours(dir));
+    char full[2 * PATH];
     int  r;
 
+    if (mine)
+        o.path = place(dir, path, full);
     if (mine && before(&o) == FAIL)
         return -1;
     r = (int)syscall(number, dir, path, flags);
