@@ -4,11 +4,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/io_sys.h"
@@ -71,7 +73,7 @@ gq_status gq_refuse_link(const char *path, gq_error *err)
     if (lstat(path, &st) != 0 || !S_ISLNK(st.st_mode))
         return GQ_OK;
     return gq_fail(err, GQ_EINPUT,
-                   "%s: is a symbolic link and leads out of the directory that was chosen; remove it",
+                   "%s: is a symbolic link and leads out of the chosen directory: remove it",
                    path);
 }
 
@@ -276,12 +278,31 @@ gq_status gq_free_space(const char *path, uint64_t *bytes, gq_error *err)
 
 struct gq_lock { int fd; };
 
-/* What the holder wrote about itself; text from a file, so control characters do not pass. */
+/* What a former holder, killed since, left in the file? Then the new one has not written yet. */
+static bool names_the_dead(const char *text)
+{
+    char host[256] = "", named[256];
+    long pid;
+
+    gethostname(host, sizeof host - 1);
+    return sscanf(text, "host %255[^,], pid %ld", named, &pid) == 2 && strcmp(host, named) == 0 &&
+           pid > 0 && kill((pid_t)pid, 0) != 0 && errno == ESRCH;
+}
+
+/* What the holder wrote about itself; text from a file, so control characters do not pass. It is
+ * waited for a little, because it locks first and writes then. */
 static void read_holder(int fd, char *text, size_t room)
 {
-    ssize_t n = pread(fd, text, room - 1, 0);
-    text[n > 0 ? n : 0] = '\0';
-    text[strcspn(text, "\n")] = '\0';
+    static const struct timespec pause = {0, 2000000};
+
+    for (int i = 0; i < 100; i++) {
+        ssize_t n = pread(fd, text, room - 1, 0);
+        text[n > 0 ? n : 0] = '\0';
+        text[strcspn(text, "\n")] = '\0';
+        if (*text && !names_the_dead(text))
+            break;
+        nanosleep(&pause, NULL);
+    }
     for (char *c = text; *c; c++)
         if ((unsigned char)*c < 0x20 || *c == 0x7f)
             *c = '?';

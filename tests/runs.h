@@ -7,8 +7,8 @@
 #include "core/io.h"
 #include "support.h"
 
-/* Lines of DIR/metrics.jsonl without what may differ between a run and its resumed twin; the caller's.
- */
+/* Lines of DIR/metrics.jsonl without what may differ between a run and its resumed twin. The
+ * caller's. */
 static inline json_t *runs_metrics(const char *dir)
 {
     static const char *const times[] = {"samples_per_s", "gflops", "data_wait_s", "rss_mib"};

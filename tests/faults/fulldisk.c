@@ -1,6 +1,7 @@
-/* R5: disks that fill up: file systems of every size from nothing to twice the need, a limit on file
- * sizes, and outputs that take nothing. The last good checkpoint survives, the message says what is
- * free or needed, the code is 6; with room again the same command ends with the same bytes. */
+/* R5: disks that fill up: file systems of every size from nothing to twice the need, a limit on
+ * file sizes, and outputs that take nothing. The last good checkpoint survives, the message says
+ * what is free or needed, the code is 6; with room again the same command ends with the same bytes.
+ */
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/resource.h>

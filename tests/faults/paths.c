@@ -1,5 +1,5 @@
-/* R13: names from strangers and links planted in the place of what is to be written. Nothing outside
- * the chosen directory is read or written, and control characters do not reach a terminal or log. */
+/* R13: names from strangers, and links planted in the place of what is to be written. Nothing
+ * outside the chosen directory is read or written, and control characters reach no output. */
 #include "rig.h"
 
 enum { NAMES = 20, LONG_NAME = 5000 };
@@ -49,8 +49,9 @@ static const char *attack(int i)
     static const char *const names[NAMES] = {
         "../outside/x.gif", "../outside/x", "a/../../outside/x.gif", "./../outside/x.gif",
         "..//outside/x.gif", ".././outside/x.gif", "../world/../outside/x.gif", "link.gif/../x",
-        "//etc/passwd", "../../../../../../../../etc/passwd", "..", ".", "", "/", "%2e%2e/outside/x.gif",
-        "..\\outside\\x.gif", "\x1b[2Jx.gif", "x\x07\x08.gif", "x\x7f.gif", "\xe2\x80\xae" "fig.x",
+        "//etc/passwd", "../../../../../../../../etc/passwd", "..", ".", "", "/",
+        "%2e%2e/outside/x.gif", "..\\outside\\x.gif", "\x1b[2Jx.gif", "x\x07\x08.gif", "x\x7f.gif",
+        "\xe2\x80\xae" "fig.x",
     };
     if (i < NAMES)
         return names[i];
@@ -141,12 +142,13 @@ static void names_in_json(void **state)
 /* The lists that say which files a data set or an export has. */
 static void names_in_manifests(void **state)
 {
+    static const char verify[] = "gifqa-prep verify out", ask[] = "gifqa-ask out x.gif what?";
     static const struct { const char *from, *file, *was, *now, *command; } lists[] = {
-        {"train", "MANIFEST.json", "shard-00000.h5", "../test/shard-00000.h5", "gifqa-prep verify out"},
-        {"train", "MANIFEST.json", "shard-00000.h5", "/etc/passwd", "gifqa-prep verify out"},
-        {"train", "MANIFEST.json", "shard-00000.h5", "shard-00000.h5\\u0000", "gifqa-prep verify out"},
-        {"exported", "gifqa.json", "config.yaml", "../outside/secret", "gifqa-ask out x.gif what?"},
-        {"exported", "gifqa.json", "config.yaml", "/etc/passwd", "gifqa-ask out x.gif what?"},
+        {"train", "MANIFEST.json", "shard-00000.h5", "../test/shard-00000.h5", verify},
+        {"train", "MANIFEST.json", "shard-00000.h5", "/etc/passwd", verify},
+        {"train", "MANIFEST.json", "shard-00000.h5", "shard-00000.h5\\u0000", verify},
+        {"exported", "gifqa.json", "config.yaml", "../outside/secret", ask},
+        {"exported", "gifqa.json", "config.yaml", "/etc/passwd", ask},
         {"run/checkpoints/step-00000004", "MANIFEST.json", "state.json", "../x.json", NULL},
         {"run/checkpoints/step-00000004", "MANIFEST.json", "state.json", "/etc/passwd", NULL},
     };
@@ -192,8 +194,10 @@ static void names_in_manifests(void **state)
 /* A link in the place of what a program is about to write. */
 static void planted_links(void **state)
 {
-    static const char train[] = "gifqa-train --config t.yaml --quiet --set train.steps=2 --run-dir out";
-    static const char build[] = "gifqa-prep build world/train.tsv --gifs world/gif --config t.yaml -o out";
+    static const char train[] =
+        "gifqa-train --config t.yaml --quiet --set train.steps=2 --run-dir out";
+    static const char build[] =
+        "gifqa-prep build world/train.tsv --gifs world/gif --config t.yaml -o out";
     static const struct { const char *at, *to, *command; } links[] = {
         {"out/metrics.jsonl", "../outside/secret", train},
         {"out/log.txt", "../outside/secret", train},

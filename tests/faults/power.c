@@ -1,7 +1,7 @@
 /* R3: power cuts. The operations of a program are recorded; after each of them, the states that a
- * disk may hold are built, with what was not synced dropped, half there, zeroed or kept, and unsynced
- * names there or not. From each the same command must end with the same bytes, and a checkpoint that
- * was finished must be in it. This is what shows a missing fsync. */
+ * disk may hold are built, with what was not synced dropped, half there, zeroed or kept, and
+ * unsynced names there or not. From each the same command must end with the same bytes, and a
+ * checkpoint that was finished must be in it. This is what shows a missing fsync. */
 #include <inttypes.h>
 
 #include "power.h"
@@ -156,8 +156,8 @@ static void cut_everywhere(const subject *s)
     gq_free(p);
     gq_bytes_free(&log);
     snprintf(what, sizeof what, "power cuts in %s", s->what);
-    snprintf(note, sizeof note, "%d operations, %ld states; continued from %ld of them", all, states,
-             resumed);
+    snprintf(note, sizeof note, "%d operations, %ld states; continued from %ld of them", all,
+             states, resumed);
     rig_report(&(rig_result){.rig = "R3", .what = what, .injected = states, .survived = states,
                              .seconds = rig_now() - begin, .note = note});
 }

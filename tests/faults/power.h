@@ -1,9 +1,9 @@
-/* power.h - what a disk may hold after a power cut: a model of files and directories that replays the
- * operations recorded by shim.c.
+/* power.h - what a disk may hold after a power cut: a model of files and directories that replays
+ * the operations recorded by shim.c.
  *
- * A file is what it was at its last fsync, plus what the disk happened to keep of the rest; a name is
- * there when its directory was synced after it was made, and may be there when it was not. Names in
- * one directory become durable in their order, directories independently of each other.
+ * A file is what it was at its last fsync, plus what the disk happened to keep of the rest; a name
+ * is there when its directory was synced after it was made, and may be there when it was not. Names
+ * in one directory become durable in their order, directories independently of each other.
  */
 #ifndef GIFQA_TESTS_FAULTS_POWER_H
 #define GIFQA_TESTS_FAULTS_POWER_H
@@ -113,7 +113,7 @@ static inline void power_resize(power_node *f, size_t size)
 
 static inline void power_write(power_node *f, long offset, const uint8_t *data, size_t n)
 {
-    size_t at = offset < 0 ? f->size : (size_t)offset;       /* logs and new files grow at the end */
+    size_t at = offset < 0 ? f->size : (size_t)offset;  /* logs and new files grow at the end */
     if (at + n > f->size)
         power_resize(f, at + n);
     memcpy(f->now + at, data, n);

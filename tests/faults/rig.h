@@ -246,15 +246,17 @@ static bool rig_absent;                 /* the programs are not built: all tests
 
 static inline int rig_begin(void **state)
 {
+    static const char *const needed[] = {"gifqa-train", "gifqa-prep", "gifqa-export", "gifqa-ask",
+                                         "gifqa-eval"};
     char leaks[256];
     (void)state;
     if (access("/dev/shm", W_OK) == 0)  /* thousands of files: not on a slow disk */
         setenv("TMPDIR", "/dev/shm", 0);
     setenv("ASAN_OPTIONS",
            "detect_leaks=1:allocator_may_return_null=1:verify_asan_link_order=0", 1);
-    rig_absent = access(rig_program("gifqa-train"), X_OK) || access(rig_program("gifqa-prep"), X_OK) ||
-                 access(rig_program("gifqa-export"), X_OK) ||
-                 access(rig_program("gifqa-ask"), X_OK) || access(rig_program("gifqa-eval"), X_OK);
+    rig_absent = false;
+    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
+        rig_absent |= access(rig_program(needed[i]), X_OK) != 0;
     if (rig_absent)
         print_message("skipped: not all programs are built\n");
     snprintf(little_dir, sizeof little_dir, "%s", gq_scratch());

@@ -8,9 +8,9 @@
  *                             "-" for what an operation does not have; "record" puts the bytes
  *                             written behind the line. The line of the fault ends in "fault".
  *
- * Operations are open, write, pwrite, writev, fsync, rename, unlink, close, mkdir, rmdir, ftruncate,
- * posix_fallocate and syncfs, on paths that are relative: what a program was given and not what the
- * system has. Syncs return at once: the page cache survives what is done here.
+ * Operations are open, write, pwrite, writev, fsync, rename, unlink, close, mkdir, rmdir,
+ * ftruncate, posix_fallocate and syncfs, on paths that are relative: what a program was given and
+ * not what the system has. Syncs return at once: the page cache survives what is done here.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -178,18 +178,19 @@ static int open_at(int dir, const char *path, int flags, mode_t mode)
     return fd;
 }
 
-#define MODE_OF(flags)                                                                             \
+#define OPEN(dir, path, flags)                                                                     \
     mode_t mode = 0;                                                                               \
     if ((flags) & (O_CREAT | __O_TMPFILE)) {                                                       \
         va_list ap;                                                                                \
         va_start(ap, flags);                                                                       \
         mode = va_arg(ap, mode_t);                                                                 \
         va_end(ap);                                                                                \
-    }
-int open(const char *path, int flags, ...) { MODE_OF(flags) return open_at(AT_FDCWD, path, flags, mode); }
-int open64(const char *path, int flags, ...) { MODE_OF(flags) return open_at(AT_FDCWD, path, flags, mode); }
-int openat(int dir, const char *path, int flags, ...) { MODE_OF(flags) return open_at(dir, path, flags, mode); }
-int openat64(int dir, const char *path, int flags, ...) { MODE_OF(flags) return open_at(dir, path, flags, mode); }
+    }                                                                                              \
+    return open_at(dir, path, flags, mode)
+int open(const char *path, int flags, ...) { OPEN(AT_FDCWD, path, flags); }
+int open64(const char *path, int flags, ...) { OPEN(AT_FDCWD, path, flags); }
+int openat(int dir, const char *path, int flags, ...) { OPEN(dir, path, flags); }
+int openat64(int dir, const char *path, int flags, ...) { OPEN(dir, path, flags); }
 
 int close(int fd)
 {
@@ -319,9 +320,17 @@ static int on_path(const char *what, int dir, const char *path, long number, lon
     return r;
 }
 
-int mkdir(const char *path, mode_t mode) { return on_path("mkdir", AT_FDCWD, path, SYS_mkdirat, mode); }
+int mkdir(const char *path, mode_t mode)
+{
+    return on_path("mkdir", AT_FDCWD, path, SYS_mkdirat, mode);
+}
+
 int unlink(const char *path) { return on_path("unlink", AT_FDCWD, path, SYS_unlinkat, 0); }
-int rmdir(const char *path) { return on_path("rmdir", AT_FDCWD, path, SYS_unlinkat, AT_REMOVEDIR); }
+int rmdir(const char *path)
+{
+    return on_path("rmdir", AT_FDCWD, path, SYS_unlinkat, AT_REMOVEDIR);
+}
+
 int unlinkat(int dir, const char *path, int flags)
 {
     return on_path(flags & AT_REMOVEDIR ? "rmdir" : "unlink", dir, path, SYS_unlinkat, flags);

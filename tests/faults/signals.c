@@ -26,8 +26,8 @@ static const phase phases[] = {
     {"train: evaluation", TRAIN, NULL, "write", "predictions.jsonl", 3, 8, true, "fresh"},
     {"train: checkpoint", TRAIN, NULL, "create", "/.tmp-optim.safetensors", 2, 8, true, "fresh"},
     {"train: rotation", TRAIN, NULL, "rename", ".trash-", 1, 8, true, "fresh"},
-    {"train: loading weights", TRAIN, "half", "openread", "-00000002/weights.safetensors", 2, 8, true,
-     "resumed"},
+    {"train: loading weights", TRAIN, "half", "openread", "-00000002/weights.safetensors", 2, 8,
+     true, "resumed"},
     {"prep build: reading the table", BUILD, NULL, "openread", "train.tsv", 1, 0, true, "built"},
     {"prep build: writing a shard", BUILD, NULL, "openread", "gif/train-", 3, 0, true, "built"},
     {"export: reading", EXPORT, NULL, "openread", "run/config.yaml", 1, 0, false, "exported"},
@@ -131,7 +131,7 @@ static void phases_times_signals(void **state)
              "--set train.keep_last=1 --run-dir half/run");
     for (int i = 0; i < PHASES; i++, cases += 8)
         each_signal(&phases[i], find_operation(&phases[i]), &sent, &saved);
-    snprintf(note, sizeof note, "%d phases, 4 signals, once and twice; %ld signals, %ld states saved",
+    snprintf(note, sizeof note, "%d phases, 4 signals, once and twice; %ld signals, %ld saved",
              PHASES, sent, saved);
     rig_report(&(rig_result){.rig = "R4", .what = "signals in every phase", .injected = cases,
                              .survived = cases, .seconds = rig_now() - begin, .note = note});
