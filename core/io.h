@@ -32,6 +32,9 @@ gq_status gq_read_file(const char *path, size_t limit, gq_bytes *out, gq_error *
 gq_status gq_read_gz(const char *path, size_t limit, gq_bytes *out, gq_error *err);
 void      gq_bytes_free(gq_bytes *b);
 
+/* A descriptor for who reads by pread(2), or -1 with errno; no EINTR, and a FIFO does not hang. */
+int gq_open_read(const char *path);
+
 typedef struct gq_map {                 /* read-only memory map of a regular file                 */
     const uint8_t *data;
     size_t         size;

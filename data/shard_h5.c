@@ -1,7 +1,6 @@
 #include "data/shard_h5.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <hdf5.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -383,11 +382,15 @@ gq_status gq_h5_rows_end(gq_h5_rows *r, gq_error *err)
 
 static gq_status sync_file(const char *path, gq_error *err)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    int bad = fd < 0 || fsync(fd) != 0 ? errno : 0;
+    int  fd = gq_open_read(path);
+    char room[48] = "";
+    int  bad = fd < 0 || fsync(fd) != 0 ? errno : 0;
     if (fd >= 0 && close(fd) != 0 && !bad)
         bad = errno;
-    return bad ? gq_fail(err, GQ_EDISK, "%s: cannot sync it: %s", path, strerror(bad)) : GQ_OK;
+    if (!bad)
+        return GQ_OK;
+    free_beside(path, room);
+    return gq_fail(err, GQ_EDISK, "%s: cannot sync it: %s%s", path, strerror(bad), room);
 }
 
 gq_status gq_h5_finish(gq_h5 *f, gq_error *err)
