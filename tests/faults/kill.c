@@ -50,6 +50,29 @@ static void count(tally *t, const look *was, const look *is)
         t->stepping++;
 }
 
+static off_t log_size(void)
+{
+    struct stat st;
+    return stat(rig_path("killed/log.txt"), &st) == 0 ? st.st_size : 0;
+}
+
+/* Sleeps until the moment of kill number `n`: one in three is met while it starts, the others at a
+ * random moment after its first words in the log, which come when it has opened everything. */
+static void wait_for_moment(pid_t pid, long n, double start_s, double life_s, off_t log_was)
+{
+    double    u = rig_u01(1, (uint64_t)n), begin = rig_now();
+    siginfo_t gone = {0};
+
+    if (n % 3 == 0) {
+        rig_nap(u * start_s);
+        return;
+    }
+    while (log_size() == log_was && rig_now() - begin < RIG_PATIENCE_S && gone.si_pid == 0 &&
+           waitid(P_PID, (id_t)pid, &gone, WEXITED | WNOHANG | WNOWAIT) == 0)
+        rig_nap(0.0005);
+    rig_nap(u * 2 * life_s);
+}
+
 /* One run of many lives. */
 static void torment_run(double start_s, double life_s, long kills, tally *t)
 {
@@ -57,10 +80,11 @@ static void torment_run(double start_s, double life_s, long kills, tally *t)
 
     rig_remove("killed");
     for (;;) {
+        off_t log_was = log_size();
         pid_t pid = rig_start("child", NULL, TRAIN "killed");
         int   code;
         if (t->kills < kills) {
-            rig_nap(rig_u01(1, (uint64_t)t->kills) * (start_s + 2 * life_s));
+            wait_for_moment(pid, t->kills, start_s, life_s, log_was);
             kill(pid, SIGKILL);
         }
         code = rig_end(pid);
