@@ -118,14 +118,16 @@ static double time_run(const char *command, const char *first, double *start_s)
 static void random_kills_of_training(void **state)
 {
     long        kills = rig_long() ? 1000 : 50;
-    double      begin = rig_now(), start_s, all_s;
+    double      begin = rig_now(), start_s, all_s, first_s;
     tally       t = {0};
     const char *why;
     char        note[256];
     (void)state;
     need_rig();
 
-    all_s = time_run(TRAIN "straight", "straight/metrics.jsonl", &start_s);
+    first_s = time_run(TRAIN "straight", "straight/metrics.jsonl", &start_s);
+    rig_remove("straight");             /* the second time is warm */
+    all_s = fmin(first_s, time_run(TRAIN "straight", "straight/metrics.jsonl", &start_s));
     while (t.kills < kills) {
         t.runs++;
         torment_run(start_s, (all_s - start_s) / LIVES, kills, &t);
