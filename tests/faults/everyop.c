@@ -2,7 +2,7 @@
  * interrupted in turn; the same command without the fault must then end with the same bytes. */
 #include "rig.h"
 
-enum { OPS = 4096, SHORT_FAULTS = 75 };     /* SHORT_FAULTS: per program, in the short mode       */
+enum { OPS = 4096, SHORT_FAULTS = 52 };     /* SHORT_FAULTS: per program, in the short mode       */
 
 typedef struct subject {
     const char *what, *command;         /* it makes or continues `made`                           */

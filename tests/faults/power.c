@@ -51,20 +51,28 @@ static uint64_t finished_step(const power_op *o, uint64_t before)
     return before;
 }
 
-static const char *recover(const subject *s)
+/* What differs from the result of a run without a cut, or NULL. */
+static const char *compare(const subject *s)
 {
-    int code = rig_run(NULL, "%s", s->command);
+    const char *why;
 
-    if (code != 0 && (code != 2 || !strstr(rig_text("child.err"), "is not empty")))
-        return rig_text("child.err");
-    if (!s->step) {
-        const char *why = rig_trees_differ(s->twin, s->made);
-        return why ? why : rig_leftover("out");
-    }
-    const char *why = runs_differ(rig_path("%s", s->twin), rig_path("%s", s->made), s->step);
+    if (!s->step)
+        return rig_trees_differ(s->twin, s->made);
+    why = runs_differ(rig_path("%s", s->twin), rig_path("%s", s->made), s->step);
     if (!why && !runs_same_file(rig_path("%s", s->twin), rig_path("%s", s->made),
                                 "predictions.jsonl"))
         why = "predictions.jsonl differs";
+    return why;
+}
+
+static const char *recover(const subject *s)
+{
+    const char *why;
+    int         code = rig_run(NULL, "%s", s->command);
+
+    if (code != 0 && (code != 2 || !strstr(rig_text("child.err"), "is not empty")))
+        return rig_text("child.err");
+    why = compare(s);
     return why ? why : rig_leftover("out");
 }
 
@@ -151,6 +159,14 @@ static void cut_everywhere(const subject *s)
                          all, o.name, o.path, o.path2, cuts[c].what, why);
             resumed += whole;
         }
+    }
+    /* what a program has reported as done stays, though rubbish may come back */
+    for (int c = 0; c < CUTS; c++) {
+        const char *why = check(s, p, c, (uint64_t)s->step, false);
+        if (!why && !gq_is_dir(rig_path("%s", s->made)))
+            why = "the result is gone";
+        if (why || (why = compare(s)))
+            fail_msg("%s, power cut after its end, %s: %s", s->what, cuts[c].what, why);
     }
     power_end(p);
     gq_free(p);

@@ -91,6 +91,15 @@ static const char *check(const phase *p)
     return why ? why : rig_leftover("out");
 }
 
+/* Lines written by an evaluation. */
+static int predictions(void)
+{
+    int n = 0;
+    for (const char *c = rig_text("out/run/predictions.jsonl"); *c; c++)
+        n += *c == '\n';
+    return n;
+}
+
 static void each_signal(const phase *p, int at, long *sent, long *saved)
 {
     static const struct { const char *name; int number; } signals[] = {
@@ -111,6 +120,8 @@ static void each_signal(const phase *p, int at, long *sent, long *saved)
         if (p->saves && (!strstr(said, "once more to stop at once") ||
                          (!twice && !strstr(said, "stopped"))))
             fail_msg("%s, %s: it says %s", p->what, what, said);
+        if (want == 75 && !strcmp(p->path, "predictions.jsonl") && predictions() >= LITTLE_TEST)
+            fail_msg("%s, %s: the evaluation went on to its end", p->what, what);
         *sent += 1 + twice;
         *saved += want == 75;
         if ((why = check(p)))
