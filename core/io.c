@@ -74,10 +74,15 @@ int gq_sys_open(const char *path, int flags, mode_t mode)
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
+int gq_open_read(const char *path)
+{
+    return gq_sys_open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
+}
+
 /* Opens a regular file. O_NONBLOCK so that a FIFO in its place cannot hang us. */
 static gq_status open_regular(const char *path, int *fd, struct stat *st, gq_error *err)
 {
-    *fd = gq_sys_open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
+    *fd = gq_open_read(path);
     if (*fd < 0)
         return gq_sys_fail_read(err, path, "open");
     if (fstat(*fd, st) != 0) {

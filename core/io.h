@@ -32,6 +32,9 @@ gq_status gq_read_file(const char *path, size_t limit, gq_bytes *out, gq_error *
 gq_status gq_read_gz(const char *path, size_t limit, gq_bytes *out, gq_error *err);
 void      gq_bytes_free(gq_bytes *b);
 
+/* A descriptor for who reads by pread(2), or -1 with errno; no EINTR, and a FIFO does not hang. */
+int gq_open_read(const char *path);
+
 typedef struct gq_map {                 /* read-only memory map of a regular file                 */
     const uint8_t *data;
     size_t         size;
@@ -63,7 +66,7 @@ gq_status gq_sync_all(const char *dir, gq_error *err);
 
 /* An append-only text log (metrics.jsonl, log.txt): each gq_append_line is one write(2). On open, a
  * last line without newline (torn by a kill) is cut off; gq_append_truncate keeps the first `bytes`
- * bytes. */
+ * bytes. A symbolic link in its place is refused. */
 typedef struct gq_append gq_append;
 gq_status gq_append_open(const char *path, gq_append **out, gq_error *err);
 gq_status gq_append_line(gq_append *a, const char *line, gq_error *err);     /* adds the newline  */
@@ -78,18 +81,27 @@ gq_status gq_mkdirs(const char *path, gq_error *err);        /* like mkdir -p, m
 gq_status gq_sync_dir(const char *path, gq_error *err);
 gq_status gq_rename(const char *from, const char *to, gq_error *err); /* then syncs the directory */
 gq_status gq_remove_tree(const char *path, gq_error *err);   /* no symlink is followed; missing is fine  */
+/* Removes what killed writers left in a directory: names that start with ".tmp-" or end in `suffix`
+ * (NULL: none do). For who holds its lock, so that nobody is writing them. */
+gq_status gq_sweep(const char *dir, const char *suffix, gq_error *err);
 gq_status gq_list_dir(const char *path, char ***names, size_t *count, gq_error *err);  /* sorted by byte order;
                                                                 gq_free each name and the array          */
 bool      gq_is_dir(const char *path);
 bool      gq_is_file(const char *path);
 /* Size and time of the last change (nanoseconds since 1970) of a regular file; false: there is none. */
 bool      gq_file_age(const char *path, uint64_t *bytes, int64_t *changed);
+/* Of a directory inside one the user chose: GQ_EINPUT when a symbolic link stands in its place, which
+ * would lead what is written to somewhere else. */
+gq_status gq_refuse_link(const char *path, gq_error *err);
 gq_status gq_free_space(const char *path, uint64_t *bytes, gq_error *err);   /* for this user     */
 char     *gq_path(const char *dir, const char *name);        /* "dir/name", owned by the caller; NULL: memory */
 
 typedef struct gq_lock gq_lock;  /* flock on a file; the kernel releases it when the process dies */
 /* GQ_EBUSY with host, pid and start time of the holder when taken. */
 gq_status gq_lock_take(const char *path, gq_lock **out, gq_error *err);
+/* The same on a directory, which stays empty of it and may be renamed meanwhile: who fills one under
+ * a temporary name tells by this that it is alive. GQ_EDISK where directories cannot be locked. */
+gq_status gq_lock_dir(const char *path, gq_lock **out, gq_error *err);
 void      gq_lock_release(gq_lock *l);                       /* NULL allowed                      */
 
 /* ---- hashes ---------------------------------------------------------------------------------- */

@@ -4,11 +4,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/io_sys.h"
@@ -63,6 +65,16 @@ bool gq_file_age(const char *path, uint64_t *bytes, int64_t *changed)
     *bytes = (uint64_t)st.st_size;
     *changed = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
     return true;
+}
+
+gq_status gq_refuse_link(const char *path, gq_error *err)
+{
+    struct stat st;
+    if (lstat(path, &st) != 0 || !S_ISLNK(st.st_mode))
+        return GQ_OK;
+    return gq_fail(err, GQ_EINPUT,
+                   "%s: is a symbolic link and leads out of the chosen directory: remove it",
+                   path);
 }
 
 /* ---- changes --------------------------------------------------------------------------------- */
@@ -220,6 +232,34 @@ gq_status gq_list_dir(const char *path, char ***names, size_t *count, gq_error *
     return GQ_OK;
 }
 
+static bool ends_in(const char *name, const char *suffix)
+{
+    size_t n = strlen(name), m = strlen(suffix);
+    return n > m && strcmp(name + n - m, suffix) == 0;
+}
+
+gq_status gq_sweep(const char *dir, const char *suffix, gq_error *err)
+{
+    char    **name;
+    size_t    n;
+    gq_status s = gq_list_dir(dir, &name, &n, err);
+
+    if (s != GQ_OK)
+        return s;
+    for (size_t i = 0; i < n; i++) {
+        if (s == GQ_OK &&
+            (strncmp(name[i], ".tmp-", 5) == 0 || (suffix && ends_in(name[i], suffix)))) {
+            char *path = gq_path(dir, name[i]);
+            s = path ? gq_remove_tree(path, err)
+                     : gq_fail(err, GQ_ENOMEM, "%s: no memory for a path", dir);
+            gq_free(path);
+        }
+        gq_free(name[i]);
+    }
+    gq_free(name);
+    return s;
+}
+
 gq_status gq_free_space(const char *path, uint64_t *bytes, gq_error *err)
 {
     struct statvfs v;
@@ -238,12 +278,31 @@ gq_status gq_free_space(const char *path, uint64_t *bytes, gq_error *err)
 
 struct gq_lock { int fd; };
 
-/* What the holder wrote about itself; text from a file, so control characters do not pass. */
+/* What a former holder, killed since, left in the file? Then the new one has not written yet. */
+static bool names_the_dead(const char *text)
+{
+    char host[256] = "", named[256];
+    long pid;
+
+    gethostname(host, sizeof host - 1);
+    return sscanf(text, "host %255[^,], pid %ld", named, &pid) == 2 && strcmp(host, named) == 0 &&
+           pid > 0 && kill((pid_t)pid, 0) != 0 && errno == ESRCH;
+}
+
+/* What the holder wrote about itself; text from a file, so control characters do not pass. It is
+ * waited for a little, because it locks first and writes then. */
 static void read_holder(int fd, char *text, size_t room)
 {
-    ssize_t n = pread(fd, text, room - 1, 0);
-    text[n > 0 ? n : 0] = '\0';
-    text[strcspn(text, "\n")] = '\0';
+    static const struct timespec pause = {0, 2000000};
+
+    for (int i = 0; i < 100; i++) {
+        ssize_t n = pread(fd, text, room - 1, 0);
+        text[n > 0 ? n : 0] = '\0';
+        text[strcspn(text, "\n")] = '\0';
+        if (*text && !names_the_dead(text))
+            break;
+        nanosleep(&pause, NULL);
+    }
     for (char *c = text; *c; c++)
         if ((unsigned char)*c < 0x20 || *c == 0x7f)
             *c = '?';
@@ -255,12 +314,16 @@ static gq_status write_holder(int fd, const char *path, gq_error *err)
 {
     char   host[256] = "unknown", when[32], text[512];
     size_t done;
+    int    r;
 
     gethostname(host, sizeof host - 1);
     host[sizeof host - 1] = '\0';
     gq_timestamp(when);
     snprintf(text, sizeof text, "host %s, pid %ld, since %s\n", host, (long)getpid(), when);
-    if (ftruncate(fd, 0) != 0 || gq_sys_write_all(fd, text, strlen(text), &done) != 0)
+    do
+        r = ftruncate(fd, 0);
+    while (r != 0 && errno == EINTR);
+    if (r != 0 || gq_sys_write_all(fd, text, strlen(text), &done) != 0)
         return gq_sys_fail_write(err, path, "write lock file");
     return GQ_OK;
 }
@@ -300,6 +363,30 @@ gq_status gq_lock_take(const char *path, gq_lock **out, gq_error *err)
     }
     *out = l;
     return GQ_OK;
+}
+
+gq_status gq_lock_dir(const char *path, gq_lock **out, gq_error *err)
+{
+    gq_lock  *l = gq_malloc(1, sizeof *l);
+    gq_status s = GQ_OK;
+
+    *out = NULL;
+    if (!l)
+        return gq_fail(err, GQ_ENOMEM, "%s: no memory to lock it", path);
+    l->fd = gq_sys_open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+    if (l->fd < 0)
+        s = gq_sys_fail_write(err, path, "open directory");
+    else if (flock(l->fd, LOCK_EX | LOCK_NB) != 0)
+        s = errno == EWOULDBLOCK ? gq_fail(err, GQ_EBUSY, "%s: in use by another process", path)
+                                 : gq_sys_fail_write(err, path, "lock");
+    if (s == GQ_OK) {
+        *out = l;
+        return GQ_OK;
+    }
+    if (l->fd >= 0)
+        close(l->fd);
+    gq_free(l);
+    return s;
 }
 
 void gq_lock_release(gq_lock *l)

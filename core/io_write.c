@@ -322,8 +322,12 @@ gq_status gq_append_open(const char *path, gq_append **out, gq_error *err)
         gq_free(a);
         return gq_fail(err, GQ_ENOMEM, "%s: no memory to open it", path);
     }
-    a->fd = gq_sys_open(path, O_RDWR | O_CREAT | O_APPEND | O_NONBLOCK | O_NOCTTY, 0666);
-    s = a->fd < 0 ? gq_sys_fail_write(err, path, "open for appending") : append_repair(a, err);
+    a->fd = gq_sys_open(path, O_RDWR | O_CREAT | O_APPEND | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW,
+                        0666);
+    s = a->fd >= 0 ? append_repair(a, err)
+        : errno == ELOOP
+            ? gq_fail(err, GQ_EINPUT, "%s: is a symbolic link, a regular file is needed", path)
+            : gq_sys_fail_write(err, path, "open for appending");
     if (s != GQ_OK) {
         append_free(a);
         return s;

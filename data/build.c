@@ -379,27 +379,17 @@ static gq_status check_space(const build *b, gq_error *err)
                    (unsigned long long)(free_bytes >> 20));
 }
 
-/* Removes what a killed builder left: temporary files. The lock is ours, so nobody else is
- * writing them. */
+/* What a killed builder left; the lock is ours. */
 static gq_status sweep(const char *dir, gq_error *err)
 {
-    char    **name;
-    size_t    n;
-    gq_status s = gq_list_dir(dir, &name, &n, err);
-    if (s != GQ_OK)
-        return s;
-    for (size_t k = 0; k < n; k++) {
-        size_t len = strlen(name[k]);
-        if (s == GQ_OK && (strncmp(name[k], ".tmp-", 5) == 0 ||
-                           (len > 8 && strcmp(name[k] + len - 8, ".h5.part") == 0))) {
-            char *path = gq_path(dir, name[k]);
-            s = path ? gq_remove_tree(path, err)
-                     : gq_fail(err, GQ_ENOMEM, "%s: no memory for a path", dir);
-            gq_free(path);
-        }
-        gq_free(name[k]);
-    }
-    gq_free(name);
+    char     *tokenizer = gq_path(dir, "tokenizer");
+    gq_status s = tokenizer ? gq_refuse_link(tokenizer, err)
+                            : gq_fail(err, GQ_ENOMEM, "%s: no memory for a path", dir);
+    if (s == GQ_OK)
+        s = gq_sweep(dir, ".h5.part", err);
+    if (s == GQ_OK && gq_is_dir(tokenizer))
+        s = gq_sweep(tokenizer, NULL, err);
+    gq_free(tokenizer);
     return s;
 }
 

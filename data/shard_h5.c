@@ -1,7 +1,6 @@
 #include "data/shard_h5.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <hdf5.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -46,13 +45,33 @@ static herr_t innermost(unsigned n, const H5E_error2_t *e, void *text)
     return 0;
 }
 
+/* " (N bytes free)" where `path` lies, or "". */
+static void free_beside(const char *path, char out[48])
+{
+    char    *dir = gq_strdup(path), *slash = dir ? strrchr(dir, '/') : NULL;
+    uint64_t left;
+
+    *out = 0;
+    if (slash)
+        *slash = 0;
+    if (dir && gq_free_space(!slash ? "." : *dir ? dir : "/", &left, NULL) == GQ_OK)
+        snprintf(out, 48, " (%llu bytes free)", (unsigned long long)left);
+    gq_free(dir);
+}
+
 static gq_status h5_fail(gq_error *err, gq_status code, const gq_h5 *f, const char *name,
                          const char *what)
 {
-    char why[200] = "";
+    char why[200] = "", room[48] = "", failed[24], broken_off[24];
     H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, innermost, why);
-    return gq_fail(err, code, "%s: %s: %s%s%s", f->path, name, what, *why ? ": libhdf5: " : "",
-                   why);
+    snprintf(failed, sizeof failed, "errno = %d,", EIO);
+    snprintf(broken_off, sizeof broken_off, "errno = %d,", EINTR);
+    if (code == GQ_EINPUT && (strstr(why, failed) || strstr(why, broken_off)))
+        code = GQ_EDISK;                /* the device or the call, not what is in the file */
+    else if (code == GQ_EDISK)
+        free_beside(f->path, room);
+    return gq_fail(err, code, "%s: %s: %s%s%s%s", f->path, name, what, room,
+                   *why ? ": libhdf5: " : "", why);
 }
 
 /* libhdf5 prints by itself unless told not to, once per thread. After a write that failed it
@@ -363,11 +382,15 @@ gq_status gq_h5_rows_end(gq_h5_rows *r, gq_error *err)
 
 static gq_status sync_file(const char *path, gq_error *err)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    int bad = fd < 0 || fsync(fd) != 0 ? errno : 0;
+    int  fd = gq_open_read(path);
+    char room[48] = "";
+    int  bad = fd < 0 || fsync(fd) != 0 ? errno : 0;
     if (fd >= 0 && close(fd) != 0 && !bad)
         bad = errno;
-    return bad ? gq_fail(err, GQ_EDISK, "%s: cannot sync it: %s", path, strerror(bad)) : GQ_OK;
+    if (!bad)
+        return GQ_OK;
+    free_beside(path, room);
+    return gq_fail(err, GQ_EDISK, "%s: cannot sync it: %s%s", path, strerror(bad), room);
 }
 
 gq_status gq_h5_finish(gq_h5 *f, gq_error *err)
@@ -404,7 +427,8 @@ gq_status gq_h5_open(const char *path, gq_h5 **out, gq_error *err)
     gq_status   s;
     *out = NULL;
     if (stat(path, &st) != 0)
-        return gq_fail(err, GQ_EINPUT, "%s: cannot open it: %s", path, strerror(errno));
+        return gq_fail(err, errno == EIO ? GQ_EDISK : GQ_EINPUT, "%s: cannot open it: %s", path,
+                       strerror(errno));
     if (!S_ISREG(st.st_mode))
         return gq_fail(err, GQ_EINPUT, "%s: is not a regular file", path);
     if ((s = h5_new(path, out, err)) != GQ_OK)

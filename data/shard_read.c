@@ -1,6 +1,5 @@
 /* One open shard: arrays in memory, rows by pread. No lock, no libhdf5 after opening. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -392,8 +391,9 @@ gq_status gq_shard_open(const char *path, const gq_shard_entry *entry, gq_shard 
     gq_status status = GQ_OK;
     if (!(s->path = gq_strdup(path)))
         status = gq_fail(err, GQ_ENOMEM, "%s: no memory to open it", path);
-    else if ((s->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)) < 0 || fstat(s->fd, &st) != 0)
-        status = gq_fail(err, GQ_EINPUT, "%s: cannot open it: %s", path, strerror(errno));
+    else if ((s->fd = gq_open_read(path)) < 0 || fstat(s->fd, &st) != 0)
+        status = gq_fail(err, errno == EIO ? GQ_EDISK : GQ_EINPUT, "%s: cannot open it: %s", path,
+                         strerror(errno));
     else
         s->bytes = (uint64_t)st.st_size;
     if (status == GQ_OK && entry)

@@ -46,6 +46,36 @@ int gq_cli_end(const char *program, int code)
     return code == 0 ? DISK : code;
 }
 
+/* ---- asked to stop ------------------------------------------------------------------------------------- */
+
+volatile sig_atomic_t gq_cli_stop;
+static const char    *announcement;
+
+static void on_signal(int number)
+{
+    int     reason = errno;
+    ssize_t done;
+
+    if (gq_cli_stop)                    /* asked twice: end at once, what was saved is intact */
+        _Exit(128 + number);
+    gq_cli_stop = 1;
+    done = write(STDERR_FILENO, announcement, strlen(announcement));
+    (void)done;                         /* a stop that cannot be announced is a stop all the same */
+    errno = reason;
+}
+
+void gq_cli_listen(const char *announce)
+{
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1};
+    struct sigaction a = {.sa_handler = on_signal, .sa_flags = SA_RESTART}, was;
+
+    announcement = announce;
+    sigemptyset(&a.sa_mask);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        if (numbers[i] != SIGHUP || sigaction(SIGHUP, NULL, &was) != 0 || was.sa_handler != SIG_IGN)
+            sigaction(numbers[i], &a, NULL);
+}
+
 void gq_cli_rung(gq_cli_list *overrides)
 {
     static char item[64];

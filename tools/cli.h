@@ -16,6 +16,7 @@
 #define GIFQA_TOOLS_CLI_H
 
 #include <jansson.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -85,6 +86,12 @@ gq_status gq_cli_json(json_t *object, gq_error *err);
 json_t *gq_cli_string(const char *text);
 /* Text from a stranger: escaped when f is a terminal, as it is otherwise. */
 void gq_cli_show(FILE *f, const char *text);
+
+/* From now on SIGINT, SIGTERM, SIGHUP and SIGUSR1 ask the program to stop: the first sets
+ * gq_cli_stop and writes `announce` to stderr, the next ends the process with 128 + its number. A
+ * SIGHUP that was ignored (nohup) stays ignored. */
+void gq_cli_listen(const char *announce);
+extern volatile sig_atomic_t gq_cli_stop;
 
 /* $GIFQA_CPU (scalar, avx2, avx512, avx512bf16) as one more override "engine.cpu=..." after the user's own, so that
  * tests can force a rung of the CPU kernels on any program. The list then holds static memory. */

@@ -1,9 +1,6 @@
 /* gifqa-train - trains the model of a configuration. */
-#include <errno.h>
 #include <math.h>
-#include <signal.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "core/text.h"
 #include "tools/cli.h"
@@ -83,38 +80,6 @@ static const gq_cli_program program = {
     .options = options,
     .n_options = sizeof options / sizeof *options,
 };
-
-/* ---- asked to stop ------------------------------------------------------------------------------------------- */
-
-static volatile sig_atomic_t stop_requested;
-
-static const char stopping[] =
-    "\ngifqa-train: stopping after this step and saving; once more to stop at once\n";
-static const char *stopping_line = stopping + 1;    /* on a terminal: below the status line       */
-
-static void on_signal(int number)
-{
-    int     reason = errno;
-    ssize_t done;
-
-    if (stop_requested)                /* asked twice: end at once, the last checkpoint is intact */
-        _Exit(128 + number);
-    stop_requested = 1;
-    done = write(STDERR_FILENO, stopping_line, strlen(stopping_line));
-    (void)done;                         /* a stop that cannot be announced is a stop all the same */
-    errno = reason;
-}
-
-static void listen(bool tty)
-{
-    struct sigaction a = {.sa_handler = on_signal};
-
-    stopping_line = tty ? stopping : stopping + 1;
-    sigaction(SIGINT, &a, NULL);
-    sigaction(SIGTERM, &a, NULL);
-    sigaction(SIGHUP, &a, NULL);
-    sigaction(SIGUSR1, &a, NULL);
-}
 
 /* ---- status --------------------------------------------------------------------------------------------------- */
 
@@ -221,14 +186,13 @@ static int train(const gq_config *c)
                        .every = c->train.log_every > 0 ? c->train.log_every : 1};
     gq_train_opts o = {
         .run_dir = run_dir,
-        .stop = &stop_requested,
+        .stop = &gq_cli_stop,
         .events = {.ctx = &s, .note = on_note, .step = on_step, .evaluated = on_evaluated}};
     gq_train_result r;
     gq_error        err = {0};
     gq_status       status;
 
     parse_resume(&o);
-    listen(s.tty);
     status = gq_train(c, &o, &r, &err);
     end_line(&s);
     if (status != GQ_OK)
@@ -288,11 +252,21 @@ static int report(gq_status s, gq_error *err)
     return s == GQ_OK ? 0 : gq_cli_fail(program.name, err, json);
 }
 
+/* From the start: reading weights may take long. */
+static void listen(void)
+{
+    static const char text[] =
+        "\ngifqa-train: stopping after this step and saving; once more to stop at once\n";
+    gq_cli_listen(gq_cli_tty(stderr) ? text : text + 1);     /* below the status line */
+}
+
 static int with_config(const char *self)
 {
     static gq_config c;                             /* large: not on the stack                    */
     gq_error         err = {0};
 
+    if (!check && !print_config && !dry_run && !prove)
+        listen();
     gq_cli_rung(&set);
     if (overfit && set.n < GQ_CLI_LIST_MAX)
         set.item[set.n++] = "train.overfit_batch=true";

@@ -1,8 +1,8 @@
 /* prep.h - private to gifqa-prep: its commands and what they share.
  *
  * Invariants: a command parses its own options and returns an exit code; it owns what it opens.
- * Commands that run long catch SIGINT and SIGTERM (the second one ends the process at once), poll
- * gq_prep_stopping() and end with 75.
+ * Commands that run long catch what gq_cli_listen() does (a second signal ends the process at once),
+ * poll gq_prep_stopping() and end with 75.
  */
 #ifndef GIFQA_TOOLS_PREP_H
 #define GIFQA_TOOLS_PREP_H

@@ -1,7 +1,6 @@
 /* What the commands of gifqa-prep share: signals, progress, configuration, the words for what a
  * GIF had. */
 #include <math.h>
-#include <signal.h>
 #include <string.h>
 
 #include "core/io.h"
@@ -10,25 +9,14 @@
 
 /* ---- signals --------------------------------------------------------------------------------- */
 
-static volatile sig_atomic_t stopping;
-
-static void note(int sig)
-{
-    (void)sig;
-    stopping = 1;
-}
-
 void gq_prep_catch_signals(void)
 {
-    struct sigaction a = {.sa_handler = note, .sa_flags = SA_RESTART | (int)SA_RESETHAND};
-    sigemptyset(&a.sa_mask);
-    sigaction(SIGINT, &a, NULL);
-    sigaction(SIGTERM, &a, NULL);
+    gq_cli_listen("gifqa-prep: stopping; once more to stop at once\n");
 }
 
 bool gq_prep_stopping(void)
 {
-    return stopping != 0;
+    return gq_cli_stop != 0;
 }
 
 /* ---- progress -------------------------------------------------------------------------------- */
@@ -57,7 +45,7 @@ bool gq_prep_show(void *progress, const gq_progress *p)
     if (g->last_s == 0)
         g->last_s = now;
     if (!tty && !last && now - g->last_s < PLAIN_EVERY_S)
-        return !stopping;
+        return !gq_cli_stop;
     g->last_s = now;
     if (p->rejected)
         snprintf(bad, sizeof bad, ", %llu bad", (unsigned long long)p->rejected);
@@ -66,7 +54,7 @@ bool gq_prep_show(void *progress, const gq_progress *p)
             (unsigned long long)p->done, (unsigned long long)p->total, g->unit, bad, p->rate, left,
             tty ? "\033[K" : "\n");
     g->drawn = tty;
-    return !stopping;
+    return !gq_cli_stop;
 }
 
 void gq_prep_show_end(gq_prep_progress *g)

@@ -411,7 +411,7 @@ static gq_status try_step(gq_ckpt_found *f, const char *home, uint64_t step, boo
     gq_error  why = {0};
     gq_status s = path ? verify_step(path, step, &why) : no_memory(&why, home);
 
-    if (s == GQ_ENOMEM) {                        /* says nothing about the checkpoint */
+    if (s == GQ_ENOMEM || s == GQ_EDISK) {       /* says nothing about the checkpoint */
         gq_fail(err, s, "%s", why.text);
     } else if (s == GQ_OK) {
         f->path = path;
@@ -476,7 +476,7 @@ static gq_status find_healthy(const char *home, keep *k, uint64_t verified, gq_e
         gq_free(path);
         if (s == GQ_OK)
             k->healthy = k->list[i];
-        else if (s == GQ_ENOMEM)
+        else if (s == GQ_ENOMEM || s == GQ_EDISK)
             return gq_fail(err, s, "%s", why.text);
     }
     if (victims && k->healthy == GQ_CKPT_NONE)

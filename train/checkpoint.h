@@ -72,8 +72,9 @@ typedef struct gq_ckpt_found {
 
 /* The newest healthy checkpoint of a run; none is no error. repair: the caller holds the lock,
  * so broken ones are renamed to .bad-*; without it nothing is changed (for readers). A
- * checkpoint that could not be read for another reason than damage (permission, I/O error) is
- * noted and passed over, never renamed. */
+ * checkpoint that could not be read for another reason than damage (permission) is noted and
+ * passed over, never renamed. An I/O error is returned as GQ_EDISK: the next try may succeed, and
+ * steps must not be done again, nor an older answer be given, because of it. */
 gq_status gq_ckpt_find(const char *run_dir, bool repair, gq_ckpt_found *out, gq_error *err);
 
 /* Compares everything in a checkpoint with its manifest; GQ_EWEIGHTS names the first file that

@@ -278,12 +278,38 @@ static gq_status temporary_name(const char *dir, char **clean, char **part, gq_e
     return GQ_OK;
 }
 
+/* Removes what killed exports to `dir` left beside it: directories that nobody holds. What cannot
+ * be removed stays. */
+static gq_status sweep(const char *dir, gq_error *err)
+{
+    const char *slash = strrchr(dir, '/'), *base = slash ? slash + 1 : dir;
+    char       *parent = slash ? gq_strndup(dir, (size_t)(slash + 1 - dir)) : gq_strdup("."), *path;
+    char      **name = NULL;
+    size_t      n = 0, len = strlen(base);
+    gq_status   s = parent ? gq_list_dir(parent, &name, &n, NULL) : GQ_ENOMEM;
+
+    for (size_t i = 0; i < n; i++) {
+        gq_lock *lock = NULL;
+        if (s != GQ_ENOMEM && strncmp(name[i], base, len) == 0 &&
+            strncmp(name[i] + len, ".part-", 6) == 0) {
+            path = gq_path(parent, name[i]);
+            s = path ? gq_lock_dir(path, &lock, NULL) : GQ_ENOMEM;
+            if (s == GQ_OK)
+                gq_remove_tree(path, NULL);
+            gq_lock_release(lock);
+            gq_free(path);
+        }
+        gq_free(name[i]);
+    }
+    gq_free(name);
+    gq_free(parent);
+    return s == GQ_ENOMEM ? gq_fail(err, s, "%s: out of memory", dir) : GQ_OK;
+}
+
 static gq_status fill(gq_session *s, const char *dir, gq_export_report *r, gq_error *err)
 {
-    gq_status st = gq_mkdirs(dir, err);
+    gq_status st = put_towers(s, dir, r, err);
 
-    if (st == GQ_OK)
-        st = put_towers(s, dir, r, err);
     if (st == GQ_OK)
         st = put_config(s, dir, err);
     if (st == GQ_OK)
@@ -297,19 +323,25 @@ gq_status gq_export(gq_session *s, const char *dir, gq_export_report *report, gq
 {
     gq_export_report unread, *r = report ? report : &unread;
     char            *clean = NULL, *part = NULL;
+    gq_lock         *alive = NULL;
     gq_status        st = refuse_occupied(dir, err);
 
     memset(r, 0, sizeof *r);
     if (st == GQ_OK)
         st = temporary_name(dir, &clean, &part, err);
     if (st == GQ_OK) {
-        st = gq_remove_tree(part, err);
+        st = sweep(clean, err);
+        if (st == GQ_OK)
+            st = gq_mkdirs(part, err);
+        if (st == GQ_OK && gq_lock_dir(part, &alive, NULL) == GQ_ENOMEM)
+            st = gq_fail(err, GQ_ENOMEM, "%s: out of memory", dir);
         if (st == GQ_OK)
             st = fill(s, part, r, err);
         if (st == GQ_OK)
             st = gq_rename(part, clean, err);
         if (st != GQ_OK)
             gq_remove_tree(part, NULL);
+        gq_lock_release(alive);
     }
     gq_free(clean);
     gq_free(part);

@@ -15,6 +15,20 @@ static gq_status open_log(const char *dir, const char *name, gq_append **out, gq
     return s;
 }
 
+/* Directories of ours inside it; files are written so that links in their place are replaced. */
+static gq_status refuse_links(const char *dir, gq_error *err)
+{
+    static const char *const inside[] = {"checkpoints", "tokenizer"};
+    gq_status                s = GQ_OK;
+
+    for (size_t i = 0; s == GQ_OK && i < sizeof inside / sizeof *inside; i++) {
+        char *path = gq_path(dir, inside[i]);
+        s = path ? gq_refuse_link(path, err) : gq_fail(err, GQ_ENOMEM, "%s: out of memory", dir);
+        gq_free(path);
+    }
+    return s;
+}
+
 gq_status gq_rundir_open(const char *path, gq_rundir *out, gq_error *err)
 {
     char     *lock;
@@ -30,6 +44,10 @@ gq_status gq_rundir_open(const char *path, gq_rundir *out, gq_error *err)
     s = out->path && lock ? gq_lock_take(lock, &out->lock, err)
                           : gq_fail(err, GQ_ENOMEM, "%s: out of memory", path);
     gq_free(lock);
+    if (s == GQ_OK)
+        s = refuse_links(path, err);
+    if (s == GQ_OK)
+        s = gq_sweep(path, NULL, err);
     if (s == GQ_OK)
         s = open_log(path, "metrics.jsonl", &out->metrics, err);
     if (s == GQ_OK)

@@ -156,13 +156,19 @@ static gq_status evaluate(gq_trainer *t, gq_error *err)
     gq_evaluation    e = {0};
     double           score;
     bool             best;
-    gq_status        s = open_predictions(t, &p.file, err);
+    gq_status        s = open_predictions(t, &p.file, err), closed;
 
     if (s == GQ_OK)
         s = gq_evaluate(t->net, t->val, t->tok, &o, &e, err);
-    gq_append_close(p.file, NULL);
-    if (s != GQ_OK)
+    closed = gq_append_close(p.file, err);
+    if (s == GQ_OK)
+        s = closed;
+    if (s == GQ_OK)                     /* before a checkpoint says that this step was evaluated */
+        s = gq_sync_dir(t->dir.path, err);
+    if (s != GQ_OK) {
+        gq_evaluation_free(&e);
         return s;
+    }
     score = e.table.rows[0].value[GQ_METRIC_EXACT];
     best = score >= t->state.best; /* of equals the later one: its learning rate is lower  */
     if (best) {

@@ -329,7 +329,7 @@ static gq_status compare_config(gq_trainer *t, const gq_config *c, bool *replace
 
 /* RUN/tokenizer; a run that starts from nothing takes that of its data again. */
 /* The directory appears whole or not at all: a kill in between must not leave one that looks like a
- * tokenizer. (Found by killed_fifty_times in tests/tools/train.c.) */
+ * tokenizer. (Found by random kills, tests/faults/kill.c.) */
 static gq_status copy_tokenizer(gq_trainer *t, const char *path, gq_error *err)
 {
     char     *part = gq_path(t->dir.path, ".tmp-tokenizer");

@@ -1,8 +1,10 @@
-/* gifqa-train as a user meets it: output, exit codes, refusals, and the promise of exact resume. */
+/* gifqa-train as a user meets it: output, exit codes, refusals, exact resume. What kills, signals and
+ * full disks do to it is in tests/faults/. */
 #include "shell.h"
 
 #include "core/safetensors.h"
 #include "little.h"
+#include "runs.h"
 #include "train_yaml.h"
 
 /* ---- helpers --------------------------------------------------------------------------------- */
@@ -42,63 +44,31 @@ static bool exists(const char *name)
     return access(path, F_OK) == 0;
 }
 
-/* Lines of RUN/metrics.jsonl without what may differ between a run and its resumed twin. */
 static json_t *metrics(const char *run)
 {
-    static const char *const times[] = {"samples_per_s", "gflops", "data_wait_s", "rss_mib"};
-    static char              text[1 << 20];
-    json_t                  *all = json_array();
-    char                     name[256], *save = NULL;
-
-    snprintf(name, sizeof name, "%s/metrics.jsonl", run);
-    shell_slurp(name, text, sizeof text);
-    for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-        json_t *o = json_loads(line, 0, NULL);
-        if (!o)
-            fail_msg("%s: not JSON: %s", name, line);
-        for (size_t i = 0; i < sizeof times / sizeof *times; i++)
-            json_object_del(o, times[i]);
-        json_array_append_new(all, o);
-    }
-    return all;
+    char path[1024];
+    shell_path(run, path);
+    return runs_metrics(path);
 }
 
 static void same_file(const char *a, const char *b, const char *name)
 {
-    char     path[1024], file[512];
-    gq_bytes x = {0}, y = {0};
-    gq_error err = {0};
-
-    snprintf(file, sizeof file, "%s/%s", a, name);
-    shell_path(file, path);
-    assert_ok(gq_read_file(path, 1 << 26, &x, &err), &err);
-    snprintf(file, sizeof file, "%s/%s", b, name);
-    shell_path(file, path);
-    assert_ok(gq_read_file(path, 1 << 26, &y, &err), &err);
-    if (x.size != y.size || memcmp(x.data, y.data, x.size) != 0)
+    char x[1024], y[1024];
+    shell_path(a, x);
+    shell_path(b, y);
+    if (!runs_same_file(x, y, name))
         fail_msg("%s differs between %s and %s", name, a, b);
-    gq_bytes_free(&x);
-    gq_bytes_free(&y);
 }
 
 /* Metrics, and weights and moments of checkpoint `step`, are the same to the bit. */
 static void same_run(const char *a, const char *b, int step)
 {
-    json_t *x = metrics(a), *y = metrics(b);
-    char    file[128];
-
-    for (size_t i = 0; i < json_array_size(x) || i < json_array_size(y); i++) {
-        const json_t *p = json_array_get(x, i), *q = json_array_get(y, i);
-        if (!p || !q || !json_equal(p, q))
-            fail_msg("line %d: %s: %s\n%s: %s", (int)i + 1, a, p ? json_dumps(p, 0) : "(none)", b,
-                     q ? json_dumps(q, 0) : "(none)");
-    }
-    json_decref(x);
-    json_decref(y);
-    snprintf(file, sizeof file, "checkpoints/step-%08d/weights.safetensors", step);
-    same_file(a, b, file);
-    snprintf(file, sizeof file, "checkpoints/step-%08d/optim.safetensors", step);
-    same_file(a, b, file);
+    char        x[1024], y[1024];
+    const char *why;
+    shell_path(a, x);
+    shell_path(b, y);
+    if ((why = runs_differ(x, y, step)))
+        fail_msg("%s", why);
 }
 
 /* The field of the step lines of a run, in order; returns how many. */
@@ -336,102 +306,6 @@ static void lost_metrics(void **state)
     assert_true(file_has("lost/metrics.jsonl", "{\"step\":5,"));
 }
 
-/* ---- stopped --------------------------------------------------------------------------------- */
-
-/* A run long enough to be met by a signal. */
-#define LONG " --quiet --set train.steps=500 --set train.save_every=100 --set train.eval_every=250 "
-
-/* Starts in the background, waits until it has done `steps` more, sends the signals, gives the exit code. */
-static int interrupted(const char *run, int steps, const char *signals)
-{
-    char command[2048];
-    snprintf(command, sizeof command,
-             "lines() { cat %s/metrics.jsonl 2>/dev/null | wc -l; }\nn=$(lines)\n"
-             "gifqa-train --config t.yaml --run-dir %s" LONG "& p=$!\n"
-             "for i in $(seq 2000); do [ $(lines) -gt $((n + %d)) ] && break; sleep 0.01; done\n"
-             "for s in %s; do kill -$s $p; done\nwait $p",
-             run, run, steps, signals);
-    return shell_run(command);
-}
-
-static void asked_to_stop(void **state)
-{
-    static const char *const signals[] = {"TERM", "INT", "HUP", "USR1"};
-    (void)state;
-    need_program();
-
-    must("whole" LONG);
-    for (int i = 0; i < 4; i++) {
-        int code = interrupted("stopped", 7, signals[i]);
-        if (code != 75 || !strstr(shell.err, "the state is saved") ||
-            !strstr(shell.err, "once more to stop at once"))
-            fail_msg("%s: exit %d: %s", signals[i], code, shell.err);
-    }
-    must("stopped" LONG);
-    same_run("whole", "stopped", 500);
-}
-
-/* Most of the time of this run is evaluation: a stop cuts one short, and the next start makes up for it. */
-static void stopped_while_evaluating(void **state)
-{
-    const char *args =
-        "--quiet --set train.steps=40 --set train.save_every=0 --set train.eval_every=1";
-    char command[1024];
-    int  code;
-    (void)state;
-    need_program();
-
-    snprintf(command, sizeof command, "judged %s", args);
-    must(command);
-    for (int i = 0; i < 3; i++) {
-        snprintf(
-            command, sizeof command,
-            "rm -f cut/predictions.jsonl\ngifqa-train --config t.yaml --run-dir cut %s & p=$!\n"
-            "for i in $(seq 500); do [ -s cut/predictions.jsonl ] && break; sleep 0.01; done\n"
-            "sleep 0.0%d; kill -TERM $p; wait $p",
-            args, 3 * i);
-        code = shell_run(command);
-        if (code != 75 && code != 0) /* 0: faster than the signal */
-            fail_msg("exit %d: %s", code, shell.err);
-    }
-    snprintf(command, sizeof command, "cut %s", args);
-    must(command);
-    same_run("judged", "cut", 40);
-}
-
-static void asked_twice(void **state)
-{
-    int code;
-    (void)state;
-    need_program();
-
-    code = interrupted("twice", 220, "TERM INT");
-    if (code != 0 && code != 75 && code != 128 + 2 && code != 128 + 15)
-        fail_msg("exit %d: %s", code, shell.err);
-    shell_expect("gifqa-ckpt verify twice", 0, "", NULL);
-    must("twice" LONG);
-    same_run("whole", "twice", 500);
-}
-
-static void one_process_a_directory(void **state)
-{
-    (void)state;
-    need_program();
-
-    shell_expect(
-        "gifqa-train --config t.yaml --run-dir held --set train.steps=100000 --quiet & p=$!\n"
-        "for i in $(seq 1000); do [ -s held/metrics.jsonl ] && break; sleep 0.01; done\n"
-        "gifqa-train --config t.yaml --run-dir held; c=$?; echo holder $p.; kill -KILL $p; wait "
-        "$p; exit $c",
-        9, "holder", "held/run.lock");
-    char *pid = strstr(shell.out, "holder ") + 7, want[32];
-    snprintf(want, sizeof want, "%.*s", (int)strcspn(pid, "."), pid);
-    assert_true(strlen(want) > 1);
-    if (!strstr(shell.err, want))
-        fail_msg("the holder %s is not named: %s", want, shell.err);
-    must("held --set train.steps=4 --quiet"); /* the kernel released it */
-}
-
 /* ---- refusals -------------------------------------------------------------------------------- */
 
 static void config_refused(void **state)
@@ -515,59 +389,6 @@ static void damaged_checkpoints(void **state)
     assert_int_equal(shell_run("ls -a mended/checkpoints | grep bad-step-00000030"), 0);
     shell_run("truncate -s 100 mended/checkpoints/step-*/weights.safetensors");
     expect("mended --resume must", 5, NULL, "no healthy checkpoint");
-}
-
-/* ---- the disk -------------------------------------------------------------------------------- */
-
-static void file_size_limit(void **state)
-{
-    (void)state;
-    need_program();
-
-    must("limited --quiet --set train.steps=10");
-    shell_expect("ulimit -f 40\ngifqa-train --config t.yaml --run-dir limited --quiet", 6, NULL,
-                 "limited/checkpoints");
-    shell_expect("gifqa-ckpt verify limited && ls -a limited/checkpoints", 0, "step-00000010",
-                 NULL);
-    assert_null(strstr(shell.out, "tmp-"));
-    must("limited --quiet");
-    must("twin --quiet --set train.steps=10");
-    must("twin --quiet");
-    same_run("twin", "limited", 30);
-}
-
-static void full_disk(void **state)
-{
-    static const char mount[] = "mkdir -p small && mount -t tmpfs -o size=600k none small";
-    const char       *shell_of = "";
-    char              command[1024];
-    (void)state;
-    need_program();
-
-    if (shell_run("mkdir -p small && mount -t tmpfs -o size=600k none small && umount small") !=
-        0) {
-        shell_of = "unshare -rm ";
-        if (shell_run("unshare -rm true") != 0) {
-            print_message("skipped: neither mount nor unshare is allowed here\n");
-            skip();
-        }
-    }
-    /* the ballast leaves room for the logs, not for a checkpoint */
-    snprintf(command, sizeof command,
-             "%ssh -c '%s && trap \"umount small\" EXIT; "
-             "gifqa-train --config t.yaml --run-dir small/run --quiet --set train.steps=10 --set "
-             "train.keep_last=1 &&"
-             "head -c 1000000 /dev/zero > small/ballast; truncate -s -100k small/ballast; "
-             "gifqa-train --config t.yaml --run-dir small/run --quiet; c=$?; "
-             "gifqa-ckpt verify small/run; echo verified $?; ls -a small/run/checkpoints; cp -r "
-             "small/run full; exit $c'",
-             shell_of, mount);
-    shell_expect(command, 6, "verified 0", "free");
-    if (!strstr(shell.out, "step-000000"))
-        fail_msg("no checkpoint: %s", shell.out);
-    assert_null(strstr(shell.out, "tmp-"));
-    must("full --quiet");
-    same_run("twin", "full", 30);
 }
 
 /* ---- numbers --------------------------------------------------------------------------------- */
@@ -745,19 +566,20 @@ static void short_runs_have_stages(void **state)
 
 /* ---- the headline ---------------------------------------------------------------------------- */
 
-static void killed_fifty_times(void **state)
+/* The user's own proof; tests/faults/kill.c does it at length. */
+static void proves_resume(void **state)
 {
     json_t *o;
     (void)state;
     need_program();
 
-    shell_expect("gifqa-train --config t.yaml --run-dir proof --set train.steps=150 --set "
-                 "train.eval_every=50 --prove-resume 50 --json",
+    shell_expect("gifqa-train --config t.yaml --run-dir proof --set train.steps=50 --set "
+                 "train.eval_every=25 --prove-resume 3 --json",
                  0, "{", "");
     o = shell_json();
     assert_true(json_is_true(json_object_get(o, "identical")));
-    assert_int_equal(shell_int(o, "kills"), 50);
-    assert_true(shell_int(o, "metrics_lines") > 150);
+    assert_int_equal(shell_int(o, "kills"), 3);
+    assert_true(shell_int(o, "metrics_lines") > 50);
     json_decref(o);
     expect("proof --overfit-batch --set train.steps=20 --prove-resume 2", 0, "2 kills in ", "");
 }
@@ -773,16 +595,10 @@ int main(void)
         cmocka_unit_test(frozen_parameters),
         cmocka_unit_test(best_is_kept),
         cmocka_unit_test(lost_metrics),
-        cmocka_unit_test(asked_to_stop),
-        cmocka_unit_test(stopped_while_evaluating),
-        cmocka_unit_test(asked_twice),
-        cmocka_unit_test(one_process_a_directory),
         cmocka_unit_test(config_refused),
         cmocka_unit_test(data_refused),
         cmocka_unit_test(weights_refused),
         cmocka_unit_test(damaged_checkpoints),
-        cmocka_unit_test(file_size_limit),
-        cmocka_unit_test(full_disk),
         cmocka_unit_test(diverging_run),
         cmocka_unit_test(accumulation),
         cmocka_unit_test(overfitting_one_batch),
@@ -792,7 +608,7 @@ int main(void)
         cmocka_unit_test(several_directories),
         cmocka_unit_test(checked_before_the_first_step),
         cmocka_unit_test(short_runs_have_stages),
-        cmocka_unit_test(killed_fifty_times),
+        cmocka_unit_test(proves_resume),
     };
     return cmocka_run_group_tests(tests, begin, shell_end);
 }
