@@ -12,7 +12,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <openssl/evp.h>
+/* The interface of version 1, deprecated in 3: the newer one allocates for every hash, so a hash
+ * could fail, and its one-call form does so without a word. */
+#define OPENSSL_SUPPRESS_DEPRECATED
 #include <openssl/sha.h>
 #include <xxhash.h>
 #include <zlib.h>
@@ -325,12 +327,14 @@ void gq_map_close(gq_map *m)
 
 void gq_sha256(const void *data, size_t bytes, uint8_t out[32])
 {
-    memset(out, 0, 32);
-    SHA256(data, bytes, out);
+    SHA256_CTX ctx;
+    SHA256_Init(&ctx);
+    SHA256_Update(&ctx, data, bytes);
+    SHA256_Final(out, &ctx);
 }
 
 /* Feeds the rest of `fd` to the digest; buffer has READ_PIECE bytes. */
-static gq_status digest_fd(EVP_MD_CTX *ctx, int fd, uint8_t *buffer, const char *path,
+static gq_status digest_fd(SHA256_CTX *ctx, int fd, uint8_t *buffer, const char *path,
                            uint64_t *bytes, gq_error *err)
 {
     for (;;) {
@@ -341,8 +345,7 @@ static gq_status digest_fd(EVP_MD_CTX *ctx, int fd, uint8_t *buffer, const char 
             return gq_sys_fail_read(err, path, "read");
         if (n == 0)
             return GQ_OK;
-        if (EVP_DigestUpdate(ctx, buffer, (size_t)n) != 1)
-            return gq_fail(err, GQ_EBUG, "%s: SHA-256 failed", path);
+        SHA256_Update(ctx, buffer, (size_t)n);
         *bytes += (uint64_t)n;
     }
 }
@@ -351,22 +354,19 @@ gq_status gq_sha256_file(const char *path, uint64_t *bytes, uint8_t out[32], gq_
 {
     struct stat st;
     int         fd;
-    EVP_MD_CTX *ctx;
+    SHA256_CTX  ctx;
     uint8_t    *buffer;
     gq_status   s = open_regular(path, &fd, &st, err);
 
     *bytes = 0;
     if (s != GQ_OK)
         return s;
-    ctx = EVP_MD_CTX_new();
-    buffer = gq_malloc(READ_PIECE, 1);
-    if (!ctx || !buffer || EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) != 1)
+    SHA256_Init(&ctx);
+    if (!(buffer = gq_malloc(READ_PIECE, 1)))
         s = gq_fail(err, GQ_ENOMEM, "%s: no memory for its SHA-256", path);
     else
-        s = digest_fd(ctx, fd, buffer, path, bytes, err);
-    if (s == GQ_OK && EVP_DigestFinal_ex(ctx, out, NULL) != 1)
-        s = gq_fail(err, GQ_EBUG, "%s: SHA-256 failed", path);
-    EVP_MD_CTX_free(ctx);
+        s = digest_fd(&ctx, fd, buffer, path, bytes, err);
+    SHA256_Final(out, &ctx);
     gq_free(buffer);
     close(fd);
     return s;
