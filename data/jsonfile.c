@@ -1,6 +1,102 @@
 #include "data/jsonfile.h"
 
+#include <pthread.h>
+#include <stdbool.h>
+#include <string.h>
+
 #include "core/io.h"
+#include "core/mem.h"
+
+/* ---- jansson and memory ---------------------------------------------------------------------- */
+
+/* jansson hides most of the allocations that fail: it calls some of them a syntax error, and where
+ * its text buffer cannot grow it drops a byte, goes on, and looks for the lost quote beyond the end.
+ * So they are noted on their way, and the parser is fed from a reserve until it sees the end of its
+ * input, which comes early then. */
+static _Thread_local bool refused;      /* to this thread since it began to watch                 */
+static _Thread_local struct { char *base, *next, *end; } reserve; /* while this thread parses    */
+static json_malloc_t      inner_malloc;
+static json_free_t        inner_free;
+
+enum { PIECE = 1024, RESERVE = 256 << 10 };      /* bytes handed to the parser; a piece needs less */
+
+static void *noting_malloc(size_t bytes)
+{
+    void *p = inner_malloc(bytes);
+    refused |= !p;
+    if (!p && bytes < (size_t)(reserve.end - reserve.next)) {
+        p = reserve.next;
+        reserve.next += (bytes + 15) & ~(size_t)15;
+    }
+    return p;
+}
+
+static void noting_free(void *p)
+{
+    if (!reserve.base || (char *)p < reserve.base || (char *)p >= reserve.end)
+        inner_free(p);
+}
+
+static void install(void)
+{
+    json_get_alloc_funcs(&inner_malloc, &inner_free);
+    json_set_alloc_funcs(noting_malloc, noting_free);
+}
+
+void gq_json_watch(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, install);
+    refused = false;
+}
+
+json_t *gq_json_whole(json_t *object)
+{
+    if (refused) {
+        json_decref(object);
+        return NULL;
+    }
+    return object;
+}
+
+typedef struct input { const char *at; size_t left; } input;
+
+static size_t feed(void *buffer, size_t room, void *data)
+{
+    input *t = data;
+    size_t n = refused ? 0 : t->left < room ? t->left : room;
+    n = n < PIECE ? n : PIECE;
+    memcpy(buffer, t->at, n);
+    t->at += n;
+    t->left -= n;
+    return n;
+}
+
+gq_status gq_json_parse(const char *text, size_t bytes, json_t **out, json_error_t *at)
+{
+    bool      before = refused;
+    size_t    room;
+    input     t = {text, bytes};
+    gq_status s = GQ_ENOMEM;
+
+    gq_json_watch();
+    *out = NULL;
+    /* the longest text doubles its buffer once more, all else is values within a piece */
+    if (gq_mul_size(2, bytes, &room) && gq_add_size(room, RESERVE, &room) &&
+        (reserve.base = inner_malloc(room))) {
+        reserve.next = reserve.base;
+        reserve.end = reserve.base + room;
+        *out = gq_json_whole(json_load_callback(feed, &t, JSON_REJECT_DUPLICATES, at));
+        s = refused ? GQ_ENOMEM : *out ? GQ_OK : GQ_EINPUT;
+        char *base = reserve.base;
+        reserve.base = reserve.next = reserve.end = NULL;
+        inner_free(base);
+    }
+    refused = before;
+    return s;
+}
+
+/* ---- files ----------------------------------------------------------------------------------- */
 
 gq_status gq_json_load(const char *path, size_t limit, json_t **out, gq_error *err)
 {
@@ -11,8 +107,10 @@ gq_status gq_json_load(const char *path, size_t limit, json_t **out, gq_error *e
     gq_status s = gq_read_file(path, limit, &bytes, err);
     if (s != GQ_OK)
         return s;
-    *out = json_loadb((const char *)bytes.data, bytes.size, JSON_REJECT_DUPLICATES, &at);
+    s = gq_json_parse((const char *)bytes.data, bytes.size, out, &at);
     gq_bytes_free(&bytes);
+    if (s == GQ_ENOMEM)
+        return gq_fail(err, GQ_ENOMEM, "%s: no memory to read it", path);
     if (!*out)
         return gq_fail(err, GQ_EINPUT, "%s:%d:%d: not JSON: %s", path, at.line, at.column, at.text);
     if (!json_is_object(*out)) {

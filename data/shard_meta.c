@@ -249,6 +249,7 @@ static json_t *extents_json(const gq_shard_entry *e)
 
 gq_status gq_manifest_save(const char *dir, const gq_manifest *m, gq_error *err)
 {
+    gq_json_watch();
     json_t *list = json_array();
     for (int k = 0; k < m->count; k++) {
         const gq_shard_entry *e = &m->shard[k];
@@ -270,9 +271,10 @@ gq_status gq_manifest_save(const char *dir, const gq_manifest *m, gq_error *err)
         return gq_fail(err, GQ_ENOMEM, "%s: no memory for a path", dir);
     }
     gq_status s = gq_json_save(path,
-                               json_pack("{s:s, s:i, s:s, s:b, s:o}", "format", "gifqa-dataset",
-                                         "version", GQ_SHARD_VERSION, "build", m->build, "complete",
-                                         (int)m->complete, "shards", list),
+                               gq_json_whole(json_pack("{s:s, s:i, s:s, s:b, s:o}", "format",
+                                                       "gifqa-dataset", "version", GQ_SHARD_VERSION,
+                                                       "build", m->build, "complete",
+                                                       (int)m->complete, "shards", list)),
                                err);
     gq_free(path);
     return s;
