@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "core/io.h"
@@ -98,13 +99,43 @@ gq_status gq_json_parse(const char *text, size_t bytes, json_t **out, json_error
 
 /* ---- files ----------------------------------------------------------------------------------- */
 
-gq_status gq_json_load(const char *path, size_t limit, json_t **out, gq_error *err)
+#define SEAL_HEAD ",\n \"seal\": \""
+#define SEAL_END  "\"\n}\n"
+
+_Static_assert(sizeof SEAL_HEAD - 1 + 64 + sizeof SEAL_END - 1 == GQ_JSON_SEAL, "see jsonfile.h");
+
+void gq_json_seal(const void *text, size_t bytes, char end[GQ_JSON_SEAL + 1])
+{
+    uint8_t hash[32];
+    char    hex[65];
+    gq_sha256(text, bytes, hash);
+    gq_hex(hash, sizeof hash, hex);
+    snprintf(end, GQ_JSON_SEAL + 1, "%s%s%s", SEAL_HEAD, hex, SEAL_END);
+}
+
+static bool seal_holds(const gq_bytes *file)
+{
+    char end[GQ_JSON_SEAL + 1];
+    if (file->size < GQ_JSON_SEAL)
+        return false;
+    gq_json_seal(file->data, file->size - GQ_JSON_SEAL, end);
+    return memcmp(file->data + file->size - GQ_JSON_SEAL, end, GQ_JSON_SEAL) == 0;
+}
+
+static gq_status load(const char *path, size_t limit, bool sealed, json_t **out, gq_error *err)
 {
     gq_bytes     bytes;
     json_error_t at;
 
     *out = NULL;
     gq_status s = gq_read_file(path, limit, &bytes, err);
+    if (s == GQ_OK && sealed && !seal_holds(&bytes)) {
+        gq_bytes_free(&bytes);
+        return gq_fail(err, GQ_EINPUT,
+                       "%s: its own checksum is not right: it is damaged, was edited, or is older "
+                       "than version " GIFQA_VERSION "; make it again",
+                       path);
+    }
     if (s != GQ_OK)
         return s;
     s = gq_json_parse((const char *)bytes.data, bytes.size, out, &at);
@@ -119,6 +150,16 @@ gq_status gq_json_load(const char *path, size_t limit, json_t **out, gq_error *e
         return gq_fail(err, GQ_EINPUT, "%s: is not a JSON object", path);
     }
     return GQ_OK;
+}
+
+gq_status gq_json_load(const char *path, size_t limit, json_t **out, gq_error *err)
+{
+    return load(path, limit, false, out, err);
+}
+
+gq_status gq_json_load_sealed(const char *path, size_t limit, json_t **out, gq_error *err)
+{
+    return load(path, limit, true, out, err);
 }
 
 typedef struct sink {
@@ -146,6 +187,27 @@ gq_status gq_json_save(const char *path, json_t *object, gq_error *err)
     } else if (s == GQ_OK) {
         s = gq_atomic_commit(to.file, err);
     }
+    json_decref(object);
+    return s;
+}
+
+gq_status gq_json_save_sealed(const char *path, json_t *object, gq_error *err)
+{
+    char       *text = object ? json_dumps(object, JSON_INDENT(1)) : NULL, *whole = NULL;
+    size_t      n = text ? strlen(text) - strlen("\n}") : 0;
+    json_free_t release;
+    gq_status   s = GQ_OK;
+
+    if (text && (whole = gq_malloc(n + GQ_JSON_SEAL + 1, 1))) {
+        memcpy(whole, text, n);
+        gq_json_seal(whole, n, whole + n);
+        s = gq_write_file(path, whole, n + GQ_JSON_SEAL, err);
+    } else {
+        s = gq_fail(err, GQ_ENOMEM, "%s: no memory to write it", path);
+    }
+    gq_free(whole);
+    json_get_alloc_funcs(NULL, &release);
+    release(text);
     json_decref(object);
     return s;
 }

@@ -24,4 +24,12 @@ gq_status gq_json_load(const char *path, size_t limit, json_t **out, gq_error *e
 /* Takes over `object`, also on failure; NULL stands for "no memory to build it". */
 gq_status gq_json_save(const char *path, json_t *object, gq_error *err);
 
+/* Files that vouch for others vouch for themselves as well: their last member, "seal", is the SHA-256
+ * of every byte before it. What was changed, truncated or written by hand is GQ_EINPUT. */
+gq_status gq_json_save_sealed(const char *path, json_t *object, gq_error *err); /* not empty      */
+gq_status gq_json_load_sealed(const char *path, size_t limit, json_t **out, gq_error *err);
+enum { GQ_JSON_SEAL = 80 };             /* bytes of the end of such a file                        */
+/* The end for these bytes: a comma, the seal, the closing brace. */
+void gq_json_seal(const void *text, size_t bytes, char end[GQ_JSON_SEAL + 1]);
+
 #endif
