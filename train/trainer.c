@@ -97,6 +97,7 @@ static gq_status micro_batch(gq_trainer *t, int micro, bool masked, const gq_fee
                               masked);
     s = gq_net_pass(t->net, &shape, &h, err);
     if (s == GQ_OK) {
+        t->tape = h->tape;
         gq_feed(&t->cfg, t->sample, masked ? t->keep : NULL, masked ? t->elements : NULL, o, h);
         t->net->engine->step = (gq_step_block){
             .seed = t->cfg.train.seed, .step = (uint32_t)t->state.step, .micro = (uint32_t)micro};
@@ -120,14 +121,12 @@ static gq_status micro_batch(gq_trainer *t, int micro, bool masked, const gq_fee
     return s;
 }
 
-/* The gradient norm is where a bad value anywhere in backward ends up; its pass is run again to find the op. */
+/* The gradient norm is where a bad value anywhere in backward ends up; the pass is run again to find the op. Of
+ * several micro-batches that is the last: what the others read is gone. */
 static gq_status bad_gradient(gq_trainer *t, gq_error *err)
 {
     char what[256] = "gradient";
-    for (int i = 0; i < t->net->passes; i++)
-        if (t->net->pass[i]->h.shape.train &&
-            gq_find_nonfinite(t->net->pass[i]->h.tape, what, sizeof what))
-            break;
+    gq_find_nonfinite(t->tape, what, sizeof what);
     return gq_fail(err, GQ_ENUMERIC,
                    "step %" PRIu64
                    ": the gradient norm is not finite, first in the %s; the step was not applied",

@@ -30,6 +30,7 @@ typedef struct gq_trainer {
     gq_sample           *sample;        /* [batch]                                                */
     double               peak;          /* GFLOP/s                                                */
     double               started, first_step_s, steps_s;     /* clock; sums                       */
+    gq_tape             *tape;          /* of the last micro-batch                                */
     int64_t              steps_here;    /* done by this process                                   */
     gq_step_info         info;          /* of the last step                                       */
 } gq_trainer;
