@@ -138,8 +138,15 @@ static gq_status load(const char *path, size_t limit, bool sealed, json_t **out,
     }
     if (s != GQ_OK)
         return s;
-    s = gq_json_parse((const char *)bytes.data, bytes.size, out, &at);
+    const uint8_t *nul = memchr(bytes.data, 0, bytes.size);  /* jansson loses one behind a number */
+    if (nul)
+        s = gq_fail(err, GQ_EINPUT, "%s: not JSON: byte %zu is NUL", path,
+                    (size_t)(nul - bytes.data));
+    else
+        s = gq_json_parse((const char *)bytes.data, bytes.size, out, &at);
     gq_bytes_free(&bytes);
+    if (nul)
+        return s;
     if (s == GQ_ENOMEM)
         return gq_fail(err, GQ_ENOMEM, "%s: no memory to read it", path);
     if (!*out)

@@ -269,7 +269,7 @@ static void words_line(void) { repeat("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 100000
 
 #define FRAMES "gifqa-prep frames x.gif"
 #define CHECK  "gifqa-train --config x.yaml --run-dir r --check"
-#define DIFF   "gifqa-ckpt diff x.safetensors x.safetensors"
+#define DIFF   "gifqa-ckpt diff x.safetensors y.safetensors"
 #define BUILD  "gifqa-prep build x.tsv --gifs . -o made"
 
 static const struct bomb {
@@ -294,8 +294,8 @@ static const struct bomb {
     {"YAML: 90,000 keys", "x.yaml", yaml_keys, CHECK, {3, 3}, "x.yaml"},
     {"JSON: 8 million brackets", "d/MANIFEST.json", json_deep, "gifqa-prep verify d", {4, 4}, "d"},
     {"JSON: a million objects in each other", "d/tokenizer.json", json_deep_objects,
-     "gifqa-prep tokenize -t d x.tsv", {5, 5}, "tokenizer.json"},
-    {"JSON: 8 million values", "d/tokenizer.json", json_values, "gifqa-prep tokenize -t d x.tsv",
+     "gifqa-prep tokenize -t d good.txt", {5, 5}, "tokenizer.json"},
+    {"JSON: 8 million values", "d/tokenizer.json", json_values, "gifqa-prep tokenize -t d good.txt",
      {5, 5}, "tokenizer.json"},
     {"JSON lines: 100,000 brackets each", "x.jsonl", lines_deep, "gifqa-eval --verify x.jsonl",
      {4, 4}, "line 1"},
@@ -306,16 +306,17 @@ static const struct bomb {
     {"safetensors: 2^96 elements", "x.safetensors", tensors_shape, DIFF, {5, 5}, "x.safetensors"},
     {"table: a line of 100 MB", "x.tsv", table_line, BUILD, {4, 4}, "x.tsv"},
     {"table: 50,000 lines of tabs", "x.tsv", table_tabs, BUILD, {4, 4}, "x.tsv"},
-    {"words: a line of 100 MB", "words.txt", words_line, "gifqa-prep tokenize -t words.txt x.tsv",
+    {"words: a line of 100 MB", "words.txt", words_line, "gifqa-prep tokenize -t words.txt good.txt",
      {5, 5}, "words.txt"},
     {"text: a line of 100 MB", "x.txt", words_line, "gifqa-prep tokenize -t good.txt x.txt", {4, 4},
-     "line 1"},
+     "x.txt:1: longer"},
 };
 enum { BOMBS = sizeof bombs / sizeof *bombs };
 
 /* ---- the rig --------------------------------------------------------------------------------- */
 
-static char said[1 << 16];
+static const char *only = "";
+static char        said[1 << 20];
 
 static void become(const char *command)
 {
@@ -369,22 +370,29 @@ static int run(const char *command, double *seconds, double *mb)
 static void every_bomb(void **state)
 {
     double start = rig_now(), slowest = 0, largest = 0;
-    long   fine = 0;
+    long   done = 0, fine = 0;
     char   note[160];
     (void)state;
 
     begin_file("good.txt");
-    text("<unk>\n<end>\nhello\n");
+    text("<pad>\n<end>\n<unk>\n?\nhello\n");
+    end_file();
+    begin_file("y.safetensors");
+    tensors_header(2);
+    text("{}");
     end_file();
     for (int i = 0; i < BOMBS; i++) {
         const struct bomb *b = &bombs[i];
         double             seconds, mb;
+        if (!strstr(b->name, only))
+            continue;
         begin_file(b->file);
         b->make();
         end_file();
         int  code = run(b->command, &seconds, &mb);
         bool ok = (code == b->codes[0] || code == b->codes[1]) && strstr(said, b->says) &&
                   seconds < CPU_S && mb < MEMORY_MB;
+        done++;
         fine += ok;
         slowest = seconds > slowest ? seconds : slowest;
         largest = mb > largest ? mb : largest;
@@ -397,12 +405,12 @@ static void every_bomb(void **state)
     snprintf(note, sizeof note, "at most %.1f s of processor time and %.0f MB", slowest, largest);
     rig_report(&(rig_result){.rig = "R10",
                              .what = "bombs: hostile files within 5 s and 200 MB",
-                             .injected = BOMBS,
+                             .injected = done,
                              .survived = fine,
-                             .failed = BOMBS - fine,
+                             .failed = done - fine,
                              .seconds = rig_now() - start,
                              .note = note});
-    assert_int_equal(fine, BOMBS);
+    assert_int_equal(fine, done);
 }
 
 static int begin(void **state)
@@ -421,8 +429,11 @@ static int end(void **state)
     return gq_remove_tree(dir, NULL) == GQ_OK ? 0 : -1;
 }
 
-int main(void)
+/* `test_faults_bombs YAML`: only the bombs whose name holds that. */
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(every_bomb)};
+    if (argc > 1)
+        only = argv[1];
     return cmocka_run_group_tests_name("faults/bombs", tests, begin, end);
 }
