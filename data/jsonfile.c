@@ -23,11 +23,12 @@ enum { PIECE = 1024, RESERVE = 256 << 10 };      /* bytes handed to the parser; 
 
 static void *noting_malloc(size_t bytes)
 {
-    void *p = inner_malloc(bytes);
+    void  *p = inner_malloc(bytes);
+    size_t aligned = (bytes + 15) & ~(size_t)15;
     refused |= !p;
-    if (!p && bytes < (size_t)(reserve.end - reserve.next)) {
+    if (!p && aligned >= bytes && aligned <= (size_t)(reserve.end - reserve.next)) {
         p = reserve.next;
-        reserve.next += (bytes + 15) & ~(size_t)15;
+        reserve.next += aligned;
     }
     return p;
 }
