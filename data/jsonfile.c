@@ -11,15 +11,15 @@
 /* ---- jansson and memory ---------------------------------------------------------------------- */
 
 /* jansson hides most of the allocations that fail: it calls some of them a syntax error, and where
- * its text buffer cannot grow it drops a byte, goes on, and looks for the lost quote beyond the end.
- * So they are noted on their way, and the parser is fed from a reserve until it sees the end of its
- * input, which comes early then. */
+ * its text buffer cannot grow it drops a byte, goes on, and looks for the lost quote beyond the
+ * end. So they are noted on their way, and the parser is fed from a reserve until it sees the end
+ * of its input, which comes early then. */
 static _Thread_local bool refused;      /* to this thread since it began to watch                 */
 static _Thread_local struct { char *base, *next, *end; } reserve; /* while this thread parses    */
 static json_malloc_t      inner_malloc;
 static json_free_t        inner_free;
 
-enum { PIECE = 1024, RESERVE = 256 << 10 };      /* bytes handed to the parser; a piece needs less */
+enum { PIECE = 1024, RESERVE = 256 << 10 };      /* bytes given to the parser; what they need */
 
 static void *noting_malloc(size_t bytes)
 {

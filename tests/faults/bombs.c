@@ -2,7 +2,7 @@
  * message, within 5 s of processor time and 200 MB of memory.
  *
  * Processor time is limited by RLIMIT_CPU, and measured; memory is measured as the largest resident
- * size, and limited by RLIMIT_AS where no sanitizer keeps its shadow there. Everything is made here.
+ * size, and limited by RLIMIT_AS where no sanitizer keeps its shadow there.
  */
 #include <fcntl.h>
 #include <sys/resource.h>
@@ -245,8 +245,8 @@ static void tensors_many(void)
 
 static void tensors_shape(void)
 {
-    static const char head[] = "{\"a\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296,4294967296],"
-                               "\"data_offsets\":[0,4]}}";
+    static const char head[] = "{\"a\":{\"dtype\":\"F32\",\"data_offsets\":[0,4],"
+                               "\"shape\":[4294967296,4294967296,4294967296]}}";
     tensors_header(sizeof head - 1);
     text(head);
     put("\0\0\0", 4);
@@ -306,8 +306,8 @@ static const struct bomb {
     {"safetensors: 2^96 elements", "x.safetensors", tensors_shape, DIFF, {5, 5}, "x.safetensors"},
     {"table: a line of 100 MB", "x.tsv", table_line, BUILD, {4, 4}, "x.tsv"},
     {"table: 50,000 lines of tabs", "x.tsv", table_tabs, BUILD, {4, 4}, "x.tsv"},
-    {"words: a line of 100 MB", "words.txt", words_line, "gifqa-prep tokenize -t words.txt good.txt",
-     {5, 5}, "words.txt"},
+    {"words: a line of 100 MB", "words.txt", words_line,
+     "gifqa-prep tokenize -t words.txt good.txt", {5, 5}, "words.txt"},
     {"text: a line of 100 MB", "x.txt", words_line, "gifqa-prep tokenize -t good.txt x.txt", {4, 4},
      "x.txt:1: longer"},
 };

@@ -42,8 +42,8 @@ static uint64_t place(uint64_t k, uint64_t n, uint64_t all)
     return k + 1 == n ? all - 1 : from + gq_philox_at(9, k, GQ_RNG_TEST, 0) % (to - from);
 }
 
-/* Damages dir/name `limit` times by a flipped bit and a tenth as often by truncation, and lets it be
- * read each time; in place, since a file written anew waits for the disk. */
+/* Damages dir/name `limit` times by a flipped bit and a tenth as often by truncation, and lets it
+ * be read each time; in place, since a file written anew waits for the disk. */
 static void damage(const char *dir, const char *name, uint64_t limit, read_fn read, void *ctx)
 {
     gq_error err = {0};

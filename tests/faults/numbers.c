@@ -2,9 +2,9 @@
  * the last step. The run ends in that step with exit code 7 and names the op; the step is not
  * applied, no checkpoint holds a value that is not finite, and the run can be continued.
  *
- * The hook is the linker's: gq_backend_cpu() gives a copy of the real table whose kernels spoil what
- * one of them wrote. The search for the first bad value runs the kernels again, so the same call of
- * the same tape is spoilt again.
+ * The hook is the linker's: gq_backend_cpu() gives a copy of the real table whose kernels spoil
+ * what one of them wrote. The search for the first bad value runs the kernels again, so the same
+ * call of the same tape is spoilt again.
  */
 #include "core/mem.h"
 #include "core/safetensors.h"
@@ -260,8 +260,8 @@ static void every_op(void **state)
                 if (rig_long() || (k + inf) % 2 == 0)
                     inject(steps[i], at, inf ? INFINITY : NAN, k % 16 == 5);
     snprintf(note, sizeof note,
-             "%ld kernel calls a step; %ld ended in their step, %ld were used by nothing; the op was "
-             "named in %.1f %%",
+             "%ld kernel calls a step; %ld ended in their step, %ld were used by nothing; the op "
+             "was named in %.1f %%",
              calls, sum.stopped, sum.without_effect,
              100.0 * (double)sum.named / (double)(sum.injected - sum.without_effect));
     rig_report(&(rig_result){.rig = "R11",
