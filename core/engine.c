@@ -40,14 +40,14 @@ gq_status gq_arena_reserve(gq_arena *a, size_t bytes, gq_error *err)
     void *p;
     if (bytes <= a->bytes)
         return GQ_OK;
-    p = gq_aligned(256, bytes);
+    p = gq_pages(bytes);
     if (!p)
         return gq_fail(
             err, GQ_ENOMEM,
             "no memory for an arena of %.1f MiB: lower train.batch or set train.checkpoint: "
             "segment",
             (double)bytes / 1048576.0);
-    gq_free(a->base);
+    gq_pages_free(a->base, a->bytes);
     a->base = p;
     a->bytes = bytes;
     a->generation++;
@@ -56,6 +56,6 @@ gq_status gq_arena_reserve(gq_arena *a, size_t bytes, gq_error *err)
 
 void gq_arena_free(gq_arena *a)
 {
-    gq_free(a->base);
+    gq_pages_free(a->base, a->bytes);
     memset(a, 0, sizeof *a);
 }

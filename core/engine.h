@@ -13,7 +13,7 @@
 #include "kernels/kernels.h"
 
 typedef struct gq_arena {
-    void    *base;                      /* 256-byte aligned                                       */
+    void    *base;                      /* page-aligned; fresh ones are zero                      */
     size_t   bytes;
     uint32_t generation;                /* changes when base moves: bound tapes must bind again   */
 } gq_arena;
@@ -35,7 +35,7 @@ typedef struct gq_engine_opts {
 gq_status gq_engine_new(const gq_engine_opts *o, gq_engine **out, gq_error *err);
 void      gq_engine_free(gq_engine *e);           /* after all its tapes and params; NULL allowed */
 
-/* Makes an arena at least `bytes` large; contents are lost when it grows. */
+/* Makes an arena at least `bytes` large; when it grows it is fresh: zero-filled. */
 gq_status gq_arena_reserve(gq_arena *a, size_t bytes, gq_error *err);
 void      gq_arena_free(gq_arena *a);
 

@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 static _Atomic uint64_t calls;          /* allocating calls so far                                */
 static _Atomic uint64_t fail_at;        /* value of `calls` that fails; 0: none                   */
@@ -45,6 +46,48 @@ void *gq_aligned(size_t alignment, size_t bytes)
     if (refused() || posix_memalign(&p, alignment, bytes ? bytes : 1) != 0)
         return NULL;
     return p;
+}
+
+/* What is mapped for a request: whole pages, and whole huge pages for large ones. */
+enum { PAGE = 4096, HUGE_PAGE = 2 << 20 };
+
+static bool mapped_size(size_t bytes, size_t *out)
+{
+    size_t unit = bytes >= HUGE_PAGE ? HUGE_PAGE : PAGE;
+    if (!gq_add_size(bytes ? bytes : 1, unit - 1, out))
+        return false;
+    *out = *out / unit * unit;
+    return true;
+}
+
+void *gq_pages(size_t bytes)
+{
+    size_t size, slack;
+    if (refused() || !mapped_size(bytes, &size))
+        return NULL;
+    slack = size >= HUGE_PAGE ? HUGE_PAGE : 0;
+    char *p = size > SIZE_MAX - slack ? MAP_FAILED
+                                      : mmap(NULL, size + slack, PROT_READ | PROT_WRITE,
+                                             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    if (slack) {                        /* what is left of the slack goes back on either side     */
+        size_t before = (size_t)(-(uintptr_t)p % HUGE_PAGE);
+        if (before)
+            (void)munmap(p, before);
+        if (slack - before)
+            (void)munmap(p + before + size, slack - before);
+        p += before;
+        (void)madvise(p, size, MADV_HUGEPAGE);                  /* advice: without it, small pages */
+    }
+    return p;
+}
+
+void gq_pages_free(void *p, size_t bytes)
+{
+    size_t size;
+    if (p && mapped_size(bytes, &size))
+        (void)munmap(p, size);
 }
 
 char *gq_strdup(const char *s)

@@ -160,14 +160,6 @@ static int64_t padded(const gq_params *p, int64_t n)
     return (n + unit - 1) / unit * unit;
 }
 
-static gq_status zeroed(gq_arena *a, size_t bytes, gq_error *err)
-{
-    gq_status s = gq_arena_reserve(a, bytes ? bytes : 64, err);
-    if (s == GQ_OK)
-        memset(a->base, 0, bytes);
-    return s;
-}
-
 gq_status gq_params_seal(gq_params *p, bool with_state, gq_error *err)
 {
     int64_t   at = 0;
@@ -187,11 +179,11 @@ gq_status gq_params_seal(gq_params *p, bool with_state, gq_error *err)
             at += padded(p, p->param[i].n);
         }
     p->total_n = at;
-    s = zeroed(&p->weights, (size_t)p->total_n * real, err);
+    s = gq_arena_reserve(&p->weights, (size_t)p->total_n * real, err);  /* fresh arenas are zero */
     if (s == GQ_OK && p->trainable_n && with_state) {
-        size_t bytes = (size_t)p->trainable_n * real;
-        if ((s = zeroed(&p->grad, bytes, err)) == GQ_OK && (s = zeroed(&p->m, bytes, err)) == GQ_OK)
-            s = zeroed(&p->v, bytes, err);
+        gq_arena *state[] = {&p->grad, &p->m, &p->v};
+        for (int i = 0; s == GQ_OK && i < 3; i++)
+            s = gq_arena_reserve(state[i], (size_t)p->trainable_n * real, err);
     }
     p->sealed = s == GQ_OK;
     return s;

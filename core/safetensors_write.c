@@ -100,11 +100,12 @@ static gq_status tensor_bytes(const char *path, const gq_st_tensor *t, uint64_t 
     if (t->rank < 0 || t->rank > GQ_ST_MAX_RANK || gq_st_dtype_size(t->dtype) == 0)
         return gq_fail(err, GQ_EBUG, "%s: tensor '%s': %d dimensions of type %d", path, t->name,
                        t->rank, (int)t->dtype);
-    *bytes = gq_st_dtype_size(t->dtype);
-    for (int i = 0; i < t->rank; i++)
-        if (__builtin_mul_overflow(*bytes, t->shape[i], bytes))
-            return gq_fail(err, GQ_EBUG, "%s: tensor '%s': its size is beyond 64 bits", path,
-                           t->name);
+    uint64_t count = 1;                          /* the reader's order: what it takes is written */
+    bool     fits = true;
+    for (int i = 0; fits && i < t->rank; i++)
+        fits = !__builtin_mul_overflow(count, t->shape[i], &count);
+    if (!fits || __builtin_mul_overflow(count, gq_st_dtype_size(t->dtype), bytes))
+        return gq_fail(err, GQ_EBUG, "%s: tensor '%s': its size is beyond 64 bits", path, t->name);
     return GQ_OK;
 }
 

@@ -314,6 +314,7 @@ static step show_image(gq_gif *g, gq_gif_frame *info, gq_error *err)
                       .have = got,
                       .interlaced = info->interlaced,
                       .dispose = info->disposal,
+                      .transparent = g->next.transparent,
                       .background = background(g)};
     fill_colors(g, patch.color);
     if (gq_canvas_draw(&g->canvas, &patch, err))

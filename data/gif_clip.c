@@ -3,6 +3,7 @@
 
 #include "core/mem.h"
 #include "data/gif.h"
+#include "data/pixels.h"
 
 gq_status gq_gif_read(const char *path, uint64_t max_bytes, gq_bytes *out, gq_error *err)
 {
@@ -18,12 +19,7 @@ gq_status gq_gif_read(const char *path, uint64_t max_bytes, gq_bytes *out, gq_er
 
 void gq_gif_over(const uint8_t *rgba, size_t pixels, const uint8_t matte[3], uint8_t *rgb)
 {
-    for (size_t i = 0; i < pixels; i++) {
-        const uint8_t *from = rgba[4 * i + 3] ? rgba + 4 * i : matte;
-        rgb[3 * i] = from[0];
-        rgb[3 * i + 1] = from[1];
-        rgb[3 * i + 2] = from[2];
-    }
+    gq_pixels_over(rgba, pixels, matte, rgb);
 }
 
 void gq_gif_clip_free(gq_gif_clip *clip)

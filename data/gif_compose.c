@@ -3,6 +3,7 @@
 
 #include "core/mem.h"
 #include "data/gif_parts.h"
+#include "data/pixels.h"
 
 gq_status gq_canvas_init(gq_canvas *c, uint32_t width, uint32_t height, gq_error *err)
 {
@@ -89,15 +90,6 @@ static uint32_t interlaced_row(uint32_t k, uint32_t height)
     return 1 + 2 * k;
 }
 
-static void draw_row(uint32_t *restrict to, const uint8_t *restrict index,
-                     const uint32_t *restrict color, size_t n)
-{
-    for (size_t x = 0; x < n; x++) {
-        uint32_t pixel = color[index[x]];
-        to[x] = pixel ? pixel : to[x];
-    }
-}
-
 gq_status gq_canvas_draw(gq_canvas *c, const gq_patch *p, gq_error *err)
 {
     if (c->used)
@@ -120,8 +112,8 @@ gq_status gq_canvas_draw(gq_canvas *c, const gq_patch *p, gq_error *err)
         uint32_t row = p->interlaced ? interlaced_row((uint32_t)k, p->rect.h) : (uint32_t)k;
         size_t   have = p->have - k * p->rect.w;
         if (row < c->last.h)
-            draw_row(canvas_row(c, c->last, row), p->index + k * p->rect.w, p->color,
-                     have < c->last.w ? have : c->last.w);
+            gq_pixels_draw(canvas_row(c, c->last, row), p->index + k * p->rect.w, p->color,
+                           p->transparent, have < c->last.w ? have : c->last.w);
     }
     return GQ_OK;
 }

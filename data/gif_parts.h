@@ -58,6 +58,7 @@ typedef struct gq_patch {               /* one decoded frame                    
     bool           interlaced;
     uint8_t        dispose;             /* 0..7                                                   */
     uint32_t       color[256];          /* bytes R G B 255, or 0: draws nothing                   */
+    int            transparent;         /* an index whose colour is 0, -1: none known             */
     uint32_t       background;          /* under the first frame and where disposal 2 clears it   */
 } gq_patch;
 

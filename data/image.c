@@ -10,8 +10,7 @@
 #include <string.h>
 
 #include "core/mem.h"
-
-#define FRACTION_BITS 22                /* 32 - 8 for the pixel - 2 against overflow              */
+#include "data/pixels.h"
 
 const float gq_clip_mean[3] = { 0.48145466f, 0.4578275f, 0.40821073f };
 const float gq_clip_std[3] = { 0.26862954f, 0.26130258f, 0.27577711f };
@@ -27,10 +26,8 @@ typedef struct axis {                   /* one direction of one resize          
 
 struct gq_resizer {
     axis     x, y;
-    uint8_t *rows;                      /* [room] result of the horizontal pass, owned            */
+    uint8_t *scratch;                   /* [room] of one resize, owned                            */
     size_t   room;                      /* bytes                                                  */
-    int32_t *sum;                       /* [sum_room] one row of accumulators, owned              */
-    size_t   sum_room;
 };
 
 /* ---- weights --------------------------------------------------------------------------------- */
@@ -48,7 +45,7 @@ static double cubic(double x)
 
 static int32_t to_fixed(double w)
 {
-    return (int32_t)((w < 0 ? -0.5 : 0.5) + w * (1 << FRACTION_BITS));
+    return (int32_t)((w < 0 ? -0.5 : 0.5) + w * (1 << GQ_PIXELS_FRACTION));
 }
 
 /* Weights of output pixel `index` into row k of the table; `w` is scratch for `taps` doubles. */
@@ -125,46 +122,6 @@ static gq_status axis_prepare(axis *a, uint32_t in, uint32_t out, uint32_t first
 
 /* ---- passes ---------------------------------------------------------------------------------- */
 
-static inline uint8_t clip8(int32_t sum)
-{
-    int32_t v = sum >> FRACTION_BITS;
-    return (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
-}
-
-/* One row [in, 3] to [count, 3]. */
-static void horizontal_row(const axis *a, const uint8_t *in, uint8_t *out)
-{
-    for (uint32_t k = 0; k < a->count; k++) {
-        const uint8_t *p = in + (size_t)a->start[k] * 3;
-        const int32_t *w = a->weight + (size_t)k * a->taps;
-        int32_t        r = 1 << (FRACTION_BITS - 1), g = r, b = r;
-        for (uint32_t i = 0; i < a->used[k]; i++, p += 3) {
-            r += p[0] * w[i];
-            g += p[1] * w[i];
-            b += p[2] * w[i];
-        }
-        out[3 * k] = clip8(r);
-        out[3 * k + 1] = clip8(g);
-        out[3 * k + 2] = clip8(b);
-    }
-}
-
-/* Rows [used, n] weighted into one row of n bytes; row by row, so that the inner loop is a vector
- * loop. */
-static void vertical_row(const uint8_t *rows, const int32_t *w, uint32_t used, size_t n,
-                         int32_t *restrict sum, uint8_t *restrict out)
-{
-    for (size_t x = 0; x < n; x++)
-        sum[x] = 1 << (FRACTION_BITS - 1);
-    for (uint32_t i = 0; i < used; i++) {
-        const uint8_t *restrict row = rows + i * n;
-        for (size_t x = 0; x < n; x++)
-            sum[x] += row[x] * w[i];
-    }
-    for (size_t x = 0; x < n; x++)
-        out[x] = clip8(sum[x]);
-}
-
 /* Input rows that the vertical pass reads. */
 static void rows_needed(const axis *y, bool vertical, uint32_t *lo, uint32_t *hi)
 {
@@ -176,21 +133,39 @@ static void rows_needed(const axis *y, bool vertical, uint32_t *lo, uint32_t *hi
     }
 }
 
-static gq_status grow(gq_resizer *r, size_t bytes, size_t sums, gq_error *err)
+static gq_status grow(gq_resizer *r, size_t bytes, gq_error *err)
 {
-    if (bytes > r->room) {
-        gq_free(r->rows);
-        r->rows = gq_malloc(bytes, 1);
-        r->room = r->rows ? bytes : 0;
-    }
-    if (sums > r->sum_room) {
-        gq_free(r->sum);
-        r->sum = gq_malloc(sums, sizeof *r->sum);
-        r->sum_room = r->sum ? sums : 0;
-    }
-    return r->rows && r->sum
+    if (bytes <= r->room)
+        return GQ_OK;
+    gq_free(r->scratch);
+    r->scratch = gq_calloc(bytes, 1);
+    r->room = r->scratch ? bytes : 0;
+    return r->scratch
                ? GQ_OK
                : gq_fail(err, GQ_ENOMEM, "no memory to resize an image (%zu bytes)", bytes);
+}
+
+/* Input columns that the horizontal pass reads. */
+static uint32_t columns_needed(const axis *x)
+{
+    return x->start[x->count - 1] + x->used[x->count - 1] - x->start[0];
+}
+
+/* Rows [height, in, 3], `stride` bytes apart, to [height, count, 3]. A weight belongs to a column,
+ * so a vector takes one column of many rows: each block of rows is laid on its side for that. */
+static void horizontal_pass(const axis *x, const uint8_t *rgb, size_t stride, uint32_t height,
+                            uint8_t *turned, uint8_t *out)
+{
+    const gq_weights w = {x->count, x->taps, x->start, x->used, x->weight};
+    size_t           span = (size_t)columns_needed(x) * 3, n = (size_t)x->count * 3;
+    uint8_t         *done = turned + span * GQ_PIXELS_LANES;
+    for (uint32_t y = 0; y < height; y += GQ_PIXELS_LANES) {
+        uint32_t rows = height - y < GQ_PIXELS_LANES ? height - y : GQ_PIXELS_LANES;
+        gq_pixels_turn(rgb + y * stride + (size_t)x->start[0] * 3, stride, rows, span, turned,
+                       GQ_PIXELS_LANES);
+        gq_pixels_blend_columns(turned, &w, x->start[0], done);
+        gq_pixels_turn(done, GQ_PIXELS_LANES, n, rows, out + y * n, n);
+    }
 }
 
 /* The wanted part of a bicubic resize; a direction whose length stays is only cut. */
@@ -201,18 +176,18 @@ static gq_status run_bicubic(gq_resizer *r, const uint8_t *rgb, uint8_t *out, gq
     size_t      n = (size_t)x->count * 3, stride = (size_t)x->in * 3;
     uint32_t    lo, hi;
     rows_needed(y, vertical, &lo, &hi);
-    if (grow(r, (size_t)(hi - lo) * n, n, err))
+    size_t between = vertical ? (size_t)(hi - lo) * n : 0,
+           block = horizontal ? ((size_t)columns_needed(x) * 3 + n) * GQ_PIXELS_LANES : 0;
+    if (grow(r, between + block, err))
         return GQ_ENOMEM;
-    uint8_t *rows = vertical ? r->rows : out;
-    for (uint32_t k = lo; k < hi; k++) {
-        if (horizontal)
-            horizontal_row(x, rgb + k * stride, rows + (k - lo) * n);
-        else
-            memcpy(rows + (k - lo) * n, rgb + k * stride + (size_t)x->first * 3, n);
-    }
+    uint8_t *rows = vertical ? r->scratch : out;
+    if (horizontal)
+        horizontal_pass(x, rgb + lo * stride, stride, hi - lo, r->scratch + between, rows);
+    for (uint32_t k = lo; !horizontal && k < hi; k++)
+        memcpy(rows + (k - lo) * n, rgb + k * stride + (size_t)x->first * 3, n);
     for (uint32_t k = 0; vertical && k < y->count; k++)
-        vertical_row(rows + (y->start[k] - lo) * n, y->weight + (size_t)k * y->taps, y->used[k], n,
-                     r->sum, out + k * n);
+        gq_pixels_blend_row(rows + (y->start[k] - lo) * n, y->weight + (size_t)k * y->taps,
+                            y->used[k], n, out + k * n);
     return GQ_OK;
 }
 
@@ -302,8 +277,7 @@ void gq_resizer_free(gq_resizer *r)
         return;
     axis_free(&r->x);
     axis_free(&r->y);
-    gq_free(r->rows);
-    gq_free(r->sum);
+    gq_free(r->scratch);
     gq_free(r);
 }
 
@@ -318,12 +292,18 @@ gq_status gq_image_preprocess(const uint8_t *rgb, uint32_t w, uint32_t h, uint32
     return status;
 }
 
+/* A byte has 256 values: each channel's are looked up. */
 void gq_image_normalize(const uint8_t *rgb, uint32_t size, const float mean[3], const float std[3],
                         float *out)
 {
     size_t plane = (size_t)size * size;
+    float  value[3][256];
     for (int c = 0; c < 3; c++)
-        for (size_t i = 0; i < plane; i++)
-            out[(size_t)c * plane + i] =
-                ((float)(rgb[3 * i + (size_t)c] * (1.0 / 255.0)) - mean[c]) / std[c];
+        for (int v = 0; v < 256; v++)
+            value[c][v] = ((float)(v * (1.0 / 255.0)) - mean[c]) / std[c];
+    for (size_t i = 0; i < plane; i++, rgb += 3) {
+        out[i] = value[0][rgb[0]];
+        out[plane + i] = value[1][rgb[1]];
+        out[2 * plane + i] = value[2][rgb[2]];
+    }
 }

@@ -6,7 +6,9 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,6 +16,14 @@
 #include "core/io.h"
 #include "core/mem.h"
 #include "data/shard_private.h"
+
+#ifdef __SANITIZE_ADDRESS__             /* gcc says it so */
+#define UNDER_ASAN
+#elif defined __has_feature
+#if __has_feature(address_sanitizer)    /* clang so */
+#define UNDER_ASAN
+#endif
+#endif
 
 static gq_status verify_rows(const gq_shard *s, gq_error *err)
 {
@@ -85,10 +95,11 @@ static void judge(const char *path, int fd)
     int     null = open("/dev/null", O_RDWR);
     for (int k = 0; null >= 0 && k <= 2; k++)
         dup2(null, k);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);            /* nobody waits for a verdict that nobody reads */
     limit(RLIMIT_CORE, 0);
     limit(RLIMIT_FSIZE, 0);
     limit(RLIMIT_CPU, 60);
-#ifndef __SANITIZE_ADDRESS__                     /* whose shadow memory counts */
+#ifndef UNDER_ASAN                               /* whose shadow memory counts */
     limit(RLIMIT_AS, (rlim_t)8 << 30);
 #endif
     alarm(300);

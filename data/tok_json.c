@@ -27,6 +27,8 @@ static gq_status check_size(const gq_bytes *file, gq_error *err)
             return gq_fail(err, GQ_EWEIGHTS, "byte %zu: nested deeper than %d", i, MAX_DEPTH);
         else if (!quoted && (c == ']' || c == '}') && depth)
             depth--;
+        else if (c == '\0')             /* no part of JSON; jansson loses one behind a number    */
+            return gq_fail(err, GQ_EWEIGHTS, "byte %zu: is NUL", i);
         values += !quoted && (c == ',' || c == '[' || c == '{');
         if (values > MAX_VALUES)
             return gq_fail(err, GQ_EWEIGHTS, "byte %zu: more than %zu values", i, MAX_VALUES);

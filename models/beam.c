@@ -91,7 +91,8 @@ static void collect(gq_beam *b, const float *logits)
             sum += exp(x[i] - top);
         norm = b->open[r].sum - top - log(sum);
         for (int i = 0; i < b->o.vocab; i++)
-            if (x[i] + norm > b->best[2 * b->o.beams - 1].sum)
+            if (x[i] + norm > b->best[2 * b->o.beams - 1].sum &&
+                (i != b->o.end_id || b->steps >= b->o.min_new))
                 offer(b, (candidate){x[i] + norm, r, i});
     }
 }

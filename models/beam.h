@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 typedef struct gq_beam_opts {
-    int     beams, max_new;
+    int     beams, max_new, min_new;    /* no end token among the first min_new */
     int     vocab, stride;              /* ids to choose from; logits from one row to the next */
     int32_t end_id;
     double  length_penalty;

@@ -288,13 +288,14 @@ static gq_status run_step(gq_generator *g, int step, gq_error *err)
     return s;
 }
 
-/* Index of the largest logit, lowest index on ties, and its log probability. */
-static int32_t best_token(const float *x, int vocab, double *logprob)
+/* Index of the largest logit but that of `without` (-1: none), lowest index on ties, and its log
+ * probability. */
+static int32_t best_token(const float *x, int vocab, int32_t without, double *logprob)
 {
-    int32_t best = 0;
+    int32_t best = without == 0 && vocab > 1;
     double  sum = 0.0;
-    for (int i = 1; i < vocab; i++)
-        if (x[i] > x[best])
+    for (int i = best + 1; i < vocab; i++)
+        if (x[i] > x[best] && i != without)
             best = i;
     for (int i = 0; i < vocab; i++)
         sum += exp((double)x[i] - (double)x[best]);
@@ -312,7 +313,8 @@ static gq_status greedy(gq_generator *g, int count, gq_answer *answer, gq_error 
             gq_answer *a = &answer[b < count ? b : 0];
             double     logprob;
             int32_t    id = best_token(g->row + (size_t)b * (size_t)g->cfg.gpt2.vocab,
-                                       g->choices, &logprob);
+                                       g->choices, step < g->o.min_new ? g->o.end_id : -1,
+                                       &logprob);
             g->token[b] = id;
             if (b >= count || a->ended || a->n >= g->o.max_new)
                 continue;
@@ -362,6 +364,7 @@ static gq_status beam_search(gq_generator *g, int count, gq_answer *answer, gq_e
 {
     gq_beam_opts o = {.beams = g->o.beams,
                       .max_new = g->o.max_new,
+                      .min_new = g->o.min_new,
                       .vocab = g->choices,
                       .stride = g->cfg.gpt2.vocab,
                       .end_id = g->o.end_id,

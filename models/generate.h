@@ -19,6 +19,7 @@ typedef enum gq_early { GQ_EARLY_FALSE, GQ_EARLY_TRUE, GQ_EARLY_NEVER } gq_early
 
 typedef struct gq_decode_opts {
     int      max_new;                   /* tokens, the end token included                         */
+    int      min_new;                   /* tokens before the end token may come; 0: none          */
     int      beams;                     /* 1: greedy                                              */
     double   length_penalty;
     bool     legacy_length;             /* lengths include the prompt (old transformers)          */

@@ -83,37 +83,75 @@ static gq_t close_part(gq_tape *t, const gq_qformer_config *c, int l, const char
                        gq_p(t, "qformer.h.%d.%s.ln.b", l, part), c->ln_eps, NULL);
 }
 
-static gq_t layer(gq_tape *t, const gq_qformer_config *c, int l, gq_t x, gq_t encoded,
-                  double dropout)
+static gq_t self_part(gq_tape *t, const gq_qformer_config *c, int l, gq_t x, double dropout)
 {
     gq_sdpa_opts o = {.heads = c->heads, .dropout = dropout};
-    gq_t         a, kv;
+    gq_t         a = gq_dense(t, x, GQ_NONE, GQ_T_NONE, "qformer.h.%d.self.qkv", l);
 
-    a = gq_dense(t, x, GQ_NONE, GQ_T_NONE, "qformer.h.%d.self.qkv", l);
     a = gq_dense(t, gq_sdpa(t, a, GQ_T_NONE, &o), GQ_NONE, GQ_T_NONE, "qformer.h.%d.self.out", l);
-    x = close_part(t, c, l, "self", x, a, dropout);
-    if (l % c->cross_every == 0) {
-        a = gq_dense(t, x, GQ_NONE, GQ_T_NONE, "qformer.h.%d.cross.q", l);
-        kv = gq_dense(t, encoded, GQ_NONE, GQ_T_NONE, "qformer.h.%d.cross.kv", l);
-        a = gq_dense(t, gq_sdpa(t, a, kv, &o), GQ_NONE, GQ_T_NONE, "qformer.h.%d.cross.out", l);
-        x = close_part(t, c, l, "cross", x, a, dropout);
-    }
-    a = gq_dense(t, x, GQ_GELU, GQ_T_NONE, "qformer.h.%d.mlp.fc1", l);
+    return close_part(t, c, l, "self", x, a, dropout);
+}
+
+/* Attention of the queries q (a linear image of x) to the features of their frames. */
+static gq_t cross_part(gq_tape *t, const gq_qformer_config *c, int l, gq_t x, gq_t q, gq_t encoded,
+                       double dropout)
+{
+    gq_sdpa_opts o = {.heads = c->heads, .dropout = dropout};
+    gq_t         kv = gq_dense(t, encoded, GQ_NONE, GQ_T_NONE, "qformer.h.%d.cross.kv", l), a;
+
+    a = gq_dense(t, gq_sdpa(t, q, kv, &o), GQ_NONE, GQ_T_NONE, "qformer.h.%d.cross.out", l);
+    return close_part(t, c, l, "cross", x, a, dropout);
+}
+
+static gq_t mlp_part(gq_tape *t, const gq_qformer_config *c, int l, gq_t x, double dropout)
+{
+    gq_t a = gq_dense(t, x, GQ_GELU, GQ_T_NONE, "qformer.h.%d.mlp.fc1", l);
+
     a = gq_dense(t, a, GQ_NONE, GQ_T_NONE, "qformer.h.%d.mlp.fc2", l);
     return close_part(t, c, l, "mlp", x, a, dropout);
 }
 
+static gq_t cross_query(gq_tape *t, int l, gq_t x)
+{
+    return gq_dense(t, x, GQ_NONE, GQ_T_NONE, "qformer.h.%d.cross.q", l);
+}
+
+/* Before their first look at a frame the queries are the same for all: layer 0 computes them once
+ * and repeats them, its cross-attention's q as well. With dropout every frame has its own. */
+static gq_t first_layer(gq_tape *t, const gq_qformer_config *c, gq_t encoded, double dropout)
+{
+    int64_t frames = gq_dim(t, encoded, 0);
+    gq_t    x = gq_layernorm(t, gq_p(t, "qformer.query"), gq_p(t, "qformer.ln.g"),
+                             gq_p(t, "qformer.ln.b"), c->ln_eps), q;
+
+    if (dropout > 0.0) {
+        x = self_part(t, c, 0, gq_dropout(t, gq_expand_rows(t, x, frames), dropout), dropout);
+        q = cross_query(t, 0, x);
+    } else {
+        x = self_part(t, c, 0, gq_reshape(t, x, 3, GQ_SHAPE(1, c->queries, c->width)), 0.0);
+        x = gq_reshape(t, x, 2, GQ_SHAPE(c->queries, c->width));
+        q = gq_expand_rows(t, cross_query(t, 0, x), frames);
+        x = gq_expand_rows(t, x, frames);
+    }
+    return mlp_part(t, c, 0, cross_part(t, c, 0, x, q, encoded, dropout), dropout);
+}
+
 gq_t gq_qformer_states(gq_tape *t, const gq_qformer_config *c, gq_t encoded, double dropout)
 {
-    gq_t x = gq_layernorm(t, gq_p(t, "qformer.query"), gq_p(t, "qformer.ln.g"),
-                          gq_p(t, "qformer.ln.b"), c->ln_eps);
+    gq_t x = GQ_T_NONE;
     char name[32];
 
-    x = gq_dropout(t, gq_expand_rows(t, x, gq_dim(t, encoded, 0)), dropout);
     for (int l = 0; l < c->layers; l++) {
         snprintf(name, sizeof name, "qformer.h.%d", l);
         gq_segment(t, name);
-        x = layer(t, c, l, x, encoded, dropout);
+        if (l == 0) {
+            x = first_layer(t, c, encoded, dropout);
+            continue;
+        }
+        x = self_part(t, c, l, x, dropout);
+        if (l % c->cross_every == 0)
+            x = cross_part(t, c, l, x, cross_query(t, l, x), encoded, dropout);
+        x = mlp_part(t, c, l, x, dropout);
     }
     gq_segment(t, "qformer.end");
     return x;

@@ -199,6 +199,7 @@ static gq_status retrieve(gq_asker *a, const gq_gif_bytes *gif, const char *ques
     out->seconds.decode += t.decode;
     out->seconds.preprocess += t.preprocess;
     out->seconds.retrieve += t.vision + t.text + t.select;
+    out->seconds.text += t.text + t.select;
     gq_frame_set_free(&frames);
     gq_clipcut_free(&cut);
     gq_free(embed);

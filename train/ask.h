@@ -26,6 +26,7 @@ typedef struct gq_ask_seconds {         /* wall clock                           
     double decode;                      /* GIF bytes to pixels                                    */
     double preprocess;                  /* resize and crop                                        */
     double retrieve;                    /* CLIP-Cut: both towers and the choice; 0: evenly        */
+    double text;                        /* of it the question's part and the choice               */
     double vision;                  /* CLIP, Q-Former and the question through the language model */
     double answer;                      /* the tokens after the first                             */
 } gq_ask_seconds;

@@ -349,6 +349,7 @@ typedef struct gq_config {
 
     struct {
         int64_t        max_new_tokens;
+        int64_t        min_new_tokens;  /* of an answer, before it may end                        */
         int64_t        beams;           /* 1 = greedy                                             */
         double         length_penalty;
         gq_cfg_beamlen beam_len;

@@ -202,6 +202,7 @@ GQ_SIZE(engine.memory_limit, "0", 0, 0x1p60, "bytes", "A plan beyond it is refus
 
 GQ_SECTION("decode", "How answers are generated.")
 GQ_INT(decode.max_new_tokens, "16", 1, 4096, "tokens", "Length of an answer.")
+GQ_INT(decode.min_new_tokens, "0", 0, 4096, "tokens", "An answer does not end before it has as many.")
 GQ_INT(decode.beams, "1", 1, 64, "", "Beam search; 1 = greedy.")
 GQ_REAL(decode.length_penalty, "1", -10, 10, "", "A finished beam's score is its log-probability / length^penalty.")
 GQ_ENUM(decode.beam_len, beamlen, "generated", "Length in that formula: the generated tokens, or hf_legacy prompt "

@@ -157,6 +157,10 @@ static void check_sequence(gq_config_loader *l)
                        (long long)c->mvm.min_keep, (long long)visual);
     if (!hole || strstr(hole + 1, "{q}"))
         gq_problem_key(l, "prompt.template", "must hold {q} exactly once");
+    if (c->decode.min_new_tokens > c->decode.max_new_tokens)
+        gq_problem_key(l, "decode.min_new_tokens",
+                       "%lld is above decode.max_new_tokens, which is %lld",
+                       (long long)c->decode.min_new_tokens, (long long)c->decode.max_new_tokens);
 }
 
 static void check_mvm(gq_config_loader *l)

@@ -260,6 +260,7 @@ gq_decode_opts gq_decode_of(const gq_config *c, const gq_tokenizer *tok)
 {
     return (gq_decode_opts){
         .max_new = (int)c->decode.max_new_tokens,
+        .min_new = (int)c->decode.min_new_tokens,
         .beams = (int)c->decode.beams,
         .length_penalty = c->decode.length_penalty,
         .legacy_length = c->decode.beam_len == GQ_CFG_BEAM_HF_LEGACY,

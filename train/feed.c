@@ -14,6 +14,11 @@ int gq_feed_text(const gq_config *c, int nq, int na)
     return round_up(nq + na + 1, (int)c->prompt.bucket);
 }
 
+int gq_feed_labels(int na)
+{
+    return round_up(na + 1, 2);
+}
+
 static int visual_tokens(const gq_config *c)
 {
     return (int)(c->data.frames * c->qformer.queries);
@@ -39,7 +44,7 @@ void gq_feed_shape(const gq_config *c, const gq_sample *s, int batch, bool live,
     out->batch = batch;
     out->frames = (int)c->data.frames;
     out->text = text;
-    out->labels = batch * round_up(answer + 1, 2);
+    out->labels = batch * gq_feed_labels(answer);
     out->kept = round_up(kept, 16) < n ? round_up(kept, 16) : n;
     out->live = live;
     out->masked = masked;

@@ -15,6 +15,7 @@ typedef struct gq_sample {
     const void    *vision;              /* u8 [k,S,S,3] when live, float [k,E,V] when cached      */
     const int32_t *question, *answer;   /* ids                                                    */
     int            nq, na;              /* how many; nq >= 1, na may be 0                         */
+    int64_t        index;               /* of the question in its data, for messages              */
 } gq_sample;
 
 /* The shape that holds these samples: T padded to prompt.bucket, labelled rows to B * (longest answer + 1), rounded to
@@ -23,6 +24,8 @@ void gq_feed_shape(const gq_config *c, const gq_sample *s, int batch, bool live,
                    const uint8_t *keep, gq_stllm_shape *out);
 /* Smallest shape that holds question lengths up to nq and answers up to na, by the same rounding. */
 int  gq_feed_text(const gq_config *c, int nq, int na);
+/* Labelled rows a sample gets when the longest answer of its batch has na tokens. */
+int  gq_feed_labels(int na);
 
 typedef struct gq_feed_opts {
     double inv_lm, inv_mvm;             /* 1 / denominators of the whole step                     */

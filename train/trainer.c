@@ -7,15 +7,9 @@
 #include "core/mem.h"
 #include "train/checkpoint.h"
 #include "train/peak.h"
-#include "train/schedule.h"
 #include "train/trainer_private.h"
 
 /* ---- one step -------------------------------------------------------------------------------------------------- */
-
-typedef struct step_sums {
-    double   lm, mvm, flops;            /* of the step                                            */
-    uint64_t labels, hits, tokens;      /* counted rows, right ones, text tokens                  */
-} step_sums;
 
 static uint64_t first_position(const gq_trainer *t)
 {
@@ -40,129 +34,51 @@ static void take_batch(gq_trainer *t, const gq_batch *b)
 
     for (int32_t i = 0; i < b->count; i++) {
         const gq_qa *q = &b->qa[i];
-        t->sample[i] =
-            (gq_sample){.question = q->q_ids, .nq = q->nq, .answer = q->a_ids, .na = q->na};
-        t->sample[i].vision = t->live
-                                  ? (const void *)(b->frames + (size_t)i * gq_shard_frame_bytes(m))
-                                  : (const void *)(b->tokens + (size_t)i * gq_shard_token_count(m));
+        t->sample[i] = (gq_sample){
+            .vision = t->step.live
+                          ? (const void *)(b->frames + (size_t)i * gq_shard_frame_bytes(m))
+                          : (const void *)(b->tokens + (size_t)i * gq_shard_token_count(m)),
+            .question = q->q_ids,
+            .nq = q->nq,
+            .answer = q->a_ids,
+            .na = q->na,
+            .index = b->index[i]};
     }
 }
 
-static void draw_masks(gq_trainer *t, gq_mask_key key, int micro)
+static gq_status micro_batch(gq_trainer *t, int micro, gq_error *err)
 {
-    int64_t d = t->cfg.gpt2.width;
-    for (int b = 0; b < (int)t->cfg.train.batch; b++) {
-        uint32_t slot = (uint32_t)(micro * (int)t->cfg.train.batch + b);
-        if (t->elements)
-            gq_mask_elements(&t->cfg, key, slot, t->n * d, t->elements + (int64_t)b * t->n * d);
-        gq_mask_tokens(&t->cfg, key, slot, t->n, t->keep + b * t->n);
-    }
-}
-
-static void collect(gq_trainer *t, gq_stllm_tape *h, step_sums *sum)
-{
-    gq_cost cost = gq_tape_cost(h->tape);
-    float   stats[2];
-    int     r = 0;
-
-    sum->lm += gq_scalar(h->tape, h->lm_loss);
-    sum->mvm += h->mvm_loss.i ? gq_scalar(h->tape, h->mvm_loss) : 0.0;
-    sum->flops += cost.fwd_flops + cost.bwd_flops;
-    for (int b = 0; b < h->shape.batch; b++) {
-        sum->tokens += (uint64_t)(t->sample[b].nq + t->sample[b].na + 1);
-        for (int k = 0; k <= t->sample[b].na; k++, r++) {
-            gq_get_real(h->tape, h->stats, 2 * r, stats, 2);
-            sum->hits += stats[1] > 0.5f;
-        }
-    }
-}
-
-static gq_status micro_batch(gq_trainer *t, int micro, bool masked, const gq_feed_opts *o,
-                             step_sums *sum, gq_error *err)
-{
-    gq_mask_key    key = {t->cfg.train.seed, (uint32_t)t->state.step};
-    gq_batch       batch;
-    gq_stllm_shape shape;
-    gq_stllm_tape *h;
-    gq_status      s = gq_loader_next(t->loader, &batch, err);
+    gq_batch  batch;
+    gq_status s = gq_loader_next(t->loader, &batch, err);
 
     if (s != GQ_OK)
         return s;
     take_batch(t, &batch);
-    if (masked)
-        draw_masks(t, key, micro);
-    gq_feed_shape(&t->cfg, t->sample, batch.count, t->live, masked, true, masked ? t->keep : NULL,
-                  &shape);
-    shape = gq__trainer_shape(t, shape.text, t->cfg.mvm.mode == GQ_CFG_MVM_DROP ? shape.kept : t->n,
-                              masked);
-    s = gq_net_pass(t->net, &shape, &h, err);
-    if (s == GQ_OK) {
-        t->tape = h->tape;
-        gq_feed(&t->cfg, t->sample, masked ? t->keep : NULL, masked ? t->elements : NULL, o, h);
-        t->net->engine->step = (gq_step_block){
-            .seed = t->cfg.train.seed, .step = (uint32_t)t->state.step, .micro = (uint32_t)micro};
-        s = gq_forward(h->tape, err);
-    }
-    if (s == GQ_OK)
-        s = gq_backward(h->tape, micro > 0, err);
-    if (s == GQ_OK) {
-        collect(t, h, sum);
-        if (t->cfg.train.finite_check && !(isfinite(sum->lm) && isfinite(sum->mvm))) {
-            char what[256] = "loss";
-            gq_find_nonfinite(h->tape, what, sizeof what);
-            s = gq_fail(err, GQ_ENUMERIC,
-                        "step %" PRIu64
-                        ": the first value that is not finite is in the %s; question %lld; the "
-                        "step was not applied",
-                        t->state.step, what, (long long)batch.index[0]);
-        }
-    }
+    s = gq_step_micro(&t->step, micro, t->sample, err);
     gq_loader_release(t->loader);
     return s;
 }
 
-/* The gradient norm is where a bad value anywhere in backward ends up; the pass is run again to find the op. Of
- * several micro-batches that is the last: what the others read is gone. */
-static gq_status bad_gradient(gq_trainer *t, gq_error *err)
+static void describe(gq_trainer *t, double seconds, double waited)
 {
-    char what[256] = "gradient";
-    gq_find_nonfinite(t->tape, what, sizeof what);
-    return gq_fail(err, GQ_ENUMERIC,
-                   "step %" PRIu64
-                   ": the gradient norm is not finite, first in the %s; the step was not applied",
-                   t->state.step, what);
-}
-
-static void update(gq_trainer *t, double norm)
-{
-    gq_adamw_opts o = {.lr = gq_learning_rate(&t->cfg, (int64_t)t->state.step, t->cfg.train.steps),
-                       .beta1 = t->cfg.train.beta1,
-                       .beta2 = t->cfg.train.beta2,
-                       .eps = t->cfg.train.eps,
-                       .clip = t->cfg.train.clip};
-    t->info.lr = o.lr;
-    gq_params_adamw(t->net->params, &o, (int64_t)t->state.step + 1, norm);
-}
-
-static void describe(gq_trainer *t, const step_sums *sum, bool masked, double norm, double seconds,
-                     double waited)
-{
-    gq_step_info *i = &t->info;
-    int64_t       per = t->cfg.train.batch * t->cfg.train.accumulate;
+    gq_step_info  *i = &t->info;
+    const gq_step *step = &t->step;
+    int64_t        per = t->cfg.train.batch * t->cfg.train.accumulate;
 
     i->step = (int64_t)t->state.step;
     i->total = t->cfg.train.steps;
     i->epoch = (int64_t)(t->state.samples / (uint64_t)gq_dataset_count(t->data));
-    i->masked = masked;
-    i->lm_loss = sum->lm;
-    i->mvm_loss = sum->mvm;
-    i->loss = sum->lm + (masked ? t->cfg.mvm.weight * sum->mvm : 0.0);
-    i->ppl = exp(sum->lm);
-    i->grad_norm = norm;
+    i->masked = step->masked;
+    i->lm_loss = step->lm;
+    i->mvm_loss = step->mvm;
+    i->loss = step->lm + (step->masked ? t->cfg.mvm.weight * step->mvm : 0.0);
+    i->ppl = exp(step->lm);
+    i->grad_norm = step->norm;
+    i->lr = step->lr;
     i->seconds = seconds;
     i->samples_per_s = (double)per / seconds;
-    i->tokens_per_s = ((double)sum->tokens + (double)(per * t->n)) / seconds;
-    i->gflops = sum->flops / seconds / 1e9;
+    i->tokens_per_s = ((double)step->tokens + (double)(per * step->n)) / seconds;
+    i->gflops = step->flops / seconds / 1e9;
     i->data_wait_s = waited;
     i->gemm_peak = t->peak;
     i->rss = gq_rss_peak();
@@ -171,44 +87,38 @@ static void describe(gq_trainer *t, const step_sums *sum, bool masked, double no
     i->eta_s = t->steps_s / (double)t->steps_here * (double)(i->total - i->step);
 }
 
-static void add_to_epoch(gq_trainer *t, const step_sums *sum, bool masked)
+static void add_to_epoch(gq_trainer *t)
 {
-    gq_run_state *r = &t->state;
-    r->epoch_nll += sum->lm * (double)sum->labels;
-    r->epoch_labels += sum->labels;
-    r->epoch_rows += sum->hits;
-    r->epoch_mvm += sum->mvm;
-    r->epoch_masked += masked;
+    gq_run_state  *r = &t->state;
+    const gq_step *step = &t->step;
+
+    r->epoch_nll += step->lm * (double)step->counted;
+    r->epoch_labels += step->counted;
+    r->epoch_rows += step->hits;
+    r->epoch_mvm += step->mvm;
+    r->epoch_masked += step->masked;
     r->epoch_loss += t->info.loss;
     r->epoch_steps++;
 }
 
 gq_status gq__trainer_step(gq_trainer *t, gq_error *err)
 {
-    gq_mask_key  key = {t->cfg.train.seed, (uint32_t)t->state.step};
-    uint32_t     slots = (uint32_t)(t->cfg.train.batch * t->cfg.train.accumulate);
-    bool         masked = gq_mask_step(&t->cfg, key);
-    step_sums    sum = {.labels = count_labels(t)};
-    gq_feed_opts o = {.inv_lm = 1.0 / (double)sum.labels, .end_id = gq_tokenizer_end_id(t->tok)};
-    double       start = gq_now(), wait = gq_loader_wait_seconds(t->loader), norm;
-    gq_status    s = GQ_OK;
+    double    start = gq_now(), wait = gq_loader_wait_seconds(t->loader);
+    gq_status s = GQ_OK;
 
-    if (masked)
-        o.inv_mvm = 1.0 / gq_mask_denominator(&t->cfg, key, slots, t->n);
+    gq_step_begin(&t->step, t->state.step, count_labels(t), gq_tokenizer_end_id(t->tok));
     if (t->cfg.train.overfit_batch)
         s = gq_loader_seek(t->loader, 0, err);
     for (int micro = 0; s == GQ_OK && micro < (int)t->cfg.train.accumulate; micro++)
-        s = micro_batch(t, micro, masked, &o, &sum, err);
+        s = micro_batch(t, micro, err);
+    if (s == GQ_OK)
+        s = gq_step_end(&t->step, err);
     if (s != GQ_OK)
         return s;
-    norm = gq_params_grad_norm(t->net->params);
-    if (!isfinite(norm))
-        return bad_gradient(t, err);
-    update(t, norm);
     t->state.step++;
-    t->state.samples += slots;
-    describe(t, &sum, masked, norm, gq_now() - start, gq_loader_wait_seconds(t->loader) - wait);
-    add_to_epoch(t, &sum, masked);
+    t->state.samples += (uint64_t)(t->cfg.train.batch * t->cfg.train.accumulate);
+    describe(t, gq_now() - start, gq_loader_wait_seconds(t->loader) - wait);
+    add_to_epoch(t);
     return GQ_OK;
 }
 

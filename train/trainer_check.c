@@ -55,16 +55,13 @@ gq_status gq__trainer_check(gq_trainer *t, gq_error *err)
 
 void gq__trainer_memory(const gq_trainer *t, gq_dry_run *out)
 {
-    const gq_params *p = t->net->params;
-    double           real = (double)gq_dtype_size(t->net->engine->backend->real);
+    gq_step_bytes b = gq_step_plan(t->net);
 
-    out->param_bytes = (double)p->total_n * real;
-    out->state_bytes = 3.0 * (double)p->trainable_n * real;
-    out->act_bytes = (double)t->net->engine->act.bytes;
-    out->temp_bytes = (double)t->net->engine->temp.bytes;
-    out->host_bytes = 0;
-    for (int i = 0; i < t->net->passes; i++)
-        out->host_bytes += (double)t->net->pass[i]->h.tape->host_bytes;
+    out->param_bytes = b.param;
+    out->state_bytes = b.state;
+    out->act_bytes = b.act;
+    out->temp_bytes = b.temp;
+    out->host_bytes = b.host;
 }
 
 gq_status gq__trainer_fits(const gq_trainer *t, gq_error *err)

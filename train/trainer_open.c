@@ -52,8 +52,8 @@ static gq_status open_loader(gq_trainer *t, gq_error *err)
                                .ring = (int32_t)c->data.ring,
                                .seed = c->train.seed,
                                .shuffle = true,
-                               .frames = t->live,
-                               .tokens = !t->live,
+                               .frames = t->step.live,
+                               .tokens = !t->step.live,
                                .max_bad = (uint32_t)c->data.max_bad,
                                .stage = stage};
     uint64_t         first = 0;
@@ -83,10 +83,10 @@ static int compare_int(const void *a, const void *b)
 }
 
 /* Which padded text lengths occur, and the most labelled rows a sample has: passes are recorded for these. */
-static gq_status survey(gq_trainer *t, gq_error *err)
+static gq_status survey(gq_trainer *t, bool live, gq_error *err)
 {
     int64_t count = gq_dataset_count(t->data);
-    int     answer = 0, most = 0;
+    int     answer = 0, most = 0, n = (int)(t->cfg.data.frames * t->cfg.qformer.queries);
 
     for (int64_t i = 0; i < count; i++) {
         gq_qa qa;
@@ -100,29 +100,18 @@ static gq_status survey(gq_trainer *t, gq_error *err)
         if (k == t->texts && t->texts < GQ_TEXT_SHAPES)
             t->text[t->texts++] = text;
     }
-    if (t->n + most > t->cfg.gpt2.positions)
+    if (n + most > t->cfg.gpt2.positions)
         return gq_fail(err, GQ_EINPUT,
                        "%s: the longest question and answer need %d positions beside %d visual "
                        "tokens; gpt2.positions"
                        " is %d: lower prompt.max_question_tokens and build again",
-                       gq_dataset_dir(t->data), most, t->n, (int)t->cfg.gpt2.positions);
+                       gq_dataset_dir(t->data), most, n, (int)t->cfg.gpt2.positions);
     qsort(t->text, (size_t)t->texts, sizeof *t->text, compare_int);
-    t->labels = (int)t->cfg.train.batch * ((answer + 2) / 2 * 2);
-    return GQ_OK;
-}
-
-static gq_status buffers(gq_trainer *t, gq_error *err)
-{
-    size_t batch = (size_t)t->cfg.train.batch, n = (size_t)t->n;
-
-    t->keep = gq_malloc(batch, n);
-    t->sample = gq_calloc(batch, sizeof *t->sample);
-    if (t->cfg.mvm.enable && t->cfg.mvm.granularity == GQ_CFG_GRAIN_ELEMENT)
-        t->elements = gq_malloc(batch * n * (size_t)t->cfg.gpt2.width, sizeof *t->elements);
-    if (!t->keep || !t->sample ||
-        (t->cfg.mvm.enable && t->cfg.mvm.granularity == GQ_CFG_GRAIN_ELEMENT && !t->elements))
+    t->sample = gq_calloc((size_t)t->cfg.train.batch, sizeof *t->sample);
+    if (!t->sample)
         return gq_fail(err, GQ_ENOMEM, "out of memory");
-    return GQ_OK;
+    return gq_step_open(&t->step, &t->cfg, live, (int)t->cfg.train.batch * gq_feed_labels(answer),
+                        err);
 }
 
 static gq_status open_shards(const gq_paths *p, gq_dataset **out, gq_error *err)
@@ -140,10 +129,10 @@ static bool same_tokenizer(const gq_dataset *a, const gq_dataset *b)
 }
 
 /* Both sets, checked now: what evaluation needs should not be missed hours later. */
-static gq_status open_data(gq_trainer *t, gq_error *err)
+static gq_status open_data(gq_trainer *t, bool *live, gq_error *err)
 {
     const gq_config *c = &t->cfg;
-    bool             live;
+    bool             val_live;
     gq_status        s;
 
     if (c->data.train.n == 0)
@@ -153,9 +142,9 @@ static gq_status open_data(gq_trainer *t, gq_error *err)
     if (s == GQ_OK && c->data.val.n)
         s = open_shards(&c->data.val, &t->val, err);
     if (s == GQ_OK)
-        s = gq_data_fits(c, t->data, &t->live, err);
+        s = gq_data_fits(c, t->data, live, err);
     if (s == GQ_OK && t->val)
-        s = gq_data_fits(c, t->val, &live, err);
+        s = gq_data_fits(c, t->val, &val_live, err);
     if (s == GQ_OK && t->val && !same_tokenizer(t->val, t->data))
         s = gq_fail(err, GQ_EINPUT, "%s: made with another tokenizer than %s",
                     gq_dataset_dir(t->val), gq_dataset_dir(t->data));
@@ -167,18 +156,16 @@ static gq_status open_data(gq_trainer *t, gq_error *err)
 gq_status gq__trainer_data(gq_trainer *t, gq_error *err)
 {
     gq_config *c = &t->cfg;
-    gq_status  s = open_data(t, err);
+    bool       live;
+    gq_status  s = open_data(t, &live, err);
 
     if (s != GQ_OK)
         return s;
-    t->n = (int)(c->data.frames * c->qformer.queries);
     if (c->train.steps == 0) {
         int64_t per = c->train.batch * c->train.accumulate, count = gq_dataset_count(t->data);
         c->train.steps = (c->train.epochs * count + per - 1) / per;
     }
-    s = survey(t, err);
-    if (s == GQ_OK)
-        s = buffers(t, err);
+    s = survey(t, live, err);
     if (s == GQ_OK)
         s = open_loader(t, err);
     return s;
@@ -186,36 +173,13 @@ gq_status gq__trainer_data(gq_trainer *t, gq_error *err)
 
 /* ---- passes --------------------------------------------------------------------------------------------------- */
 
-gq_stllm_shape gq__trainer_shape(const gq_trainer *t, int text, int kept, bool masked)
-{
-    return (gq_stllm_shape){.batch = (int)t->cfg.train.batch,
-                            .frames = (int)t->cfg.data.frames,
-                            .text = text,
-                            .labels = t->labels,
-                            .kept = masked ? kept : 0,
-                            .live = t->live,
-                            .masked = masked,
-                            .train = true};
-}
-
 gq_status gq__trainer_record(gq_trainer *t, bool masked_too, gq_error *err)
 {
-    bool           drop = t->cfg.mvm.mode == GQ_CFG_MVM_DROP;
-    gq_stllm_tape *h;
-    gq_status      s = GQ_OK;
+    gq_status s = GQ_OK;
 
-    for (int i = 0; s == GQ_OK && i < t->texts; i++) {
-        gq_stllm_shape shape = gq__trainer_shape(t, t->text[i], 0, false);
-        if (!(t->cfg.mvm.enable && t->cfg.mvm.prob >= 1.0 &&
-              gq_amount_steps(t->cfg.mvm.start, t->cfg.train.steps) == 0))
-            s = gq_net_pass(t->net, &shape, &h, err);
-        for (int kept = drop ? 16 : t->n; s == GQ_OK && masked_too; kept += 16) {
-            shape = gq__trainer_shape(t, t->text[i], kept < t->n ? kept : t->n, true);
-            s = gq_net_pass(t->net, &shape, &h, err);
-            if (kept >= t->n)
-                break;
-        }
-    }
+    t->step.net = t->net;
+    for (int i = 0; s == GQ_OK && i < t->texts; i++)
+        s = gq_step_record(&t->step, t->text[i], masked_too, err);
     return s;
 }
 
@@ -473,8 +437,7 @@ void gq__trainer_close(gq_trainer *t)
     gq_dataset_close(t->data);
     gq_dataset_close(t->val);
     gq_tokenizer_close(t->tok);
-    gq_free(t->keep);
-    gq_free(t->elements);
+    gq_step_close(&t->step);
     gq_free(t->sample);
     gq_rundir_close(&t->dir);
 }

@@ -3,9 +3,9 @@
 #define GIFQA_TRAIN_TRAINER_PRIVATE_H
 
 #include "data/loader.h"
-#include "train/feed.h"
 #include "train/rundir.h"
 #include "train/snapshot.h"
+#include "train/step.h"
 #include "train/trainer.h"
 
 enum { GQ_TEXT_SHAPES = 64 };
@@ -20,17 +20,12 @@ typedef struct gq_trainer {
     gq_loader           *loader;
     gq_run_state         state;
     int64_t              resumed_from;  /* step, -1 fresh                                         */
-    bool                 live;
-    int                  n;             /* visual tokens a sample                                 */
-    int                  labels;        /* labelled rows of every pass                            */
     int                  text[GQ_TEXT_SHAPES], texts;        /* padded text lengths that occur    */
     int                  stage;  /* index into train.stages, stages.n after the last; -1 at first */
-    uint8_t             *keep;          /* [batch*n]                                              */
-    float               *elements;      /* [batch*n*D] for element granularity, else NULL         */
+    gq_step              step;          /* under way, or the last one                             */
     gq_sample           *sample;        /* [batch]                                                */
     double               peak;          /* GFLOP/s                                                */
     double               started, first_step_s, steps_s;     /* clock; sums                       */
-    gq_tape             *tape;          /* of the last micro-batch                                */
     int64_t              steps_here;    /* done by this process                                   */
     gq_step_info         info;          /* of the last step                                       */
 } gq_trainer;
@@ -41,8 +36,6 @@ gq_status gq__trainer_data(gq_trainer *t, gq_error *err);    /* data, net, buffe
 gq_status gq__trainer_stage(gq_trainer *t, int64_t step, gq_error *err);     /* freezes what the stage freezes */
 gq_status gq__trainer_record(gq_trainer *t, bool masked_too, gq_error *err); /* all passes this stage will need */
 void      gq__trainer_close(gq_trainer *t);
-/* The shape of a pass with this text length and, in drop-mode, this many kept places. */
-gq_stllm_shape gq__trainer_shape(const gq_trainer *t, int text, int kept, bool masked);
 /* trainer_check.c */
 gq_status gq__trainer_check(gq_trainer *t, gq_error *err);   /* names and sizes, against data, vocabulary and model  */
 void      gq__trainer_memory(const gq_trainer *t, gq_dry_run *out);          /* its byte fields, of what is recorded */

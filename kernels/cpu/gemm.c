@@ -1,9 +1,11 @@
 /* gemm.c - plan, pack, multiply.
  *
- * A product is cut into blocks whose packed A and B fit the workspace. Per block two parallel
- * phases run: one packs panels, one multiplies a grid of tiles. Operands that are small and whose
- * layout suits the register tile are read in place, and then no packing phase runs at all: that is
- * the case of small models.
+ * A product is cut into blocks whose packed A fits the workspace. Per block two parallel phases run:
+ * one packs panels, one multiplies a grid of tiles. A large B is not packed in a phase of its own:
+ * every tile of the grid is a few panels wide and the block high, and packs the piece of B it is
+ * about to use into a small buffer of its thread, where it stays in cache. A small B is packed once
+ * for all. Operands that are small and whose layout suits the register tile are read in place, and
+ * then no packing phase runs at all: that is the case of small models.
  */
 #include "kernels/cpu/gemm.h"
 
@@ -15,7 +17,11 @@ enum {
     KC = 384,                           /* k per pass over a tile: a panel of A stays in L1       */
     K_BLOCK = 4096,                     /* k per block                                            */
     A_FLOATS = 2 << 20,                 /* packed A per block, floats: with B inside a shared L3  */
-    B_FLOATS = 4 << 20,
+    B_FLOATS = 65536,                   /* up to here B is packed once, before the tiles          */
+    TALL = 1024,                        /* rows of a tile that packs its own B, at most ...       */
+    WIDE = 4,                           /* ... and panels of B                                    */
+    FEW_TILES = 12,                     /* ... but as many tiles, for balance                     */
+    GROUP = 8,                          /* panels of A that stay in L2 while panels of B change   */
     PACK_TASK = 16384,                  /* floats a packing task copies at least                  */
     TILE_FLOPS = 1000000,               /* a tile of the grid does at least this much work        */
     TILES = 48,                         /* and there are not many more tiles than this            */
@@ -24,14 +30,16 @@ enum {
 
 typedef struct gemm_plan {
     bool    pack_a, pack_b;
+    bool    own_b;                      /* tiles pack B themselves; not together with pack_b      */
     bool    bf16;                       /* panels hold pairs                                      */
     int64_t mb, nb, kb;                 /* block                                                  */
+    int64_t tm, tn;                     /* own_b: panels per tile                                 */
 } gemm_plan;
 
 typedef struct gemm_block {
     const gemm_call *g;
     gemm_plan p;
-    float    *pa, *pb;                  /* packed panels, NULL: in place                          */
+    float    *pa, *pb;                  /* packed panels; own_b: pb is a buffer for each thread   */
     int64_t   i0, j0, k0, m, n, k;      /* this block                                             */
     int64_t   steps;                    /* along k in a panel: k, or half of it for pairs         */
     bool      first, last;              /* along k                                                */
@@ -55,11 +63,18 @@ static int64_t even_part(int64_t size, int64_t limit, int64_t step)
 static gemm_plan make_plan(gemm_kind kind, int64_t m, int64_t n, int64_t k, bool bf16)
 {
     gemm_plan p = {.bf16 = bf16};
+    bool      pack = bf16 || kind == GEMM_NT || n % VL != 0 || (m > 64 && n * k > 65536);
+    p.own_b = pack && n * k > B_FLOATS;
+    p.pack_b = pack && !p.own_b;
     p.pack_a = bf16 || n > 4 * NR || m < MR;
-    p.pack_b = bf16 || kind == GEMM_NT || n % VL != 0 || (m > 64 && n * k > 65536);
     p.kb = even_part(k, K_BLOCK, 8);
-    p.nb = p.pack_b ? most(NR, even_part(n, B_FLOATS / p.kb, NR)) : n;
+    p.nb = n;
     p.mb = p.pack_a ? most(MR, even_part(m, A_FLOATS / p.kb, MR)) : m;
+    if (p.own_b) {
+        p.tm = ceil_div(even_part(p.mb, TALL, MR), MR);
+        p.tn = ceil_div(n, NR) * ceil_div(p.mb, p.tm * MR) / FEW_TILES;
+        p.tn = least(most(p.tn, 1), WIDE);
+    }
     return p;
 }
 
@@ -68,15 +83,19 @@ static size_t a_floats(const gemm_plan *p)
     return p->pack_a ? (size_t)(ceil_div(p->mb, MR) * MR * p->kb + 2 * VL) / 16 * 16 + 16 : 0;
 }
 
+/* of one thread where tiles pack B */
 static size_t b_floats(const gemm_plan *p)
 {
-    return p->pack_b ? (size_t)(ceil_div(p->nb, NR) * NR * p->kb + 2 * VL) / 16 * 16 + 16 : 0;
+    int64_t panels = p->own_b ? p->tn : ceil_div(p->nb, NR), k = p->own_b ? KC + 8 : p->kb;
+    return p->own_b || p->pack_b ? (size_t)(panels * NR * k + 2 * VL) / 16 * 16 + 16 : 0;
 }
 
-size_t gemm_temp(gemm_kind kind, int64_t m, int64_t n, int64_t k, bool bf16)
+size_t gemm_temp(gemm_kind kind, int64_t m, int64_t n, int64_t k, bool bf16, int threads)
 {
     gemm_plan p = make_plan(kind, m, n, k, bf16);
-    return gemm_is_thin(kind, m, n, k) ? 0 : (a_floats(&p) + b_floats(&p)) * sizeof(float);
+    size_t    buffers = p.own_b ? (size_t)threads : 1;
+    return gemm_is_thin(kind, m, n, k) ? 0
+                                       : (a_floats(&p) + buffers * b_floats(&p)) * sizeof(float);
 }
 
 /* ---- packing --------------------------------------------------------------------------------- */
@@ -98,49 +117,64 @@ GQ_INLINE void pair_up(float *dst, const float *src, int width, int64_t k)
 }
 #endif
 
-/* `panels` panels from src: rows along k (turned), or columns. */
-GQ_INLINE void pack_panels(const gemm_block *b, int width, bool turned, float *dst, int64_t panels,
-                           const float *src, int64_t ld, int64_t left)
+/* `panels` panels of k rows from src: rows along k (turned), or columns. */
+GQ_INLINE void pack_panels(bool bf16, int width, bool turned, float *dst, int64_t panels,
+                           const float *src, int64_t ld, int64_t left, int64_t k)
 {
+    int64_t stride = width * (bf16 ? (k + 1) / 2 : k);
 #ifdef GQ_BF16
     enum { PIECE = 32 };                /* k at a time: stays in L1 between packing and rounding  */
     float piece[PIECE * NR + VL];
-    for (int64_t p = 0; b->p.bf16 && p < panels; p++)
-        for (int64_t k = 0; k < b->k; k += PIECE) {
-            int64_t n = least(PIECE, b->k - k), at = p * width;
+    for (int64_t p = 0; bf16 && p < panels; p++)
+        for (int64_t kk = 0; kk < k; kk += PIECE) {
+            int64_t n = least(PIECE, k - kk), at = p * width;
             if (turned)
-                pack_rows(piece, width, src + at * ld + k, ld, left - at, n);
+                pack_rows(piece, width, src + at * ld + kk, ld, left - at, n);
             else
-                pack_cols(piece, width, 0, 1, src + at + k * ld, ld, left - at, n);
-            pair_up(dst + p * width * b->steps + k / 2 * width, piece, width, n);
+                pack_cols(piece, width, 0, 1, src + at + kk * ld, ld, left - at, n);
+            pair_up(dst + p * stride + kk / 2 * width, piece, width, n);
         }
-    if (b->p.bf16)
+    if (bf16)
         return;
 #endif
     if (!turned)
-        pack_cols(dst, width, width * b->steps, panels, src, ld, left, b->k);
+        pack_cols(dst, width, stride, panels, src, ld, left, k);
     for (int64_t p = 0; turned && p < panels; p++)
-        pack_rows(dst + p * width * b->steps, width, src + p * width * ld, ld, left - p * width,
-                  b->k);
+        pack_rows(dst + p * stride, width, src + p * width * ld, ld, left - p * width, k);
+}
+
+/* Rows kk .. kk+k-1 of `panels` panels of B, from panel p of the block on */
+static void pack_b(const gemm_block *b, int64_t p, int64_t panels, int64_t kk, int64_t k,
+                   float *dst)
+{
+    const gemm_call *g = b->g;
+    int64_t          j = b->j0 + p * NR, at = b->k0 + kk;
+    bool             turned = g->kind == GEMM_NT;
+    pack_panels(b->p.bf16, NR, turned, dst, panels,
+                turned ? g->b + j * g->ldb + at : g->b + at * g->ldb + j, g->ldb, b->n - p * NR, k);
+}
+
+static void pack_a(const gemm_block *b, int64_t p, int64_t panels)
+{
+    const gemm_call *g = b->g;
+    int64_t          i = b->i0 + p * MR;
+    bool             turned = g->kind != GEMM_TN;
+    pack_panels(b->p.bf16, MR, turned, b->pa + p * MR * b->steps, panels,
+                turned ? g->a + i * g->lda + b->k0 : g->a + b->k0 * g->lda + i, g->lda,
+                b->m - p * MR, b->k);
 }
 
 static void pack_task(void *ctx, int64_t task, int thread)
 {
     const gemm_block *b = ctx;
-    const gemm_call  *g = b->g;
     (void)thread;
     if (task < b->b_tasks) {
-        int64_t p = task * b->b_group, j = b->j0 + p * NR;
-        bool    turned = g->kind == GEMM_NT;
-        pack_panels(
-            b, NR, turned, b->pb + p * NR * b->steps, least(b->b_group, ceil_div(b->n, NR) - p),
-            turned ? g->b + j * g->ldb + b->k0 : g->b + b->k0 * g->ldb + j, g->ldb, b->n - p * NR);
+        int64_t p = task * b->b_group;
+        pack_b(b, p, least(b->b_group, ceil_div(b->n, NR) - p), 0, b->k,
+               b->pb + p * NR * b->steps);
     } else {
-        int64_t p = (task - b->b_tasks) * b->a_group, i = b->i0 + p * MR;
-        bool    turned = g->kind != GEMM_TN;
-        pack_panels(
-            b, MR, turned, b->pa + p * MR * b->steps, least(b->a_group, ceil_div(b->m, MR) - p),
-            turned ? g->a + i * g->lda + b->k0 : g->a + b->k0 * g->lda + i, g->lda, b->m - p * MR);
+        int64_t p = (task - b->b_tasks) * b->a_group;
+        pack_a(b, p, least(b->a_group, ceil_div(b->m, MR) - p));
     }
 }
 
@@ -161,8 +195,10 @@ static void pack_block(gemm_block *b, gq_pool *pool, bool a, bool bb)
 
 /* ---- multiplying ----------------------------------------------------------------------------- */
 
-/* One register tile: panel ip of the block's rows, panel jp of its columns, steps kk .. kk+kn-1. */
-static void one_tile(const gemm_block *b, int64_t ip, int64_t jp, int64_t kk, int64_t kn)
+/* One register tile: panel ip of the block's rows, panel jp of its columns, steps kk .. kk+kn-1;
+ * own: the tile's packed B, NULL: it lies in the block's panels or is read in place. */
+static void one_tile(const gemm_block *b, int64_t ip, int64_t jp, int64_t kk, int64_t kn,
+                     const float *own)
 {
     const gemm_call *g = b->g;
     int64_t  i = ip * MR, j = jp * NR, rows = least(MR, b->m - i), cols = least(NR, b->n - j);
@@ -180,8 +216,10 @@ static void one_tile(const gemm_block *b, int64_t ip, int64_t jp, int64_t kk, in
                      : g->a + (b->k0 + kk) * g->lda + b->i0 + i;
         t.as = g->lda;
     }
-    t.b = b->p.pack_b ? b->pb + j * b->steps + kk * NR : g->b + (b->k0 + kk) * g->ldb + b->j0 + j;
-    t.bs = b->p.pack_b ? NR : g->ldb;
+    t.b = own           ? own
+          : b->p.pack_b ? b->pb + j * b->steps + kk * NR
+                        : g->b + (b->k0 + kk) * g->ldb + b->j0 + j;
+    t.bs = own || b->p.pack_b ? NR : g->ldb;
     t.c = g->c + (b->i0 + i) * g->ldc + b->j0 + j;
     if (!start || g->add) {
         t.init = t.c;
@@ -222,12 +260,17 @@ static void tile_task(void *ctx, int64_t task, int thread)
     const gemm_block *b = ctx;
     int64_t ip0 = task / b->across * b->tm, ip1 = least(ip0 + b->tm, ceil_div(b->m, MR));
     int64_t jp0 = task % b->across * b->tn, jp1 = least(jp0 + b->tn, ceil_div(b->n, NR));
-    int64_t kc = even_part(b->steps, KC, 8);
-    (void)thread;
-    for (int64_t kk = 0; kk < b->steps || kk == 0; kk += kc)
-        for (int64_t jp = jp0; jp < jp1; jp++)
-            for (int64_t ip = ip0; ip < ip1; ip++)
-                one_tile(b, ip, jp, kk, least(kc, b->steps - kk));
+    int64_t kc = even_part(b->steps, KC, 8), unit = b->p.bf16 ? 2 : 1;
+    float  *own = b->p.own_b ? b->pb + (size_t)thread * b_floats(&b->p) : NULL;
+    for (int64_t kk = 0; kk < b->steps || kk == 0; kk += kc) {
+        int64_t kn = least(kc, b->steps - kk);
+        if (own)
+            pack_b(b, jp0, jp1 - jp0, kk * unit, least(kn * unit, b->k - kk * unit), own);
+        for (int64_t ig = ip0; ig < ip1; ig += GROUP)
+            for (int64_t jp = jp0; jp < jp1; jp++)
+                for (int64_t ip = ig; ip < least(ig + GROUP, ip1); ip++)
+                    one_tile(b, ip, jp, kk, kn, own ? own + (jp - jp0) * NR * kn : NULL);
+    }
     if (b->last && b->g->act != GQ_NONE) {
         int64_t i = ip0 * MR, j = jp0 * NR;
         gemm_activate(b->g, b->i0 + i, b->j0 + j, least(ip1 * MR, b->m) - i,
@@ -240,13 +283,17 @@ static int64_t make_grid(gemm_block *b)
 {
     int64_t pm = ceil_div(b->m, MR), pn = ceil_div(b->n, NR),
             flops = 2 * MR * NR * most(1, b->steps);
-    int64_t want = most(ceil_div(TILE_FLOPS, flops), pm * pn / TILES), tn = 1;
+    int64_t want = most(ceil_div(TILE_FLOPS, flops), pm * pn / TILES), tn = 1, tm;
     while (tn * tn * NR < want * MR)
         tn++;
     tn = most(1, least(least(tn, pn), MAX_PANELS));
-    int64_t tm = least(most(1, want / tn), pm);
+    tm = least(most(1, want / tn), pm);
     if (tm == pm)
         tn = most(1, least(pn, want / tm));
+    if (b->p.own_b) {
+        tm = least(b->p.tm, pm);
+        tn = b->p.tn;
+    }
     b->tm = ceil_div(pm, ceil_div(pm, tm));
     b->tn = ceil_div(pn, ceil_div(pn, tn));
     b->across = ceil_div(pn, b->tn);
@@ -261,8 +308,8 @@ void gemm(const gemm_call *g, gq_pool *pool, void *temp)
         gemm_thin(g, pool);
         return;
     }
-    b.pb = temp;
-    b.pa = b.pb ? b.pb + b_floats(&b.p) : NULL;
+    b.pa = temp;
+    b.pb = b.pa ? b.pa + a_floats(&b.p) : NULL;
     for (b.j0 = 0; b.j0 < g->n; b.j0 += b.p.nb) {
         b.n = least(b.p.nb, g->n - b.j0);
         for (b.k0 = 0; b.k0 < g->k || b.k0 == 0; b.k0 += b.p.kb) {

@@ -6,7 +6,7 @@
  * A is [m,k] (NN, NT) or stored as [k,m] (TN); B is [k,n] (NN, TN) or stored as [n,k] (NT); ld* are
  * floats from row to row. y may be c. `add` goes with neither act nor r. The tiles depend on the
  * problem only; k is never split between threads, so the bits do not depend on the pool. Workspace:
- * gemm_temp() bytes, 64-byte aligned.
+ * gemm_temp() bytes for at least as many threads as the pool has, 64-byte aligned.
  *
  * With `bf16` the operands are rounded to bf16 (nearest even) when they are packed; sums stay in
  * float. The thin case packs nothing and rounds nothing: it waits for memory, not for arithmetic.
@@ -41,7 +41,7 @@ typedef struct gemm_call {
 #define gemm_temp GQ_NAME(gq_cpu_gemm_temp)
 #define gemm      GQ_NAME(gq_cpu_gemm)
 
-size_t gemm_temp(gemm_kind kind, int64_t m, int64_t n, int64_t k, bool bf16);
+size_t gemm_temp(gemm_kind kind, int64_t m, int64_t n, int64_t k, bool bf16, int threads);
 void   gemm(const gemm_call *g, gq_pool *pool, void *temp);
 
 /* ---- shared by the files of the product ------------------------------------------------------ */

@@ -129,17 +129,17 @@ static void backward(const gq_call *c, bool bf16)
     }
 }
 
-static size_t temp_bytes(const gq_call *c, int back, bool bf16)
+static size_t temp_bytes(const gq_call *c, int back, bool bf16, int threads)
 {
     shape  s = shape_of(c);
     size_t bytes = 0, dx, dw;
     if (!back)
-        return gemm_temp(GEMM_NT, s.rows, s.n, s.k, bf16);
+        return gemm_temp(GEMM_NT, s.rows, s.n, s.k, bf16, threads);
     if (c->attr.act != GQ_NONE)
         bytes += TEMP_ROUND(s.rows * s.n * 4);
     bytes += TEMP_ROUND(PARTIALS * s.n * 4);
-    dx = gemm_temp(GEMM_NN, s.rows, s.k, s.n, bf16);
-    dw = gemm_temp(GEMM_TN, s.n, s.k, s.rows, bf16);
+    dx = gemm_temp(GEMM_NN, s.rows, s.k, s.n, bf16, threads);
+    dw = gemm_temp(GEMM_TN, s.n, s.k, s.rows, bf16, threads);
     return bytes + (dx > dw ? dx : dw);
 }
 
@@ -150,8 +150,7 @@ void CPU(linear_bwd)(const gq_call *c) { backward(c, false); }
 
 size_t CPU(linear_temp)(const gq_call *c, int back, int threads)
 {
-    (void)threads;
-    return temp_bytes(c, back, false);
+    return temp_bytes(c, back, false, threads);
 }
 
 #ifdef GQ_BF16
@@ -160,7 +159,6 @@ void CPU(linear_pairs_bwd)(const gq_call *c) { backward(c, true); }
 
 size_t CPU(linear_pairs_temp)(const gq_call *c, int back, int threads)
 {
-    (void)threads;
-    return temp_bytes(c, back, true);
+    return temp_bytes(c, back, true, threads);
 }
 #endif

@@ -262,13 +262,13 @@ void CPU(lm_loss_bwd)(const gq_call *c)
 
 /* ---- workspace ------------------------------------------------------------------------------- */
 
-static size_t products_temp(int64_t m, int64_t v, int64_t D, int backward)
+static size_t products_temp(int64_t m, int64_t v, int64_t D, int backward, int threads)
 {
-    size_t z = gemm_temp(GEMM_NT, m, v, D, false), dx, dw;
+    size_t z = gemm_temp(GEMM_NT, m, v, D, false, threads), dx, dw;
     if (!backward)
         return z;
-    dx = gemm_temp(GEMM_NN, m, D, v, false);
-    dw = gemm_temp(GEMM_TN, v, D, m, false);
+    dx = gemm_temp(GEMM_NN, m, D, v, false, threads);
+    dw = gemm_temp(GEMM_TN, v, D, m, false, threads);
     z = z > dx ? z : dx;
     return z > dw ? z : dw;
 }
@@ -280,10 +280,9 @@ size_t CPU(lm_loss_temp)(const gq_call *c, int backward, int threads)
     int64_t block = backward ? imin(j.V, BLOCK) : j.V;
     int64_t widths[2] = {block, j.V % block ? j.V % block : block};
     size_t  most = 0, bytes = TEMP_ROUND(chunk * j.D * 4);
-    (void)threads;
     for (int a = 0; a < 2; a++)
         for (int b = 0; b < 2; b++) {
-            size_t t = products_temp(sizes[a], widths[b], j.D, backward);
+            size_t t = products_temp(sizes[a], widths[b], j.D, backward, threads);
             most = t > most ? t : most;
         }
     if (backward)

@@ -158,10 +158,11 @@ size_t CPU(patch_embed_temp)(const gq_call *c, int backward, int threads)
     patch_job j = job_of(c);
     int64_t   m = j.group * j.n, tail = imax(1, j.frames % j.group) * j.n;
     size_t    bytes = TEMP_ROUND(m * j.k * 4) + TEMP_ROUND(m * j.d * 4);
-    size_t    whole =
-        backward ? gemm_temp(GEMM_TN, j.d, j.k, m, false) : gemm_temp(GEMM_NT, m, j.d, j.k, false);
-    size_t last = backward ? gemm_temp(GEMM_TN, j.d, j.k, tail, false)
-                           : gemm_temp(GEMM_NT, tail, j.d, j.k, false);
-    (void)threads;
-    return bytes + (whole > last ? whole : last);
+    size_t    size[2];
+    for (int i = 0; i < 2; i++) {
+        int64_t rows = i ? tail : m;
+        size[i] = backward ? gemm_temp(GEMM_TN, j.d, j.k, rows, false, threads)
+                           : gemm_temp(GEMM_NT, rows, j.d, j.k, false, threads);
+    }
+    return bytes + (size[0] > size[1] ? size[0] : size[1]);
 }

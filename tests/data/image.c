@@ -4,6 +4,7 @@
 
 #include "core/io.h"
 #include "core/mem.h"
+#include "core/philox.h"
 #include "data/gif.h"
 #include "data/image.h"
 
@@ -269,6 +270,84 @@ static void flat_pictures_stay_flat(void **state)
     gq_resizer_free(r);
 }
 
+/* One axis after the other, pixel by pixel, from the formulas alone. */
+static void plain_axis(const uint8_t *in, uint32_t from, uint32_t to, size_t lines, size_t step,
+                       size_t line, uint8_t *out, size_t out_step, size_t out_line)
+{
+    double scale = (double)from / to, widen = scale < 1 ? 1 : scale;
+    for (uint32_t k = 0; k < to; k++) {
+        double  center = (k + 0.5) * scale, w[512], sum = 0;
+        int     lo = (int)(center - 2 * widen + 0.5), hi = (int)(center + 2 * widen + 0.5);
+        int32_t fixed[512];
+        lo = lo < 0 ? 0 : lo;
+        hi = hi > (int)from ? (int)from : hi;
+        for (int i = lo; i < hi; i++) {
+            double x = fabs((i - center + 0.5) * (1 / widen));
+            w[i - lo] = x < 1 ? (1.5 * x - 2.5) * x * x + 1
+                        : x < 2 ? (((x - 5) * x + 8) * x - 4) * -0.5 : 0;
+            sum += w[i - lo];
+        }
+        for (int i = 0; i < hi - lo; i++)
+            fixed[i] = (int32_t)(w[i] / sum * (1 << 22) + (w[i] < 0 ? -0.5 : 0.5));
+        for (size_t l = 0; l < lines; l++) {
+            int32_t acc = 1 << 21;
+            for (int i = lo; i < hi; i++)
+                acc += in[l * line + (size_t)i * step] * fixed[i - lo];
+            acc >>= 22;
+            out[l * out_line + k * out_step] = (uint8_t)(acc < 0 ? 0 : acc > 255 ? 255 : acc);
+        }
+    }
+}
+
+static void sizes_at_random_equal_the_formulas(void **state)
+{
+    (void)state;
+    gq_error    err = { 0 };
+    gq_resizer *r;
+    assert_ok(gq_resizer_new(&r, &err), &err);
+    for (uint32_t k = 0; k < 60; k++) {
+        uint32_t s[4];
+        for (uint32_t i = 0; i < 4; i++)
+            s[i] = 1 + gq_philox_at(9, 4 * k + i, GQ_RNG_TEST, 0) % (k < 20 ? 20 : 150);
+        uint32_t w = s[0], h = s[1], to_w = s[2], to_h = s[3];
+        uint8_t *rgb = gq_malloc((size_t)w * h, 3), *wide = gq_malloc((size_t)to_w * h, 3);
+        uint8_t *want = gq_malloc((size_t)to_w * to_h, 3), *got = gq_malloc((size_t)to_w * to_h, 3);
+        for (size_t i = 0; i < (size_t)w * h * 3; i++) {
+            uint32_t bits = gq_philox_at(10, i, GQ_RNG_TEST, k);
+            rgb[i] = (uint8_t)(k % 2 ? bits : 255 * (bits & 1));
+        }
+        for (size_t c = 0; c < 3; c++) {
+            plain_axis(rgb + c, w, to_w, h, 3, (size_t)3 * w, wide + c, 3, (size_t)3 * to_w);
+            plain_axis(wide + c, h, to_h, to_w, (size_t)3 * to_w, 3, want + c, (size_t)3 * to_w, 3);
+        }
+        assert_ok(gq_resizer_resize(r, rgb, w, h, to_w, to_h, GQ_BICUBIC, got, &err), &err);
+        if (memcmp(got, want, (size_t)to_w * to_h * 3))
+            fail_msg("%ux%u to %ux%u differs from the formulas", w, h, to_w, to_h);
+        gq_free(rgb);
+        gq_free(wide);
+        gq_free(want);
+        gq_free(got);
+    }
+    gq_resizer_free(r);
+}
+
+static void every_byte_normalizes_to_the_formula(void **state)
+{
+    (void)state;
+    static uint8_t rgb[16 * 16 * 3];
+    static float   planes[3 * 16 * 16];
+    for (int i = 0; i < 256; i++)
+        for (int c = 0; c < 3; c++)
+            rgb[3 * i + c] = (uint8_t)(i * (2 * c + 1));
+    gq_image_normalize(rgb, 16, gq_clip_mean, gq_clip_std, planes);
+    for (int i = 0; i < 256; i++)
+        for (int c = 0; c < 3; c++) {
+            float x = (float)(rgb[3 * i + c] * (1.0 / 255.0));
+            float want = (x - gq_clip_mean[c]) / gq_clip_std[c];
+            assert_memory_equal(&planes[c * 256 + i], &want, sizeof want);
+        }
+}
+
 static void wrong_sizes_and_lost_memory_are_errors(void **state)
 {
     (void)state;
@@ -303,6 +382,8 @@ int main(void)
         cmocka_unit_test(cropping_first_changes_nothing),
         cmocka_unit_test(nearest_undoes_an_integer_enlargement),
         cmocka_unit_test(flat_pictures_stay_flat),
+        cmocka_unit_test(sizes_at_random_equal_the_formulas),
+        cmocka_unit_test(every_byte_normalizes_to_the_formula),
         cmocka_unit_test(wrong_sizes_and_lost_memory_are_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -227,6 +227,8 @@ static void broken_json(void **state)
         fix_text(dir, "vocab.json", cases[i].text);
         expect_broken(dir, cases[i].needle);
     }
+    fix_put(dir, "vocab.json", "{\"a\": 1\0}", 9);       /* jansson alone does not see the NUL   */
+    expect_broken(dir, "byte 7: is NUL");
     memset(deep, '[', 100000);
     fix_text(dir, "vocab.json", deep);
     expect_broken(dir, "nested deeper than 32");

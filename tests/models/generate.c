@@ -73,6 +73,7 @@ static gq_decode_opts options(world *w, json_t *c)
     json_t *lp = json_object_get(c, "length_penalty"),
            *early = json_object_get(c, "early_stopping");
     return (gq_decode_opts){.max_new = integer(c, "max_new_tokens", 9),
+                            .min_new = integer(c, "min_new_tokens", 0),
                             .beams = integer(c, "num_beams", 1),
                             .length_penalty = lp ? json_number_value(lp) : 1.0,
                             .early = json_is_true(early)     ? GQ_EARLY_TRUE

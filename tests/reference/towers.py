@@ -89,7 +89,8 @@ def gpt2():
 PROMPTS = [[5, 9, 30], [0, 1], [20, 20, 20, 20, 3], [11], [33, 2, 17, 8], [35, 28]]
 SEARCHES = [dict(num_beams=1), dict(num_beams=2), dict(num_beams=3), dict(num_beams=3, length_penalty=0.0),
             dict(num_beams=3, length_penalty=2.0), dict(num_beams=2, early_stopping=True),
-            dict(num_beams=3, length_penalty=-1.0)]
+            dict(num_beams=3, length_penalty=-1.0), dict(num_beams=1, min_new_tokens=5),
+            dict(num_beams=3, min_new_tokens=5)]
 
 
 def generate_once(model, prompt, search, new_tokens):

@@ -170,6 +170,7 @@ static void wrong_values(void **state)
         {"mvm: {mode: drop, rate_scope: sample}\n", "needs 'batch'"},
         {"mvm: {pos: compact}\n", "'compact' is about removed tokens"},
         {"mvm: {rate_lo: 0.8}\n", "0.8 is above mvm.rate_hi"},
+        {"decode: {min_new_tokens: 17}\n", "17 is above decode.max_new_tokens, which is 16"},
         {"clip: {train: true}\ndata: {features: cached}\n", "cached states cannot train CLIP"},
     };
     (void)state;
