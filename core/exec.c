@@ -371,6 +371,8 @@ static bool blame(const gq_tape *t, const gq_entry *e, char *text, size_t size)
 bool gq_find_nonfinite(gq_tape *t, char *text, size_t size)
 {
     gq_error err = {0};
+    if (t->bound_act != t->engine->act.generation)
+        point(t);
     for (int32_t i = 0; i < t->forward_entries; i++)
         if (run_entry(t, &t->entry[i], false, &err) == GQ_OK && !finite_entry(t, &t->entry[i]))
             return blame(t, &t->entry[i], text, size);

@@ -77,6 +77,12 @@ static gq_status check_screen(gq_gif *g, gq_error *err)
     return GQ_OK;
 }
 
+/* Screen and global colours are all there. */
+static bool has_header(const uint8_t *data, size_t size)
+{
+    return size >= 13 && size >= 13 + (data[10] & 0x80 ? (size_t)6 << (data[10] & 7) : 0);
+}
+
 static gq_status open_records(gq_gif *g, gq_error *err)
 {
     if (g->size > g->limits.max_bytes)
@@ -88,7 +94,8 @@ static gq_status open_records(gq_gif *g, gq_error *err)
                        g->name);
     int code = 0;
     g->lib = DGifOpen(g, read_bytes, &code);
-    if (!g->lib && code == D_GIF_ERR_NOT_ENOUGH_MEM)
+    /* giflib calls it a missing screen when it has no memory for the colours */
+    if (!g->lib && (code == D_GIF_ERR_NOT_ENOUGH_MEM || has_header(g->data, g->size)))
         return gq_fail(err, GQ_ENOMEM, "%s: no memory for a GIF reader", g->name);
     if (!g->lib)
         return gq_fail(err, GQ_EINPUT, "%s: ends within its header (%zu bytes)", g->name, g->size);

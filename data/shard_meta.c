@@ -249,6 +249,7 @@ static json_t *extents_json(const gq_shard_entry *e)
 
 gq_status gq_manifest_save(const char *dir, const gq_manifest *m, gq_error *err)
 {
+    gq_json_watch();
     json_t *list = json_array();
     for (int k = 0; k < m->count; k++) {
         const gq_shard_entry *e = &m->shard[k];
@@ -269,11 +270,10 @@ gq_status gq_manifest_save(const char *dir, const gq_manifest *m, gq_error *err)
         json_decref(list);
         return gq_fail(err, GQ_ENOMEM, "%s: no memory for a path", dir);
     }
-    gq_status s = gq_json_save(path,
-                               json_pack("{s:s, s:i, s:s, s:b, s:o}", "format", "gifqa-dataset",
-                                         "version", GQ_SHARD_VERSION, "build", m->build, "complete",
-                                         (int)m->complete, "shards", list),
-                               err);
+    json_t   *o = json_pack("{s:s, s:i, s:s, s:b, s:o}", "format", "gifqa-dataset", "version",
+                            GQ_SHARD_VERSION, "build", m->build, "complete", (int)m->complete,
+                            "shards", list);
+    gq_status s = gq_json_save_sealed(path, gq_json_whole(o), err);
     gq_free(path);
     return s;
 }
@@ -374,7 +374,7 @@ gq_status gq_manifest_load(const char *dir, gq_manifest *out, gq_error *err)
     if (!path)
         return gq_fail(err, GQ_ENOMEM, "%s: no memory for a path", dir);
     gq_status s = gq_is_file(path)
-                      ? gq_json_load(path, 64 << 20, &o, err)
+                      ? gq_json_load_sealed(path, 64 << 20, &o, err)
                       : gq_fail(err, GQ_EINPUT,
                                 "%s: is not a directory with shards (it has no MANIFEST.json); "
                                 "make one with gifqa-prep build",

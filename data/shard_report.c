@@ -6,6 +6,7 @@
 
 #include "core/io.h"
 #include "core/mem.h"
+#include "data/jsonfile.h"
 #include "data/shard_private.h"
 
 /* ---- stats ----------------------------------------------------------------------------------- */
@@ -96,6 +97,7 @@ static json_t *stats_json(const gq_dataset *d, answer *list)
         count_length(&q, qa.nq);
         count_length(&a, qa.na);
     }
+    gq_json_watch();
     json_t *types = types_json(d, list, merge_answers(list, n));
     json_t *o = json_pack("{s:s, s:i, s:I, s:I, s:I, s:i, s:i, s:i, s:i}", "dir", gq_dataset_dir(d),
                           "shards", shards, "bytes", (json_int_t)bytes, "gifs",
@@ -112,7 +114,7 @@ static json_t *stats_json(const gq_dataset *d, answer *list)
     json_object_set_new(o, "question_tokens", lengths_json(&q, n));
     json_object_set_new(o, "answer_tokens", lengths_json(&a, n));
     json_object_set_new(o, "types", types);
-    return o;
+    return gq_json_whole(o);
 }
 
 /* jansson's text as ours. */
@@ -156,11 +158,14 @@ static json_t *question_json(const gq_dataset *d, int64_t i)
     gq_shard_gif gif;
     gq_dataset_qa(d, i, &qa);
     gq_dataset_gif(d, qa.gif, &gif);
-    return json_pack("{s:I, s:s, s:s, s:s, s:s, s:i, s:o, s:o, s:o}", "i", (json_int_t)i, "gif",
-                     gif.name, "question", qa.question, "answer", qa.answer, "type",
-                     gq_dataset_type_name(d, qa.type), "n_frames", (int)gif.n_frames, "keyframes",
-                     ints_json(gif.frame_idx, gq_dataset_meta(d)->keyframes), "question_ids",
-                     ints_json(qa.q_ids, qa.nq), "answer_ids", ints_json(qa.a_ids, qa.na));
+    gq_json_watch();
+    json_t *o =
+        json_pack("{s:I, s:s, s:s, s:s, s:s, s:i, s:o, s:o, s:o}", "i", (json_int_t)i, "gif",
+                  gif.name, "question", qa.question, "answer", qa.answer, "type",
+                  gq_dataset_type_name(d, qa.type), "n_frames", (int)gif.n_frames, "keyframes",
+                  ints_json(gif.frame_idx, gq_dataset_meta(d)->keyframes), "question_ids",
+                  ints_json(qa.q_ids, qa.nq), "answer_ids", ints_json(qa.a_ids, qa.na));
+    return gq_json_whole(o);
 }
 
 gq_status gq_shard_head(const char *dir, int n, char **json_lines, gq_error *err)

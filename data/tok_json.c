@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/mem.h"
+#include "data/jsonfile.h"
 #include "data/tok_private.h"
 
 #define MAX_DEPTH  32
@@ -46,9 +47,9 @@ gq_status gq_tok_json_load(const char *path, size_t limit, json_t **out, gq_erro
         return status;
     status = check_size(&file, err);
     if (status == GQ_OK) {
-        *out = json_loadb((const char *)file.data, file.size, JSON_REJECT_DUPLICATES, &je);
-        if (!*out && json_error_code(&je) == json_error_out_of_memory)
-            status = gq_fail(err, GQ_ENOMEM, "no memory to read it");
+        status = gq_json_parse((const char *)file.data, file.size, out, &je);
+        if (status == GQ_ENOMEM)
+            gq_fail(err, GQ_ENOMEM, "no memory to read it");
         else if (!*out)
             status =
                 gq_fail(err, GQ_EWEIGHTS, "line %d, column %d: %s", je.line, je.column, je.text);

@@ -202,10 +202,11 @@ static gq_status write_json(writer *w, const char *path, gq_error *err)
     gq_status s = gq_sync_all(w->dir, err);          /* world.json vouches for the GIFs */
     if (s != GQ_OK)
         return s;
+    gq_json_watch();
     json_t *o = json_pack("{s:s, s:o, s:I, s:o}", "format", "gifqa-world", "world",
                           identity_json(w->f, w->scale), "gif_bytes",
                           (json_int_t)w->report->gif_bytes, "splits", report_json(w->report));
-    return gq_json_save(path, o, err);
+    return gq_json_save(path, gq_json_whole(o), err);
 }
 
 /* *same: a complete directory of exactly this world is there already. */

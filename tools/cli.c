@@ -11,6 +11,7 @@
 
 #include "core/mem.h"
 #include "core/text.h"
+#include "data/jsonfile.h"
 
 enum { USAGE = 2, DISK = 6 };         /* exit codes */
 
@@ -126,6 +127,7 @@ int gq_cli_fail(const char *program, const gq_error *err, bool json)
         return 0;
     message(program, "", text);
     if (json) {
+        gq_json_watch();
         json_t *o =
             json_pack("{s:b, s:i, s:o}", "ok", 0, "exit", code, "error", gq_cli_string(text));
         gq_cli_json(o, NULL);
@@ -175,7 +177,10 @@ json_t *gq_cli_string(const char *text)
 
 gq_status gq_cli_json(json_t *object, gq_error *err)
 {
-    char *text = object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
+    char *text;
+
+    object = gq_json_whole(object);
+    text = object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
 
     json_decref(object);
     if (!text)
@@ -368,6 +373,7 @@ int gq_cli_parse(const gq_cli_program *p, int argc, char **argv, gq_cli_list *po
 {
     bool options = true;
 
+    gq_json_watch();                             /* until gq_cli_json() */
     positional->n = 0;
     for (int i = 1; i < argc; i++) {
         const char *arg = argv[i];

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "core/mem.h"
+#include "data/jsonfile.h"
 #include "tools/eval.h"
 
 static const size_t max_file = (size_t)4 << 30;
@@ -44,9 +45,11 @@ static gq_status take_answer(reading *r, const json_t *o, gq_error *err)
 static gq_status take_line(reading *r, const char *text, size_t bytes, gq_error *err)
 {
     json_error_t why;
-    json_t      *o = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &why), *summary;
-    gq_status    s = GQ_OK;
+    json_t      *o, *summary;
+    gq_status    s = gq_json_parse(text, bytes, &o, &why);
 
+    if (s == GQ_ENOMEM)
+        return gq_fail(err, GQ_ENOMEM, "%s: out of memory", r->path);
     if (!json_is_object(o)) {
         json_decref(o);
         return bad_line(r, o ? "not an object" : why.text, err);
@@ -83,10 +86,13 @@ static gq_status walk(reading *r, const gq_bytes                                
 
 static gq_status take_majority(reading *r, const char *text, size_t bytes, gq_error *err)
 {
-    json_t     *o = json_loadb(text, bytes, 0, NULL);
-    const char *view = json_string_value(json_object_get(o, "view"));
-    gq_status   s = GQ_OK;
+    json_error_t why;
+    json_t      *o;
+    gq_status    s = gq_json_parse(text, bytes, &o, &why);
+    const char  *view = json_string_value(json_object_get(o, "view"));
 
+    if (s == GQ_ENOMEM)
+        return gq_fail(err, GQ_ENOMEM, "%s: out of memory", r->path);
     if (view && strcmp(view, eval_sheet_name(EVAL_TRUE)) == 0)
         s = eval_add_majority(r->report, r->scorer[EVAL_MAJORITY],
                               json_string_value(json_object_get(o, "type")),

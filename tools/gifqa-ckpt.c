@@ -1,6 +1,7 @@
 /* gifqa-ckpt - looks at checkpoints: which there are, whether they are whole, what differs
  * between two. Changes nothing. */
 #include <inttypes.h>
+#include <limits.h>
 #include <math.h>
 #include <string.h>
 
@@ -22,10 +23,8 @@ typedef enum kind { A_RUN, A_CHECKPOINT, OTHER } kind;
 
 static bool holds(const char *dir, const char *name, bool (*is)(const char *))
 {
-    char *path = gq_path(dir, name);
-    bool  yes = path && is(path);
-    gq_free(path);
-    return yes;
+    char path[PATH_MAX];                         /* a longer one is nowhere on the disk */
+    return snprintf(path, sizeof path, "%s/%s", dir, name) < (int)sizeof path && is(path);
 }
 
 static kind kind_of(const char *path)
@@ -62,17 +61,22 @@ typedef struct table {
     int     broken;
 } table;
 
-static void show_one(table *t, const char *path, bool verify)
+/* Fails only where nothing can be said about the checkpoint. */
+static gq_status show_one(table *t, const char *path, bool verify, gq_error *err)
 {
     gq_ckpt_manifest m;
     gq_error         why = {0};
     json_t          *row = look(path, verify, &m, &why);
     const char      *slash = strrchr(path, '/');
 
+    if (why.code == GQ_ENOMEM || json_array_append_new(t->rows, row) != 0) {
+        if (why.code == GQ_ENOMEM)
+            json_decref(row);
+        return gq_fail(err, GQ_ENOMEM, "%s", *why.text ? why.text : "no memory to look at it");
+    }
     t->broken += why.code != GQ_OK;
-    json_array_append_new(t->rows, row);
     if (as_json)
-        return;
+        return GQ_OK;
     gq_cli_show(stdout, slash ? slash + 1 : path);
     if (why.code != GQ_OK) {
         printf("  BROKEN  ");
@@ -82,6 +86,7 @@ static void show_one(table *t, const char *path, bool verify)
         printf("  %14" PRIu64 " bytes  %2d files  %s\n", m.bytes, m.count,
                verify ? "verified" : "complete");
     }
+    return GQ_OK;
 }
 
 /* Directories that are no longer looked at, so that nobody wonders where the space went. */
@@ -109,7 +114,7 @@ static gq_status show_run(table *t, const char *run, bool verify, gq_error *err)
     for (size_t i = 0; s == GQ_OK && i < n; i++) {
         char *path = gq_ckpt_step_path(run, steps[i]);
         if (path)
-            show_one(t, path, verify);
+            s = show_one(t, path, verify, err);
         else
             s = gq_fail(err, GQ_ENOMEM, "%s: no memory for a file name", run);
         gq_free(path);
@@ -152,8 +157,8 @@ static int show(const gq_cli_program *p, bool verify, int argc, char **argv)
         s = show_run(&t, path, verify, &err);
         break;
     case A_CHECKPOINT:
-        show_one(&t, path, verify);
-        show_files(path);
+        if ((s = show_one(&t, path, verify, &err)) == GQ_OK)
+            show_files(path);
         break;
     default:
         s = neither(path, &err);

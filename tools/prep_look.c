@@ -4,6 +4,7 @@
 
 #include "core/io.h"
 #include "core/mem.h"
+#include "data/jsonfile.h"
 #include "data/shard.h"
 #include "tools/prep.h"
 
@@ -136,14 +137,15 @@ static void show_stats(const json_t *o)
 static gq_status run_stats(const char *dir, gq_error *err)
 {
     char     *text = NULL;
-    json_t   *o;
-    gq_status s = gq_shard_stats(dir, &text, err);
+    json_t      *o;
+    json_error_t at;
+    gq_status    s = gq_shard_stats(dir, &text, err);
 
     if (s != GQ_OK)
         return s;
-    o = json_loads(text, 0, NULL);
+    s = gq_json_parse(text, strlen(text), &o, &at);
     gq_free(text);
-    if (!o)
+    if (s != GQ_OK)
         return no_memory(dir, err);
     if (json) {
         json_object_set_new(o, "ok", json_true());
@@ -214,8 +216,9 @@ static gq_status run_head(const char *dir, gq_error *err)
     }
     rest = text;
     while (s == GQ_OK && (line = strsep(&rest, "\n")) && *line) {
-        json_t *q = json_loads(line, 0, NULL);
-        if (q)
+        json_t      *q;
+        json_error_t at;
+        if ((s = gq_json_parse(line, strlen(line), &q, &at)) == GQ_OK)
             show_question(q);
         else
             s = no_memory(dir, err);

@@ -75,7 +75,9 @@ gq_status gq_run_tokenizer(const gq_config *c, const char *run_dir, const gq_sha
     *out = NULL;
     for (int i = 0; i < 2; i++) {
         char *path = dirs[i] ? gq_path(dirs[i], "tokenizer") : NULL;
-        bool  there = path && gq_is_dir(path);
+        if (dirs[i] && !path)
+            return gq_fail(err, GQ_ENOMEM, "%s: no memory for a file name", dirs[i]);
+        bool      there = path && gq_is_dir(path);
         gq_status s = there ? checked_tokenizer(path, meta, out, err) : GQ_OK;
         gq_free(path);
         if (there)

@@ -223,6 +223,7 @@ static gq_status list_folder(const char *dir, const char *folder, json_t *files,
 static gq_status put_about(const gq_session *s, const char *dir, gq_export_report *r, gq_error *err)
 {
     json_t   *files = json_array(), *about;
+    char     *path;
     gq_status st = files ? GQ_OK : gq_fail(err, GQ_ENOMEM, "%s: out of memory", dir);
 
     for (int i = 0; st == GQ_OK && i < FOLDERS; i++)
@@ -236,7 +237,15 @@ static gq_status put_about(const gq_session *s, const char *dir, gq_export_repor
                       (json_int_t)s->step, "frames", (json_int_t)s->cfg.data.frames, "prompt",
                       "template", s->cfg.prompt.template, "answer_prefix",
                       s->cfg.prompt.answer_prefix, "files", files);
-    return put_json(dir, "gifqa.json", about, err);
+    path = gq_path(dir, "gifqa.json");
+    if (path) {
+        st = gq_json_save_sealed(path, about, err);
+    } else {
+        json_decref(about);
+        st = gq_fail(err, GQ_ENOMEM, "%s: out of memory", dir);
+    }
+    gq_free(path);
+    return st;
 }
 
 /* ---- the directory --------------------------------------------------------------------------- */
@@ -481,7 +490,7 @@ gq_status gq_export_check(const char *dir, int threads, gq_export_about *out, gq
     memset(out, 0, sizeof *out);
     if (!path)
         return gq_fail(err, GQ_ENOMEM, "%s: out of memory", dir);
-    if (gq_json_load(path, 4 << 20, &about, &why) != GQ_OK)
+    if (gq_json_load_sealed(path, 4 << 20, &about, &why) != GQ_OK)
         s = gq_fail(err, GQ_EWEIGHTS, "%s", why.text);
     else
         s = check_about(dir, about, threads, out, err);

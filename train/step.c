@@ -159,6 +159,7 @@ gq_status gq_step_micro(gq_step *s, int micro, const gq_sample *samples, gq_erro
         return status;
     s->net->engine->step = (gq_step_block){
         .seed = s->cfg->train.seed, .step = (uint32_t)s->number, .micro = (uint32_t)micro};
+    s->tape = h->tape;
     fed = gq_now();
     status = gq_forward(h->tape, err);
     forth = gq_now();
@@ -182,15 +183,12 @@ gq_status gq_step_micro(gq_step *s, int micro, const gq_sample *samples, gq_erro
     return GQ_OK;
 }
 
-/* The gradient norm is where a bad value anywhere in backward ends up; its pass is run again to
- * find the op. */
+/* The gradient norm is where a bad value anywhere in backward ends up; the pass is run again to
+ * find the op. Of several micro-batches that is the last: what the others read is gone. */
 static gq_status bad_gradient(const gq_step *s, gq_error *err)
 {
     char what[256] = "gradient";
-    for (int i = 0; i < s->net->passes; i++)
-        if (s->net->pass[i]->h.shape.train &&
-            gq_find_nonfinite(s->net->pass[i]->h.tape, what, sizeof what))
-            break;
+    gq_find_nonfinite(s->tape, what, sizeof what);
     return gq_fail(err, GQ_ENUMERIC,
                    "step %" PRIu64
                    ": the gradient norm is not finite, first in the %s; the step was not applied",

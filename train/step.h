@@ -30,6 +30,7 @@ typedef struct gq_step {
     /* of the step under way, or the last one */
     uint64_t   number;                  /* from 0                                                 */
     bool       masked;
+    gq_tape   *tape;                    /* of the last micro-batch                                */
     gq_feed_opts    feed;
     double     lm, mvm;                 /* losses, of all micro-batches                           */
     double     norm, lr;                /* of the gradient, before clipping; learning rate        */

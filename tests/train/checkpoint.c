@@ -1,5 +1,5 @@
 /* train/checkpoint.c: every file operation of a small run killed, failed and shortened in turn;
- * every truncation and every flipped bit of a small checkpoint; rotation; a full disk. */
+ * forged manifests, rotation, a full disk. Damage: tests/faults/corruption.c. */
 #include "train/checkpoint.h"
 
 #include <sys/resource.h>
@@ -251,53 +251,6 @@ static void rotation(void **state)
 
 /* ---- damage ---------------------------------------------------------------------------------- */
 
-/* In place: a file truncated to nothing and written again is flushed to the disk by ext4. */
-static void raw_file(const char *path, const uint8_t *data, size_t n)
-{
-    int fd = open(path, O_WRONLY);
-    assert_true(fd >= 0);
-    assert_int_equal(pwrite(fd, data, n, 0), n);
-    assert_int_equal(ftruncate(fd, (off_t)n), 0);
-    close(fd);
-}
-
-static void every_damage_is_seen(void **state)
-{
-    static const char *const files[] = {"MANIFEST.json", "optim.safetensors", "state.json",
-                                        "weights.safetensors"};
-    gq_error    err = {0};
-    const char *dir = in_run("step-00000007");
-    char        home[256];
-    long        seen = 0;
-    (void)state;
-
-    must_save(7);
-    snprintf(home, sizeof home, "%s", dir);
-    for (int i = 0; i < 4; i++) {
-        char    *path = gq_path(home, files[i]);
-        gq_bytes b;
-        assert_ok(gq_read_file(path, 1 << 16, &b, &err), &err);
-        for (size_t n = 0; n < b.size; n++, seen++) {
-            raw_file(path, b.data, n);
-            assert_fails(gq_ckpt_verify(home, NULL, &err), GQ_EWEIGHTS, &err, files[i]);
-        }
-        for (size_t bit = 0; bit < 8 * b.size; bit++, seen++) {
-            b.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
-            raw_file(path, b.data, b.size);
-            assert_fails(gq_ckpt_verify(home, NULL, &err), GQ_EWEIGHTS, &err, files[i]);
-            b.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
-        }
-        raw_file(path, b.data, b.size + 1);                  /* and one byte more (the NUL) */
-        assert_fails(gq_ckpt_verify(home, NULL, &err), GQ_EWEIGHTS, &err, files[i]);
-        raw_file(path, b.data, b.size);
-        gq_bytes_free(&b);
-        gq_error_clear(&err);
-        assert_ok(gq_ckpt_verify(home, NULL, &err), &err);
-        gq_free(path);
-    }
-    print_message("%ld truncations and flipped bits, all seen\n", seen);
-}
-
 /* A manifest whose checksum is right but whose contents a stranger chose. */
 static void forged_manifests(void **state)
 {
@@ -534,7 +487,6 @@ int main(void)
         WITH_RUN(broken_ones_are_passed_over),
         WITH_RUN(cleaning),
         WITH_RUN(rotation),
-        WITH_RUN(every_damage_is_seen),
         WITH_RUN(forged_manifests),
         WITH_RUN(no_room),
         WITH_RUN(file_size_limit),

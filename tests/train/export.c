@@ -3,6 +3,7 @@
 #include <jansson.h>
 
 #include "core/mem.h"
+#include "data/jsonfile.h"
 #include "faults.h"
 #include "little.h"
 #include "train/ask.h"
@@ -288,6 +289,9 @@ static void lists_with_sha256_alone(void **state)
     for (char *at = (char *)b.data; (at = strstr(at, "xxh128")); renamed++)
         memcpy(at, "future", 6);
     assert_int_equal(renamed, r.files);
+    b.size -= GQ_JSON_SEAL;             /* an older export's list vouches for itself too */
+    gq_json_seal((char *)b.data, b.size, (char *)b.data + b.size);
+    b.size += GQ_JSON_SEAL;
     assert_ok(gq_write_file(little("older/gifqa.json"), b.data, b.size, &err), &err);
     gq_bytes_free(&b);
     assert_ok(gq_session_open(little("older"), NULL, &s, &err), &err);
@@ -300,14 +304,26 @@ static void lists_with_sha256_alone(void **state)
                  "stllm.safetensors: its SHA-256");
 }
 
+/* A list of ours but for its contents: text is whole but for its closing brace. */
+static void put_list(const char *text, size_t bytes)
+{
+    static char whole[1 << 16];
+    gq_error    err = {0};
+
+    assert_true(bytes + GQ_JSON_SEAL < sizeof whole);
+    memcpy(whole, text, bytes);
+    gq_json_seal(text, bytes, whole + bytes);
+    assert_ok(gq_write_file(little("strange/gifqa.json"), whole, bytes + GQ_JSON_SEAL, &err), &err);
+}
+
 static void strange_lists(void **state)
 {
     static const struct {
         const char *text, *needle;
-    } cases[] = {{"{", "gifqa.json"},
-                 {"{\"kind\": \"other\"}", "no export"},
-                 {"{\"kind\": \"gifqa-export\", \"format\": 99}", "format 99"},
-                 {"{\"kind\": \"gifqa-export\", \"format\": 1, \"files\": []}", "not listed"}};
+    } cases[] = {{"{\"", "gifqa.json:1"},
+                 {"{\"kind\": \"other\"", "no export"},
+                 {"{\"kind\": \"gifqa-export\", \"format\": 99", "format 99"},
+                 {"{\"kind\": \"gifqa-export\", \"format\": 1, \"files\": []", "not listed"}};
     gq_session      *s = NULL;
     gq_export_report r;
     gq_error         err = {0};
@@ -318,16 +334,14 @@ static void strange_lists(void **state)
     export_to(little("run"), little("strange"), &r);
     assert_ok(gq_read_file(little("strange/gifqa.json"), 1 << 20, &b, &err), &err);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        assert_ok(
-            gq_write_file(little("strange/gifqa.json"), cases[i].text, strlen(cases[i].text), &err),
-            &err);
+        put_list(cases[i].text, strlen(cases[i].text));
         assert_fails(gq_session_open(little("strange"), NULL, &s, &err), GQ_EWEIGHTS, &err,
                      cases[i].needle);
         gq_error_clear(&err);
     }
     at = strstr((char *)b.data, "README.md");
     memcpy(at, "../README", 9); /* leads out of the directory */
-    assert_ok(gq_write_file(little("strange/gifqa.json"), b.data, b.size, &err), &err);
+    put_list((char *)b.data, b.size - GQ_JSON_SEAL);
     assert_fails(gq_session_open(little("strange"), NULL, &s, &err), GQ_EWEIGHTS, &err,
                  "not one of ours");
     gq_bytes_free(&b);
