@@ -140,7 +140,7 @@ static bool ours(int fd)
 static void name(int fd, const char *path)
 {
     if (fd >= 0 && fd < FDS)
-        snprintf(shim.path[fd], PATH, "%s", path);
+        snprintf(shim.path[fd], PATH, "%.*s", PATH - 1, path);
 }
 
 /* Where a path below directory `dir` lies. */
