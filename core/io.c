@@ -333,43 +333,86 @@ void gq_sha256(const void *data, size_t bytes, uint8_t out[32])
     SHA256_Final(out, &ctx);
 }
 
-/* Feeds the rest of `fd` to the digest; buffer has READ_PIECE bytes. */
-static gq_status digest_fd(SHA256_CTX *ctx, int fd, uint8_t *buffer, const char *path,
-                           uint64_t *bytes, gq_error *err)
-{
-    for (;;) {
-        ssize_t n = read(fd, buffer, READ_PIECE);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return gq_sys_fail_read(err, path, "read");
-        if (n == 0)
-            return GQ_OK;
-        SHA256_Update(ctx, buffer, (size_t)n);
-        *bytes += (uint64_t)n;
-    }
-}
+/* Takes the next bytes of a file; false: it failed. */
+typedef bool (*feed_fn)(void *ctx, const void *data, size_t bytes);
 
-gq_status gq_sha256_file(const char *path, uint64_t *bytes, uint8_t out[32], gq_error *err)
+/* A whole file in pieces to `feed`; `what` names the hash. */
+static gq_status feed_file(const char *path, feed_fn feed, void *ctx, const char *what,
+                           uint64_t *bytes, gq_error *err)
 {
     struct stat st;
     int         fd;
-    SHA256_CTX  ctx;
     uint8_t    *buffer;
+    ssize_t     n;
     gq_status   s = open_regular(path, &fd, &st, err);
 
     *bytes = 0;
     if (s != GQ_OK)
         return s;
-    SHA256_Init(&ctx);
-    if (!(buffer = gq_malloc(READ_PIECE, 1)))
-        s = gq_fail(err, GQ_ENOMEM, "%s: no memory for its SHA-256", path);
-    else
-        s = digest_fd(&ctx, fd, buffer, path, bytes, err);
-    SHA256_Final(out, &ctx);
+    buffer = gq_malloc(READ_PIECE, 1);
+    if (!buffer)
+        s = gq_fail(err, GQ_ENOMEM, "%s: no memory for its %s", path, what);
+    while (s == GQ_OK && (n = read(fd, buffer, READ_PIECE)) != 0) {
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            s = gq_sys_fail_read(err, path, "read");
+        else if (!feed(ctx, buffer, (size_t)n))
+            s = gq_fail(err, GQ_EBUG, "%s: %s failed", path, what);
+        else
+            *bytes += (uint64_t)n;
+    }
     gq_free(buffer);
     close(fd);
     return s;
+}
+
+static bool feed_sha256(void *ctx, const void *data, size_t bytes)
+{
+    return SHA256_Update(ctx, data, bytes) == 1;
+}
+
+gq_status gq_sha256_file(const char *path, uint64_t *bytes, uint8_t out[32], gq_error *err)
+{
+    SHA256_CTX ctx;
+    SHA256_Init(&ctx);
+    gq_status s = feed_file(path, feed_sha256, &ctx, "SHA-256", bytes, err);
+    SHA256_Final(out, &ctx);
+    return s;
+}
+
+static bool feed_xxh128(void *ctx, const void *data, size_t bytes)
+{
+    return XXH3_128bits_update(ctx, data, bytes) == XXH_OK;
+}
+
+static void put_xxh128(XXH128_hash_t hash, uint8_t out[16])
+{
+    XXH128_canonical_t c;
+
+    XXH128_canonicalFromHash(&c, hash);
+    memcpy(out, c.digest, 16);
+}
+
+gq_status gq_xxh128_file(const char *path, uint64_t *bytes, uint8_t out[16], gq_error *err)
+{
+    XXH3_state_t *ctx = XXH3_createState();
+    gq_status     s;
+
+    *bytes = 0;
+    if (!ctx || XXH3_128bits_reset(ctx) != XXH_OK)
+        s = gq_fail(err, GQ_ENOMEM, "%s: no memory for its XXH3", path);
+    else
+        s = feed_file(path, feed_xxh128, ctx, "XXH3", bytes, err);
+    if (s == GQ_OK)
+        put_xxh128(XXH3_128bits_digest(ctx), out);
+    XXH3_freeState(ctx);
+    return s;
+}
+
+void gq_xxh128(const void *data, size_t bytes, uint8_t out[16])
+{
+    put_xxh128(XXH3_128bits(data, bytes), out);
 }
 
 void gq_hex(const uint8_t *data, size_t bytes, char *out)

@@ -82,6 +82,8 @@ gq_status gq_list_dir(const char *path, char ***names, size_t *count, gq_error *
                                                                 gq_free each name and the array          */
 bool      gq_is_dir(const char *path);
 bool      gq_is_file(const char *path);
+/* Size and time of the last change (nanoseconds since 1970) of a regular file; false: there is none. */
+bool      gq_file_age(const char *path, uint64_t *bytes, int64_t *changed);
 gq_status gq_free_space(const char *path, uint64_t *bytes, gq_error *err);   /* for this user     */
 char     *gq_path(const char *dir, const char *name);        /* "dir/name", owned by the caller; NULL: memory */
 
@@ -98,6 +100,10 @@ void     gq_sha256(const void *data, size_t bytes, uint8_t out[32]);
 gq_status gq_sha256_file(const char *path, uint64_t *bytes, uint8_t out[32], gq_error *err);
 void     gq_hex(const uint8_t *data, size_t bytes, char *out);             /* 2 * bytes + 1 chars */
 uint64_t gq_xxh64(const void *data, size_t bytes);           /* XXH3 64 bit, seed 0               */
+/* XXH3 of 128 bits, seed 0, in its canonical (big-endian) form; against accidents, not against
+ * people, at the speed of memory. */
+void     gq_xxh128(const void *data, size_t bytes, uint8_t out[16]);
+gq_status gq_xxh128_file(const char *path, uint64_t *bytes, uint8_t out[16], gq_error *err);
 
 /* ---- time ------------------------------------------------------------------------------------ */
 

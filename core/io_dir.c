@@ -55,6 +55,16 @@ bool gq_is_file(const char *path)
     return stat(path, &st) == 0 && S_ISREG(st.st_mode);
 }
 
+bool gq_file_age(const char *path, uint64_t *bytes, int64_t *changed)
+{
+    struct stat st;
+    if (lstat(path, &st) != 0 || !S_ISREG(st.st_mode))
+        return false;
+    *bytes = (uint64_t)st.st_size;
+    *changed = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+    return true;
+}
+
 /* ---- changes --------------------------------------------------------------------------------- */
 
 gq_status gq_sync_dir(const char *path, gq_error *err)

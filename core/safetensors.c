@@ -645,6 +645,18 @@ static gq_status not_float(const gq_st_tensor *t, gq_error *err)
                    gq_st_dtype_name(t->dtype));
 }
 
+gq_st_tensor gq_st_slice(const gq_st_tensor *t, uint64_t first, uint64_t n)
+{
+    size_t       size = gq_st_dtype_size(t->dtype);
+    gq_st_tensor part = *t;
+
+    part.rank = 1;
+    part.shape[0] = part.count = n;
+    part.bytes = (size_t)n * size;
+    part.data = (const uint8_t *)t->data + (size_t)first * size;
+    return part;
+}
+
 gq_status gq_st_read_f32(const gq_st_tensor *t, float *dst, gq_error *err)
 {
     const uint8_t *p = t->data;

@@ -63,6 +63,9 @@ const gq_st_tensor *gq_st_find(const gq_safetensors *st,
 /* Value of a key of __metadata__ (of the first file that has it), or NULL. */
 const char         *gq_st_metadata(const gq_safetensors *st, const char *key);
 
+/* Elements first..first+n-1 of t as a tensor of one dimension; they must be there. */
+gq_st_tensor gq_st_slice(const gq_st_tensor *t, uint64_t first, uint64_t n);
+
 /* All elements as float or double. F64, F32, F16 and BF16 are converted (F64 to float rounds);
  * other types are GQ_EWEIGHTS. dst has room for t->count elements. */
 gq_status gq_st_read_f32(const gq_st_tensor *t, float *dst, gq_error *err);

@@ -101,7 +101,12 @@ static gq_t block_hidden(gq_tape *t, const gq_blocks *b, int l, gq_t *sum, gq_t 
     else
         h = gq_layernorm(t, *sum, gain, bias, b->ln_eps);
     h = gq_dense(t, h, GQ_NONE, GQ_T_NONE, "%s.h.%d.attn.qkv", b->scope, l);
-    u = gq_dense(t, attention(t, b, l, h), GQ_NONE, GQ_T_NONE, "%s.h.%d.attn.out", b->scope, l);
+    h = attention(t, b, l, h);
+    if (b->rows.i) {
+        h = gq_gather_rows(t, h, b->rows);
+        *sum = gq_gather_rows(t, *sum, b->rows);
+    }
+    u = gq_dense(t, h, GQ_NONE, GQ_T_NONE, "%s.h.%d.attn.out", b->scope, l);
     u = gq_dropout(t, u, b->dropout);
     h = gq_add_norm(t, *sum, u, gq_p(t, "%s.h.%d.ln_2.g", b->scope, l),
                     gq_p_opt(t, "%s.h.%d.ln_2.b", b->scope, l), b->ln_eps, sum);

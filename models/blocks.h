@@ -20,6 +20,7 @@ typedef struct gq_blocks {
     bool        bias;                   /* biases in linears and norms                            */
     gq_mask     mask;
     gq_t        visible;                /* real [B,T] or none: hidden keys (kernels.h, sdpa)      */
+    gq_t        rows;                   /* i32 [R] or none: see gq_block()                        */
     /* decoding: caches [B,cap,2C] per layer, or NULL */
     const gq_t *cache;
     gq_t        pos;                    /* i32 [B]: where the new rows go                         */
@@ -32,7 +33,8 @@ gq_status gq_blocks_declare(gq_params *p, const gq_blocks *b, const gq_block_ini
 
 /* Records block l. *sum: residual stream [B,T,C]; branch: what is to be added to it first, none for
  * the first block. Returns the block's own branch (the output of fc2); the stream after the block
- * is *sum + that. */
+ * is *sum + that. With rows, what follows attention is computed for those rows of [B*T] only: *sum
+ * and the branch are [R,C], for a last block of which not every position is read. */
 gq_t gq_block(gq_tape *t, const gq_blocks *b, int l, gq_t *sum, gq_t branch);
 /* The same, returning the stream after the block as a tensor of its own (no dropout):
  * hidden_states[l + 1]. */

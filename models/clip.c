@@ -88,13 +88,9 @@ gq_status gq_clip_declare(gq_params *p, const gq_clip_config *c, gq_error *err)
     return s == GQ_OK && c->text ? declare_text(p, c, err) : s;
 }
 
-static gq_t pooled(gq_tape *t, const gq_clip_config *c, gq_t hidden)
+/* x: what the last block makes of the class tokens, [F,C] */
+static gq_t pooled(gq_tape *t, const gq_clip_config *c, gq_t x)
 {
-    int64_t frames = gq_dim(t, hidden, 0);
-    gq_t    first =
-        gq_input(t, "clip.class_rows", GQ_I32, 1, &frames); /* row of each class token    */
-    gq_t    x = gq_gather_rows(t, hidden, first);
-
     x = gq_layernorm(t, x, gq_p(t, "clip.v.ln_post.g"), gq_p(t, "clip.v.ln_post.b"), c->ln_eps);
     return gq_linear(t, x, gq_p(t, "clip.v.proj.w"), GQ_T_NONE, GQ_NONE, GQ_T_NONE);
 }
@@ -104,7 +100,8 @@ void gq_clip_vision(gq_tape *t, const gq_clip_config *c, gq_t frames, gq_clip_fe
 {
     gq_blocks b = vision_blocks(c);
     gq_pixels px = {.patch = c->patch};
-    gq_t      x, branch = GQ_T_NONE;
+    gq_t      x, branch = GQ_T_NONE, rows = GQ_T_NONE;
+    int64_t   n = gq_dim(t, frames, 0);
     int       tap = c->layers -
               (which == GQ_CLIP_HIDDEN_2 && c->layers > 1 ? 2 : 1); /* block whose output is read */
     int       run = embeds ? c->layers : tap + 1;
@@ -115,22 +112,27 @@ void gq_clip_vision(gq_tape *t, const gq_clip_config *c, gq_t frames, gq_clip_fe
     x = gq_patch_embed(t, frames, gq_p(t, "clip.v.patch.w"), gq_p(t, "clip.v.cls"),
                        gq_p(t, "clip.v.pos"), &px);
     x = gq_layernorm(t, x, gq_p(t, "clip.v.ln_pre.g"), gq_p(t, "clip.v.ln_pre.b"), c->ln_eps);
+    if (embeds)
+        rows = gq_input(t, "clip.class_rows", GQ_I32, 1, &n); /* row of each class token */
     for (int l = 0; l < run; l++) {
         snprintf(name, sizeof name, "clip.v.h.%d", l);
         gq_segment(t, name);
-        if (l == tap || l == c->layers - 1) {
-            x = gq_block_stream(t, &b, l, x, branch);
+        if (l == tap && features) {
+            *features = x = gq_block_stream(t, &b, l, x, branch);
             branch = GQ_T_NONE;
+        } else if (l == c->layers - 1) {                      /* only class tokens go further */
+            b.rows = rows;
+            x = gq_block_stream(t, &b, l, x, branch);
         } else {
             branch = gq_block(t, &b, l, &x, branch);
         }
-        if (l == tap && features)
-            *features = x;
     }
     gq_segment(t, "clip.v.end");
     if (features && which == GQ_CLIP_FINAL)
         *features = gq_layernorm(t, *features, gq_p(t, "clip.v.ln_post.g"),
                                  gq_p(t, "clip.v.ln_post.b"), c->ln_eps);
+    if (embeds && features && tap == c->layers - 1)
+        x = gq_gather_rows(t, x, rows);
     if (embeds)
         *embeds = pooled(t, c, x);
 }

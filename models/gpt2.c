@@ -59,6 +59,8 @@ gq_t gq_gpt2_states(gq_tape *t, const gq_gpt2_config *c, gq_t x, gq_t pos, const
     for (int l = 0; l < c->layers; l++) {
         snprintf(name, sizeof name, "gpt2.h.%d", l);
         gq_segment(t, name);
+        if (l == c->layers - 1)
+            b.rows = o->rows;
         branch = gq_block(t, &b, l, &x, branch);
     }
     gq_segment(t, "gpt2.ln_f");

@@ -23,11 +23,12 @@ gq_status gq_gpt2_declare(gq_params *p, const gq_gpt2_config *c, gq_error *err);
 typedef struct gq_gpt2_opts {
     double      dropout;               /* of this pass: the config's in training, 0 in evaluation */
     gq_t        visible;                /* real [B,T] or none: hidden keys                        */
+    gq_t        rows;                   /* i32 [R] or none: the rows of [B*T] that are wanted     */
     const gq_t *cache; gq_t pos, lengths;                    /* decoding: see blocks.h            */
 } gq_gpt2_opts;
 
 /* x [B,T,C]: token (or visual) embeddings without positions; pos i32 [B,T] -> states after ln_f
- * [B,T,C]. */
+ * [B,T,C], or [R,C] of o->rows: the last block then computes no others. */
 gq_t gq_gpt2_states(gq_tape *t, const gq_gpt2_config *c, gq_t x, gq_t pos, const gq_gpt2_opts *o);
 gq_t gq_gpt2_tokens(gq_tape *t, gq_t ids);                /* ids i32 [B,T] -> rows of wte [B,T,C] */
 gq_t gq_gpt2_head(gq_tape *t, const gq_gpt2_config *c);      /* the matrix of the head [vocab,C]  */

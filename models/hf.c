@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/io.h"
 #include "core/mem.h"
 
 /* ---- the table ------------------------------------------------------------------------------- */
@@ -232,22 +233,70 @@ gq_status gq_hf_read(const gq_hf_part *part, const gq_st_tensor *t, double *dst,
     return s;
 }
 
+/* ---- one tensor into its parameter, in tiles ---- */
+
+enum { FLAT = 8192, SIDE = 64 };        /* elements of a tile; of a side of a turned one */
+
+typedef struct load_job {
+    gq_params          *p;
+    gq_param           *q;
+    const gq_hf_part   *part;
+    const gq_st_tensor *t;
+} load_job;
+
+static void load_flat(void *ctx, int64_t tile, int thread)
+{
+    const load_job *j = ctx;
+    int64_t         at = tile * FLAT, n = j->part->n - at < FLAT ? j->part->n - at : FLAT;
+    gq_st_tensor    some = gq_st_slice(j->t, (uint64_t)at, (uint64_t)n);
+    float           x[FLAT];
+
+    (void)thread;
+    (void)gq_st_read_f32(&some, x, NULL); /* load_part() has looked at the type */
+    gq_param_set_f32(j->p, j->q, j->part->first + at, x, n);
+}
+
+/* Columns of the file, which are rows of ours: SIDE of them. */
+static void load_turned(void *ctx, int64_t tile, int thread)
+{
+    const load_job *j = ctx;
+    int64_t         in = j->part->shape[0], out = j->part->shape[1], o0 = tile * SIDE;
+    int64_t         rows = out - o0 < SIDE ? out - o0 : SIDE;
+    float           x[SIDE][SIDE], y[SIDE];
+
+    (void)thread;
+    for (int64_t i0 = 0; i0 < in; i0 += SIDE) {
+        int64_t n = in - i0 < SIDE ? in - i0 : SIDE;
+        for (int64_t i = 0; i < n; i++) {
+            gq_st_tensor some =
+                gq_st_slice(j->t, (uint64_t)((i0 + i) * out + o0), (uint64_t)rows);
+            (void)gq_st_read_f32(&some, x[i], NULL);
+        }
+        for (int64_t o = 0; o < rows; o++) {
+            for (int64_t i = 0; i < n; i++)
+                y[i] = x[i][o];
+            gq_param_set_f32(j->p, j->q, j->part->first + (o0 + o) * in + i0, y, n);
+        }
+    }
+}
+
 static gq_status load_part(gq_params *p, gq_param *q, const gq_hf_part *part, const gq_st_tensor *t,
                            gq_error *err)
 {
-    double   *x = gq_malloc((size_t)part->n, sizeof *x);
-    float    *y = gq_malloc((size_t)part->n, sizeof *y);
-    gq_status s = x && y
-                      ? gq_hf_read(part, t, x, err)
-                      : gq_fail(err, GQ_ENOMEM, "%s: no memory for tensor '%s'", t->file, t->name);
+    load_job     j = {p, q, part, t};
+    gq_st_tensor none = gq_st_slice(t, 0, 0);
+    float        nothing;
+    gq_status    s = same_shape(part, t) ? gq_st_read_f32(&none, &nothing, err)
+                                         : wrong_shape(part, t, err);
 
-    for (int64_t i = 0; s == GQ_OK && i < part->n; i++)
-        y[i] = (float)x[i];
-    if (s == GQ_OK)
-        gq_param_set_f32(p, q, part->first, y, part->n);
-    gq_free(x);
-    gq_free(y);
-    return s;
+    if (s != GQ_OK)
+        return s;
+    if (part->transposed)
+        gq_parallel(p->engine->pool, (part->shape[1] + SIDE - 1) / SIDE, load_turned, &j);
+    else
+        gq_parallel(p->engine->pool, (part->n + FLAT - 1) / FLAT, load_flat, &j);
+    gq_map_forget(t->data, t->bytes);
+    return GQ_OK;
 }
 
 /* Buffers of old checkpoints, heads tied to an embedding, and what belongs to towers that are not

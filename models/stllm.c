@@ -76,10 +76,18 @@ static gq_t teacher_states(gq_tape *t, const gq_stllm_config *c, gq_stllm_tape *
     return x;
 }
 
+/* How many rows of the student's states the MVM loss compares. */
+static int64_t compared_rows(gq_tape *t, const gq_stllm_config *c, const gq_stllm_tape *h)
+{
+    if (!h->shape.masked)
+        return 0;
+    return h->shape.batch *
+           (c->mvm.mode == GQ_MVM_DROP ? h->shape.kept : gq_dim(t, h->visual, 1));
+}
+
 static gq_t mvm_loss(gq_tape *t, const gq_stllm_config *c, gq_stllm_tape *h)
 {
-    int64_t b = h->shape.batch, d = c->gpt2.width;
-    int64_t rows = b * (c->mvm.mode == GQ_MVM_DROP ? h->shape.kept : gq_dim(t, h->visual, 1));
+    int64_t rows = compared_rows(t, c, h), d = c->gpt2.width;
     gq_t    x, teacher;
 
     h->student_rows = gq_input(t, "student_rows", GQ_I32, 1, &rows);
@@ -104,9 +112,9 @@ static void keep_all(gq_tape *t, gq_stllm_tape *h)
     gq_keep(t, h->teacher, "teacher");
 }
 
-static void record(gq_tape *t, const gq_stllm_config *c, gq_stllm_tape *h)
+static void record(gq_tape *t, const gq_stllm_config *c, gq_stllm_tape *h, bool all)
 {
-    int64_t      b = h->shape.batch, r = h->shape.labels, seen;
+    int64_t      b = h->shape.batch, r = h->shape.labels, seen, needed;
     gq_gpt2_opts o = {.dropout = h->shape.train ? c->gpt2.dropout : 0.0};
     gq_t         x = gq_stllm_visual(t, c, h);
 
@@ -120,6 +128,9 @@ static void record(gq_tape *t, const gq_stllm_config *c, gq_stllm_tape *h)
     h->rows = gq_input(t, "rows", GQ_I32, 1, &r);
     h->labels = gq_input(t, "labels", GQ_I32, 1, &r);
     h->inv_lm = gq_input_real(t, "inv_lm", 1, GQ_SHAPE(1));
+    needed = compared_rows(t, c, h) + r;
+    if (!all)
+        o.rows = h->needed = gq_input(t, "needed", GQ_I32, 1, &needed);
     x = gq_concat_rows(t, x, gq_gpt2_tokens(t, h->ids));
     h->states = gq_gpt2_states(t, &c->gpt2, x, h->pos, &o);
     gq_segment(t, "losses");
@@ -153,7 +164,7 @@ gq_status gq_stllm_record(gq_engine *e, gq_params *p, const gq_stllm_config *c,
         return s;
     if (!shape->train)
         gq_tape_no_grad(out->tape);
-    record(out->tape, c, out);
+    record(out->tape, c, out, keep);
     if (keep)
         keep_all(out->tape, out);
     s = gq_tape_finish(out->tape, shape->train ? out->loss : GQ_T_NONE, plan, err);

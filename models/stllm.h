@@ -59,23 +59,25 @@ typedef struct gq_stllm_tape {          /* handles of one recorded pass; inputs 
     gq_t features;                      /* real [B*k,E,V]                 in, when cached         */
     gq_t ids;                           /* i32 [B,T]                      in                      */
     gq_t pos;                       /* i32 [B,S], S = N+T or n+T      in: position of every token */
-    gq_t rows, labels;               /* i32 [R] rows of the student's states (b*S + s); -100 pads */
+    gq_t rows, labels;               /* i32 [R] rows of the student's states; labels: -100 pads   */
+    gq_t needed;            /* i32 [M+R]: position b*S + s of each row of the states, or none: all */
     gq_t inv_lm;                        /* real [1]: 1 / counted labels of the whole step         */
     gq_t u;                             /* real [B,N] or [B,N,D]: 1 kept  in, masked zero-mode    */
     gq_t visible;                /* real [B,S]: 0 hides a key      in, hidden or drop-mode (pads) */
     gq_t kept;                    /* i32 [B*n]: rows of V (b*N + j), -1 pads        in, drop-mode */
-    gq_t student_rows;                  /* i32: rows of the student's states compared: B*N or B*n */
+    gq_t student_rows;              /* i32 [M]: rows of the student's states compared: B*N or B*n */
     gq_t weight;                        /* real: which compared rows count, as many               */
     gq_t teacher_pos;                   /* i32 [B,N]                      in                      */
     gq_t inv_mvm;                       /* real [1]                       in                      */
     gq_t encoded, queries, visual;  /* after bridge, Q-Former, projection [B,N,D]: kept for tests */
-    gq_t states, teacher;               /* student and teacher after ln_f                         */
+    gq_t states, teacher;       /* after ln_f: student [B,S,D] or [M+R,D] of needed, teacher      */
     gq_t lm_loss, mvm_loss, loss;       /* scalars                                                */
     gq_t stats;                         /* [R,2]: nll and hit of each labelled row                */
 } gq_stllm_tape;
 
-/* Records one pass and finishes the tape. On success the caller frees out->tape. keep: also keep
- * the named intermediate tensors readable. */
+/* Records one pass and finishes the tape. On success the caller frees out->tape. The last block of
+ * the student computes the rows that a loss reads and no others (`needed`); keep: all rows, and the
+ * named intermediate tensors stay readable. */
 gq_status gq_stllm_record(gq_engine *e, gq_params *p, const gq_stllm_config *c, const gq_stllm_shape *shape,
                           const gq_plan_opts *plan, bool keep, gq_stllm_tape *out, gq_error *err);
 

@@ -24,7 +24,8 @@ static int64_t             threads, rounds = 5;
 static gq_cli_list         set;
 static const gq_cli_option options[] = {
     {"threads", 't', GQ_CLI_INT, &threads, "N", "threads (default: one, then all cores)", 1, 256},
-    {"rounds", 'r', GQ_CLI_INT, &rounds, "N", "turns of each side (default: 5)", 1, 1000},
+    {"rounds", 'r', GQ_CLI_INT, &rounds, "N", "turns of each side, spread over the run (default: 5)",
+     1, 1000},
     {"layers", 0, GQ_CLI_FLAG, &layers, NULL,
      "shapes are rows x outputs x inputs of a layer and its three products", 0, 0},
     {"bf16", 0, GQ_CLI_FLAG, &bf16, NULL, "our bf16 operands beside our fp32", 0, 0},
@@ -74,19 +75,22 @@ static const shape       usual[] = {
 typedef struct job {
     shape   s;
     product p;
-    float  *a, *b, *c, *d; /* [m*k], [n*k]; [m*n] of the first and of the second side */
+    float  *a, *b, *c, *d;              /* [m*k], [n*k]; [m*n] of the first and the second side   */
     gq_call call;
     gq_work work;
 } job;
 
+typedef struct pair { double first, second; } pair; /* seconds of the fastest repetition */
+
 typedef struct bench {
-    const gq_backend *own, *half; /* half: bf16 operands, NULL: not asked for                 */
+    const gq_backend *own, *half;       /* half: bf16 operands, NULL: not asked for               */
     bench_blas        blas;
     gq_pool          *pool[COUNTS];
-    double            peak[COUNTS]; /* GFLOP/s of fused multiply-adds, 0 unknown              */
+    double            peak[COUNTS];     /* GFLOP/s of fused multiply-adds, 0 unknown              */
     int               count[COUNTS], counts;
     shape             list[SHAPES_MAX];
     int               shapes;
+    pair              best[SHAPES_MAX * PRODUCTS][COUNTS];
 } bench;
 
 static double gflop(shape s)
@@ -156,10 +160,6 @@ static void run_blas(job *j, const bench_blas *b)
 
 /* ---- two sides taking turns ------------------------------------------------------------------ */
 
-typedef struct pair {
-    double first, second;
-} pair; /* seconds of the fastest repetition */
-
 /* The second side: OpenBLAS, or our fp32 beside our bf16. */
 static bool has_second(const bench *b)
 {
@@ -221,11 +221,11 @@ static gq_status compare(const job *j, bool half, const char *what, gq_error *er
                    what, worst, bound);
 }
 
-static gq_status measure(job *j, bench *b, int i, pair *out, gq_error *err)
+/* One turn of each side; the first round also compares the results. */
+static gq_status measure(job *j, bench *b, int i, bool first, pair *out, gq_error *err)
 {
     gq_status s;
 
-    *out = (pair){INFINITY, INFINITY};
     bind(j, j->c);
     s = workspace(j, b->own, b->pool[i], err);
     if (s == GQ_OK && b->half)
@@ -234,14 +234,12 @@ static gq_status measure(job *j, bench *b, int i, pair *out, gq_error *err)
         return s;
     if (b->blas.library)
         b->blas.set_threads(b->count[i]);
-    for (int r = 0; r < (int)rounds; r++) {
-        turn(j, b, false, &out->first);
-        if (has_second(b)) {
-            turn(j, b, true, &out->second);
-            settle(b->blas.library ? b->count[i] : 1);
-        }
-    }
-    return has_second(b) ? compare(j, b->half, b->half ? "fp32" : "OpenBLAS", err) : GQ_OK;
+    turn(j, b, false, &out->first);
+    if (!has_second(b))
+        return GQ_OK;
+    turn(j, b, true, &out->second);
+    settle(b->blas.library ? b->count[i] : 1);
+    return first ? compare(j, b->half, b->half ? "fp32" : "OpenBLAS", err) : GQ_OK;
 }
 
 static void job_free(job *j)
@@ -300,20 +298,28 @@ static shape shape_for(shape s, product p)
     return p == NN ? (shape){s.m, s.k, s.n} : (shape){s.n, s.k, s.m};
 }
 
-static void print_case(const bench *b, const job *j, const pair *t)
+/* Case number k: which product of which shape. */
+static shape case_shape(const bench *b, int k)
 {
-    printf("| %lldx%lldx%lld | %s |", (long long)j->s.m, (long long)j->s.n, (long long)j->s.k,
-           product_name[j->p]);
+    return shape_for(b->list[k / PRODUCTS], (product)(k % PRODUCTS));
+}
+
+static void print_case(const bench *b, int k)
+{
+    const pair *t = b->best[k];
+    shape       s = case_shape(b, k);
+
+    printf("| %lldx%lldx%lld | %s |", (long long)s.m, (long long)s.n, (long long)s.k,
+           product_name[k % PRODUCTS]);
     for (int i = 0; i < b->counts; i++) {
-        double g = gflop(j->s) / t[i].first;
+        double g = gflop(s) / t[i].first;
         printf(" %.1f |", g);
         if (has_second(b))
-            printf(" %.1f | %.2f |", gflop(j->s) / t[i].second, t[i].second / t[i].first);
+            printf(" %.1f | %.2f |", gflop(s) / t[i].second, t[i].second / t[i].first);
         if (b->peak[i] > 0)
             printf(" %.0f %% |", 100 * g / b->peak[i]);
     }
     putchar('\n');
-    fflush(stdout);
 }
 
 static void print_head(const bench *b)
@@ -336,52 +342,61 @@ static void print_head(const bench *b)
     putchar('\n');
 }
 
-static json_t *case_json(const bench *b, const job *j, const pair *t, int i)
+static json_t *case_json(const bench *b, int k, int i)
 {
-    json_t *o = json_pack("{s:[I,I,I], s:s, s:i, s:f}", "shape", (json_int_t)j->s.m,
-                          (json_int_t)j->s.n, (json_int_t)j->s.k, "product", product_name[j->p],
-                          "threads", b->count[i], "gflops", gflop(j->s) / t[i].first);
+    const pair *t = &b->best[k][i];
+    shape       s = case_shape(b, k);
+    json_t     *o = json_pack("{s:[I,I,I], s:s, s:i, s:f}", "shape", (json_int_t)s.m,
+                              (json_int_t)s.n, (json_int_t)s.k, "product",
+                              product_name[k % PRODUCTS], "threads", b->count[i], "gflops",
+                              gflop(s) / t->first);
+
     if (has_second(b)) {
         json_object_set_new(o, b->half ? "fp32_gflops" : "openblas_gflops",
-                            json_real(gflop(j->s) / t[i].second));
-        json_object_set_new(o, "ratio", json_real(t[i].second / t[i].first));
+                            json_real(gflop(s) / t->second));
+        json_object_set_new(o, "ratio", json_real(t->second / t->first));
     }
     if (b->peak[i] > 0)
-        json_object_set_new(o, "fma_share", json_real(gflop(j->s) / t[i].first / b->peak[i]));
+        json_object_set_new(o, "fma_share", json_real(gflop(s) / t->first / b->peak[i]));
     return o;
 }
 
-static gq_status run_all(bench *b, json_t *cases, summary *all, gq_error *err)
+/* Rounds are outermost: a neighbour who takes a core for some seconds spoils one turn of a case,
+ * not all of them. */
+static gq_status run_all(bench *b, gq_error *err)
 {
     gq_status s = GQ_OK;
 
-    if (!json)
-        print_head(b);
-    for (int k = 0; s == GQ_OK && k < b->shapes; k++)
-        for (int p = 0; s == GQ_OK && p < PRODUCTS; p++) {
-            pair t[COUNTS];
-            job  j;
-            s = job_new(&j, shape_for(b->list[k], (product)p), (product)p, err);
+    for (int k = 0; k < b->shapes * PRODUCTS; k++)
+        for (int i = 0; i < b->counts; i++)
+            b->best[k][i] = (pair){INFINITY, INFINITY};
+    for (int r = 0; s == GQ_OK && r < (int)rounds; r++)
+        for (int k = 0; s == GQ_OK && k < b->shapes * PRODUCTS; k++) {
+            job j;
+            s = job_new(&j, case_shape(b, k), (product)(k % PRODUCTS), err);
             if (s != GQ_OK)
                 return s;
-            for (int i = 0; s == GQ_OK && i < b->counts; i++) {
-                s = measure(&j, b, i, &t[i], err);
-                if (s == GQ_OK && has_second(b))
-                    add_ratio(&all[i], t[i].second / t[i].first);
-                if (s == GQ_OK && json)
-                    json_array_append_new(cases, case_json(b, &j, t, i));
-            }
-            if (s == GQ_OK && !json)
-                print_case(b, &j, t);
+            for (int i = 0; s == GQ_OK && i < b->counts; i++)
+                s = measure(&j, b, i, r == 0, &b->best[k][i], err);
             job_free(&j);
         }
     return s;
 }
 
-static void print_summary(const bench *b, const summary *all)
+static void summarise(const bench *b, summary all[COUNTS])
+{
+    for (int k = 0; has_second(b) && k < b->shapes * PRODUCTS; k++)
+        for (int i = 0; i < b->counts; i++)
+            add_ratio(&all[i], b->best[k][i].second / b->best[k][i].first);
+}
+
+static void print_all(const bench *b, const summary *all)
 {
     char machine[192];
 
+    print_head(b);
+    for (int k = 0; k < b->shapes * PRODUCTS; k++)
+        print_case(b, k);
     bench_machine(machine, sizeof machine);
     printf("\nGFLOP/s, the fastest repetition of %lld turns. %s; ours: %s", (long long)rounds,
            machine, b->half ? b->half->name : b->own->name);
@@ -399,11 +414,14 @@ static void print_summary(const bench *b, const summary *all)
     }
 }
 
-static json_t *summary_json(const bench *b, json_t *cases, const summary *all)
+static json_t *to_json(const bench *b, const summary *all)
 {
     char    machine[192];
-    json_t *o, *list = json_array();
+    json_t *o, *list = json_array(), *cases = json_array();
 
+    for (int k = 0; k < b->shapes * PRODUCTS; k++)
+        for (int i = 0; i < b->counts; i++)
+            json_array_append_new(cases, case_json(b, k, i));
     bench_machine(machine, sizeof machine);
     for (int i = 0; i < b->counts; i++) {
         json_t *of = json_pack("{s:i, s:f}", "threads", b->count[i], "fma_gflops", b->peak[i]);
@@ -413,7 +431,7 @@ static json_t *summary_json(const bench *b, json_t *cases, const summary *all)
         }
         json_array_append_new(list, of);
     }
-    o = json_pack("{s:b, s:s, s:s, s:O, s:o}", "ok", 1, "machine", machine, "kernels",
+    o = json_pack("{s:b, s:s, s:s, s:o, s:o}", "ok", 1, "machine", machine, "kernels",
                   b->half ? b->half->name : b->own->name, "cases", cases, "threads", list);
     if (o && b->blas.library) {
         json_object_set_new(o, "openblas", gq_cli_string(b->blas.config));
@@ -474,18 +492,18 @@ static gq_status open_all(bench *b, gq_error *err)
 
 static int run(bench *b)
 {
-    json_t   *cases = json_array();
     summary   all[COUNTS] = {0};
     gq_error  err = {0};
     gq_status s = open_all(b, &err);
 
     if (s == GQ_OK)
-        s = run_all(b, cases, all, &err);
+        s = run_all(b, &err);
+    if (s == GQ_OK)
+        summarise(b, all);
     if (s == GQ_OK && json)
-        s = gq_cli_json(summary_json(b, cases, all), &err);
+        s = gq_cli_json(to_json(b, all), &err);
     else if (s == GQ_OK)
-        print_summary(b, all);
-    json_decref(cases);
+        print_all(b, all);
     bench_blas_close(&b->blas);
     for (int i = 0; i < b->counts; i++)
         gq_pool_free(b->pool[i]);

@@ -3,11 +3,13 @@
 #include <string.h>
 
 #include "core/io.h"
+#include "tools/cli_cache.h"
 #include "tools/cli_model.h"
 #include "train/ask.h"
 
 static gq_ask_opts  ask;
 static gq_cli_model model;
+static gq_cli_cache cache = GQ_CLI_CACHE;
 static bool         json;
 
 static const gq_cli_option options[] = {
@@ -17,6 +19,7 @@ static const gq_cli_option options[] = {
      "a CLIP for CLIP-Cut when the model has no text tower; or random:SEED", 0, 0},
     {"vocabulary", 0, GQ_CLI_TEXT, &ask.vocabulary, "DIR",
      "CLIP's vocabulary, when it is not beside the weights", 0, 0},
+    GQ_CLI_CACHE_OPTIONS(cache),
     GQ_CLI_MODEL_REST(model),
     {"json", 0, GQ_CLI_FLAG, &json, NULL, "answer, confidence, frames, seconds as one object", 0,
      0},
@@ -62,6 +65,8 @@ static gq_status prepare(work *w, const char *path, const char *gif, gq_error *e
         s = gq_gif_read(gif, w->session->cfg.data.limits.bytes, &w->gif, err);
     if (s != GQ_OK)
         return s;
+    ask.cache = gq_cli_cache_dir(&cache);
+    ask.cache_bytes = gq_cli_cache_bytes(&cache);
     s = gq_asker_open(w->session, &ask, &w->asker, err);
     w->open = gq_now() - start;
     if (s == GQ_EWEIGHTS && !ask.evenly)
@@ -88,6 +93,7 @@ static void warn(const work *w, const char *gif)
                     gif, w->reply.frames);
     if (ask.clip && strncmp(ask.clip, "random", 6) == 0 && w->reply.retrieved)
         gq_cli_warn(program.name, "random CLIP weights: the choice of frames means nothing");
+    gq_cli_cache_warn(program.name, gq_asker_note(w->asker));
 }
 
 static json_t *seconds_object(const work *w)
@@ -108,11 +114,13 @@ static gq_status print_json(const work *w, const char *const *arg, gq_error *err
         if (r->retrieved)
             json_array_append_new(distances, json_real(r->distance[i]));
     }
-    o = json_pack("{s:b, s:o, s:f, s:b, s:i, s:o, s:o, s:s, s:o, s:o, s:{s:I, s:I, s:I}, s:I, s:o}",
+    o = json_pack("{s:b, s:o, s:f, s:b, s:i, s:o, s:o, s:s, s:s?, s:o, s:o, s:{s:I, s:I, s:I}, "
+                  "s:I, s:o}",
                   "ok", 1, "answer", gq_cli_string(r->answer), "confidence", r->confidence, "ended",
                   r->ended, "tokens", r->tokens, "gif", gq_cli_string(arg[1]), "question",
-                  gq_cli_string(arg[2]), "chosen_by", r->retrieved ? "clipcut" : "evenly", "frames",
-                  frames, "distances", distances, "of", "frames", (json_int_t)r->frames, "width",
+                  gq_cli_string(arg[2]), "chosen_by", r->retrieved ? "clipcut" : "evenly",
+                  "embeddings", r->retrieved ? gq_cli_origin(r->origin) : NULL, "frames", frames,
+                  "distances", distances, "of", "frames", (json_int_t)r->frames, "width",
                   (json_int_t)r->width, "height", (json_int_t)r->height, "step",
                   (json_int_t)w->session->step, "seconds", seconds_object(w));
     return gq_cli_json(o, err);
@@ -132,7 +140,7 @@ static void print_text(const work *w)
            r->retrieved ? "nearest to the question (CLIP-Cut)" : "evenly spread", t->decode,
            t->preprocess);
     if (r->retrieved)
-        printf("choose %.3f, ", t->retrieve);
+        printf("choose %.3f%s, ", t->retrieve, r->origin == GQ_FROM_DISK ? " (GIF known)" : "");
     printf("vision and prefill %.3f, answer %.3f; opening the model %.3f\n", t->vision, t->answer,
            w->open);
 }

@@ -5,7 +5,7 @@
 #include "core/mem.h"
 #include "data/png.h"
 #include "data/strip.h"
-#include "tools/cli.h"
+#include "tools/cli_cache.h"
 #include "train/clip_dir.h"
 #include "train/retrieve.h"
 
@@ -16,7 +16,8 @@ typedef struct options {
     bool        json;
 } options;
 
-static options opt = {.k = -1, .threads = -1};
+static options      opt = {.k = -1, .threads = -1};
+static gq_cli_cache cache = GQ_CLI_CACHE;
 
 static const gq_cli_option table[] = {
     {"frames", 'k', GQ_CLI_INT, &opt.k, "N", "frames to choose (default 3)", 1, GQ_CLIPCUT_MAX},
@@ -32,6 +33,7 @@ static const gq_cli_option table[] = {
      "a configuration with other sizes, limits or groups", 0, 0},
     {"set", 0, GQ_CLI_LIST, &opt.set, "KEY=VALUE", "change one of its keys: clipcut.group=1", 0, 0},
     {"threads", 0, GQ_CLI_INT, &opt.threads, "N", "threads (default: all cores)", 1, 256},
+    GQ_CLI_CACHE_OPTIONS(cache),
     {"json", 0, GQ_CLI_FLAG, &opt.json, NULL,
      "frames, groups, distances, seconds as one JSON object", 0, 0},
 };
@@ -59,7 +61,8 @@ typedef struct work {                   /* everything one run makes */
     gq_config           cfg;
     gq_retriever       *retriever;
     gq_bytes            gif;
-    gq_frame_set        frames;
+    const gq_frame_set *frames;         /* the retriever's */
+    gq_origin           origin;         /* of the embeddings */
     gq_clipcut          cut;
     float              *question;       /* [dim] */
     double             *appears;        /* [frames + 1] seconds */
@@ -141,14 +144,14 @@ static gq_status time_frames(work *w, gq_error *err)
 {
     double t = 0.0;
 
-    w->appears = gq_malloc((size_t)w->frames.n + 1, sizeof *w->appears);
+    w->appears = gq_malloc((size_t)w->frames->n + 1, sizeof *w->appears);
     if (!w->appears)
         return gq_fail(err, GQ_ENOMEM, "out of memory");
-    for (int64_t f = 0; f < w->frames.n; f++) {
+    for (int64_t f = 0; f < w->frames->n; f++) {
         w->appears[f] = t;
-        t += (w->frames.delay_cs[f] > 1 ? w->frames.delay_cs[f] : 10) / 100.0;
+        t += (w->frames->delay_cs[f] > 1 ? w->frames->delay_cs[f] : 10) / 100.0;
     }
-    w->appears[w->frames.n] = t;
+    w->appears[w->frames->n] = t;
     return GQ_OK;
 }
 
@@ -159,12 +162,13 @@ static void warn(const work *w, const char *gif, bool cut)
     if (cut)
         gq_cli_warn(program.name, "the question is longer than %lld tokens; its end was left out",
                     (long long)w->cfg.clip.context);
-    if (w->frames.flags & (GQ_GIF_TRUNCATED | GQ_GIF_DAMAGED))
+    if (w->frames->flags & (GQ_GIF_TRUNCATED | GQ_GIF_DAMAGED))
         gq_cli_warn(program.name, "%s: the file is %s; only what is there was read", gif,
-                    w->frames.flags & GQ_GIF_DAMAGED ? "damaged" : "cut short");
-    if (w->frames.flags & GQ_GIF_FRAME_LIMIT)
+                    w->frames->flags & GQ_GIF_DAMAGED ? "damaged" : "cut short");
+    if (w->frames->flags & GQ_GIF_FRAME_LIMIT)
         gq_cli_warn(program.name, "%s: only the first %lld frames were read (data.limits.frames)",
-                    gif, (long long)w->frames.n);
+                    gif, (long long)w->frames->n);
+    gq_cli_cache_warn(program.name, gq_retriever_note(w->retriever));
 }
 
 /* A picture that has no place to go is found before the work, not after it. */
@@ -197,6 +201,9 @@ static gq_status prepare(work *w, const char *gif, gq_error *err)
     start = gq_now();
     if (s == GQ_OK)
         s = gq_retriever_open(&w->cfg, &w->retriever, NULL, err);
+    if (s == GQ_OK)
+        s = gq_retriever_cache(w->retriever, gq_cli_cache_dir(&cache), gq_cli_cache_bytes(&cache),
+                               err);
     w->open = gq_now() - start;
     return s;
 }
@@ -212,9 +219,9 @@ static gq_status choose(work *w, const char *gif, const char *question, gq_error
         return gq_fail(err, GQ_ENOMEM, "out of memory");
     s = gq_retriever_question(w->retriever, question, w->question, &cut, &w->seconds, err);
     if (s == GQ_OK)
-        s = gq_retriever_frames(w->retriever, &bytes, 0, &w->frames, &w->seconds, err);
+        s = gq_retriever_recall(w->retriever, &bytes, &w->frames, &w->origin, &w->seconds, err);
     if (s == GQ_OK)
-        s = gq_retriever_select(w->retriever, &w->frames, w->question, &w->cut, &w->seconds, err);
+        s = gq_retriever_select(w->retriever, w->frames, w->question, &w->cut, &w->seconds, err);
     if (s == GQ_OK)
         s = time_frames(w, err);
     if (s == GQ_OK)
@@ -243,7 +250,6 @@ static void release(work *w)
 {
     gq_retriever_close(w->retriever);
     gq_bytes_free(&w->gif);
-    gq_frame_set_free(&w->frames);
     gq_clipcut_free(&w->cut);
     gq_free(w->question);
     gq_free(w->appears);
@@ -288,16 +294,17 @@ static gq_status print_json(const work *w, const char *gif, const char *question
     json_object_set_new(o, "ok", json_true());
     json_object_set_new(o, "gif", gq_cli_string(gif));
     json_object_set_new(o, "question", gq_cli_string(question));
+    json_object_set_new(o, "embeddings", json_string(gq_cli_origin(w->origin)));
     put_picks(o, w);
     all = json_pack("{s:I, s:I, s:I, s:I, s:I, s:b, s:o, s:o}", "frames", (json_int_t)w->cut.frames,
                     "groups", (json_int_t)w->cut.groups, "group", (json_int_t)w->cfg.clipcut.group,
-                    "width", (json_int_t)w->frames.width, "height", (json_int_t)w->frames.height,
+                    "width", (json_int_t)w->frames->width, "height", (json_int_t)w->frames->height,
                     "normalized", w->cfg.clipcut.normalize, "frame_distances",
                     reals(w->cut.frame_distance, w->cut.frames), "group_distances",
                     reals(w->cut.group_distance, w->cut.groups));
-    seconds = json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "open", w->open, "decode", t->decode,
-                        "preprocess", t->preprocess, "clip_vision", t->vision, "clip_text", t->text,
-                        "select", t->select, "draw", w->draw);
+    seconds = json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "open", w->open, "decode",
+                        t->decode, "preprocess", t->preprocess, "clip_vision", t->vision, "cache",
+                        t->recall, "clip_text", t->text, "select", t->select, "draw", w->draw);
     if (json_object_set_new(o, "all", all) || json_object_set_new(o, "seconds", seconds) ||
         (opt.strip && json_object_set_new(o, "strip", gq_cli_string(opt.strip)))) {
         json_decref(o);
@@ -314,7 +321,7 @@ static void print_table(const work *w, const char *gif, const char *question)
 
     gq_cli_show(stdout, gif);
     printf(": %lld frame%s of %u x %u, %lld group%s of %lld\n", (long long)w->cut.frames,
-           plural(w->cut.frames), w->frames.width, w->frames.height, (long long)w->cut.groups,
+           plural(w->cut.frames), w->frames->width, w->frames->height, (long long)w->cut.groups,
            plural(w->cut.groups), (long long)w->cfg.clipcut.group);
     gq_cli_show(stdout, question);
     printf("\n%8s %8s %8s %10s %10s\n", "frame", "time", "group", "distance", "of group");
@@ -325,8 +332,10 @@ static void print_table(const work *w, const char *gif, const char *question)
     }
     fprintf(
         stderr,
-        "open %.2f s, decode %.2f s, preprocess %.2f s, CLIP frames %.2f s, question %.2f s%s\n",
-        w->open, t->decode, t->preprocess, t->vision, t->text, opt.strip ? "; strip written" : "");
+        "open %.2f s, decode %.2f s, preprocess %.2f s, CLIP frames %.2f s%s, question %.2f s%s\n",
+        w->open, t->decode, t->preprocess, t->vision,
+        w->origin == GQ_FROM_DISK ? " (GIF known)" : "", t->text,
+        opt.strip ? "; strip written" : "");
 }
 
 int main(int argc, char **argv)

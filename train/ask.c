@@ -149,16 +149,24 @@ gq_status gq_asker_open(gq_session *s, const gq_ask_opts *o, gq_asker **out, gq_
     a->ids = gq_malloc((size_t)c->decode.max_new_tokens, sizeof *a->ids);
     st = a->pixels && a->ids ? gq_resizer_new(&a->resizer, err)
                              : gq_fail(err, GQ_ENOMEM, "out of memory");
+    o = o ? o : &defaults;
     if (st == GQ_OK)
-        st = open_retriever(a, o ? o : &defaults, err);
+        st = open_retriever(a, o, err);
+    if (st == GQ_OK && a->retriever)
+        st = gq_retriever_cache(a->retriever, o->cache, o->cache_bytes, err);
     if (st == GQ_OK)
-        st = open_generator(a, o ? o : &defaults, err);
+        st = open_generator(a, o, err);
     if (st != GQ_OK) {
         gq_asker_close(a);
         return st;
     }
     *out = a;
     return GQ_OK;
+}
+
+const char *gq_asker_note(const gq_asker *a)
+{
+    return a->retriever ? gq_retriever_note(a->retriever) : "";
 }
 
 void gq_asker_close(gq_asker *a)
@@ -180,7 +188,7 @@ static gq_status retrieve(gq_asker *a, const gq_gif_bytes *gif, const char *ques
                           gq_error *err)
 {
     gq_retrieve_seconds t = {0};
-    gq_frame_set        frames = {0};
+    const gq_frame_set *frames = NULL;
     gq_clipcut          cut = {0};
     float    *embed = gq_calloc((size_t)gq_retriever_clip(a->retriever)->proj + 1, sizeof *embed);
     gq_status s = embed ? GQ_OK : gq_fail(err, GQ_ENOMEM, "out of memory");
@@ -188,9 +196,9 @@ static gq_status retrieve(gq_asker *a, const gq_gif_bytes *gif, const char *ques
     if (s == GQ_OK)
         s = gq_retriever_question(a->retriever, question, embed, NULL, &t, err);
     if (s == GQ_OK)
-        s = gq_retriever_frames(a->retriever, gif, 0, &frames, &t, err);
+        s = gq_retriever_recall(a->retriever, gif, &frames, &out->origin, &t, err);
     if (s == GQ_OK)
-        s = gq_retriever_select(a->retriever, &frames, embed, &cut, &t, err);
+        s = gq_retriever_select(a->retriever, frames, embed, &cut, &t, err);
     for (int i = 0; s == GQ_OK && i < out->k; i++) {
         out->frame[i] = (int32_t)cut.pick[i].frame;
         out->distance[i] = cut.pick[i].distance;
@@ -198,9 +206,8 @@ static gq_status retrieve(gq_asker *a, const gq_gif_bytes *gif, const char *ques
     out->retrieved = true;
     out->seconds.decode += t.decode;
     out->seconds.preprocess += t.preprocess;
-    out->seconds.retrieve += t.vision + t.text + t.select;
+    out->seconds.retrieve += t.vision + t.text + t.select + t.recall;
     out->seconds.text += t.text + t.select;
-    gq_frame_set_free(&frames);
     gq_clipcut_free(&cut);
     gq_free(embed);
     return s;

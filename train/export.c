@@ -7,6 +7,7 @@
 
 #include "core/io.h"
 #include "core/mem.h"
+#include "core/threads.h"
 #include "data/jsonfile.h"
 #include "train/export_parts.h"
 #include "train/rundir.h"
@@ -170,7 +171,7 @@ static gq_status put_card(const gq_session *s, const char *dir, gq_error *err)
 static gq_status list_file(const char *dir, const char *folder, const char *name, json_t *files,
                            gq_export_report *r, gq_error *err)
 {
-    char      inside[512], hex[65];
+    char      inside[512], hex[65], quick[33];
     uint8_t   hash[32];
     uint64_t  bytes = 0;
     char     *path;
@@ -185,14 +186,18 @@ static gq_status list_file(const char *dir, const char *folder, const char *name
         return GQ_OK;
     }
     s = gq_sha256_file(path, &bytes, hash, err);
+    gq_hex(hash, sizeof hash, hex);
+    if (s == GQ_OK)
+        s = gq_xxh128_file(path, &bytes, hash, err);
+    gq_hex(hash, 16, quick);
     gq_free(path);
     if (s != GQ_OK)
         return s;
-    gq_hex(hash, sizeof hash, hex);
     r->bytes += bytes;
     r->files++;
-    if (json_array_append_new(files, json_pack("{s:s, s:I, s:s}", "file", inside, "bytes",
-                                               (json_int_t)bytes, "sha256", hex)))
+    if (json_array_append_new(files, json_pack("{s:s, s:I, s:s, s:s}", "file", inside,
+                                               "bytes", (json_int_t)bytes, "sha256", hex, "xxh128",
+                                               quick)))
         return gq_fail(err, GQ_ENOMEM, "%s: out of memory", dir);
     return GQ_OK;
 }
@@ -328,38 +333,83 @@ static bool plain(const char *name)
     return *name && *name != '/' && !strstr(name, "..") && name[strspn(name, "\t\n\r")] == *name;
 }
 
-static gq_status check_file(const char *dir, json_t *entry, gq_error *err)
-{
-    const char *name = json_string_value(json_object_get(entry, "file"));
-    const char *want = json_string_value(json_object_get(entry, "sha256"));
-    json_int_t  size = json_integer_value(json_object_get(entry, "bytes"));
-    uint64_t    bytes = 0;
-    uint8_t     hash[32];
-    char        hex[65], *path;
-    gq_error    why = {0};
-    gq_status   s = GQ_OK;
+typedef struct listing {                /* one file of gifqa.json and what was found */
+    const char *name, *sha256, *xxh128; /* borrowed from the JSON; xxh128 may be NULL */
+    uint64_t    bytes;
+    gq_status   status;
+    gq_error    err;
+} listing;
 
-    if (!name || !want || !plain(name))
+typedef struct checking { const char *dir; listing *file; } checking;
+
+static gq_status check_file(const char *path, const listing *f, gq_error *err)
+{
+    uint64_t  bytes = 0;
+    uint8_t   hash[32] = {0};
+    char      hex[65];
+    gq_error  why = {0};
+    gq_status s;
+
+    if (!gq_is_file(path))
+        return gq_fail(err, GQ_EWEIGHTS, "%s is missing: export again", path);
+    s = f->xxh128 ? gq_xxh128_file(path, &bytes, hash, &why)
+                  : gq_sha256_file(path, &bytes, hash, &why);
+    if (s != GQ_OK)
+        return gq_fail(err, GQ_EWEIGHTS, "%s", why.text);
+    if (bytes != f->bytes)
+        return gq_fail(err, GQ_EWEIGHTS,
+                       "%s: %" PRIu64 " bytes, gifqa.json says %" PRIu64 ": export again", path,
+                       bytes, f->bytes);
+    gq_hex(hash, f->xxh128 ? 16 : 32, hex);
+    if (strcmp(hex, f->xxh128 ? f->xxh128 : f->sha256) != 0)
+        return gq_fail(err, GQ_EWEIGHTS, "%s: its %s is not the one in gifqa.json: export again",
+                       path, f->xxh128 ? "XXH3" : "SHA-256");
+    return GQ_OK;
+}
+
+static void check_task(void *ctx, int64_t task, int thread)
+{
+    const checking *c = ctx;
+    listing        *f = &c->file[task];
+    char           *path = gq_path(c->dir, f->name);
+
+    (void)thread;
+    f->status = path ? check_file(path, f, &f->err)
+                     : gq_fail(&f->err, GQ_ENOMEM, "%s: out of memory", c->dir);
+    gq_free(path);
+}
+
+static gq_status read_listing(const char *dir, json_t *entry, listing *f, gq_error *err)
+{
+    f->name = json_string_value(json_object_get(entry, "file"));
+    f->sha256 = json_string_value(json_object_get(entry, "sha256"));
+    f->xxh128 = json_string_value(json_object_get(entry, "xxh128"));
+    f->bytes = (uint64_t)json_integer_value(json_object_get(entry, "bytes"));
+    if (!f->name || !f->sha256 || !plain(f->name))
         return gq_fail(err, GQ_EWEIGHTS, "%s/gifqa.json: an entry of 'files' is not one of ours",
                        dir);
-    path = gq_path(dir, name);
-    if (!path)
-        return gq_fail(err, GQ_ENOMEM, "%s: out of memory", dir);
-    if (!gq_is_file(path))
-        s = gq_fail(err, GQ_EWEIGHTS, "%s is missing: export again", path);
-    else if (gq_sha256_file(path, &bytes, hash, &why) != GQ_OK)
-        s = gq_fail(err, GQ_EWEIGHTS, "%s", why.text);
-    if (s == GQ_OK) {
-        gq_hex(hash, sizeof hash, hex);
-        if (bytes != (uint64_t)size)
-            s = gq_fail(err, GQ_EWEIGHTS,
-                        "%s: %" PRIu64 " bytes, gifqa.json says %lld: export again", path, bytes,
-                        (long long)size);
-        else if (strcmp(hex, want) != 0)
-            s = gq_fail(err, GQ_EWEIGHTS,
-                        "%s: its SHA-256 is not the one in gifqa.json: export again", path);
-    }
-    gq_free(path);
+    return GQ_OK;
+}
+
+/* All of them, side by side; of several that differ the first in the list is told. */
+static gq_status check_files(const char *dir, json_t *files, int threads, int *count, gq_error *err)
+{
+    size_t    n = json_array_size(files);
+    checking  c = {dir, gq_calloc(n + 1, sizeof *c.file)};
+    gq_pool  *pool = NULL;
+    gq_status s = c.file ? GQ_OK : gq_fail(err, GQ_ENOMEM, "%s: out of memory", dir);
+
+    for (size_t i = 0; s == GQ_OK && i < n; i++)
+        s = read_listing(dir, json_array_get(files, i), &c.file[i], err);
+    if (s == GQ_OK)
+        s = gq_pool_new(threads > 0 ? threads : gq_cpu_count(), &pool, err);
+    if (s == GQ_OK)
+        gq_parallel(pool, (int64_t)n, check_task, &c);
+    for (size_t i = 0; s == GQ_OK && i < n; i++, ++*count)
+        if (c.file[i].status != GQ_OK)
+            s = gq_fail(err, c.file[i].status, "%s", c.file[i].err.text);
+    gq_pool_free(pool);
+    gq_free(c.file);
     return s;
 }
 
@@ -373,11 +423,11 @@ static bool listed(const json_t *files, const char *start)
     return false;
 }
 
-static gq_status check_about(const char *dir, json_t *about, gq_export_about *out, gq_error *err)
+static gq_status check_about(const char *dir, json_t *about, int threads, gq_export_about *out,
+                             gq_error *err)
 {
     const char *kind = json_string_value(json_object_get(about, "kind"));
     json_t     *files = json_object_get(about, "files");
-    gq_status   s = GQ_OK;
 
     out->format = (uint64_t)json_integer_value(json_object_get(about, "format"));
     out->step = (uint64_t)json_integer_value(json_object_get(about, "step"));
@@ -395,12 +445,10 @@ static gq_status check_about(const char *dir, json_t *about, gq_export_about *ou
                            gq_export_weights((gq_hf_family)f));
     if (!listed(files, "config.yaml"))
         return gq_fail(err, GQ_EWEIGHTS, "%s/gifqa.json: 'config.yaml' is not listed", dir);
-    for (size_t i = 0; s == GQ_OK && i < json_array_size(files); i++, out->files++)
-        s = check_file(dir, json_array_get(files, i), err);
-    return s;
+    return check_files(dir, files, threads, &out->files, err);
 }
 
-gq_status gq_export_check(const char *dir, gq_export_about *out, gq_error *err)
+gq_status gq_export_check(const char *dir, int threads, gq_export_about *out, gq_error *err)
 {
     char     *path = gq_path(dir, "gifqa.json");
     gq_error  why = {0};
@@ -413,7 +461,7 @@ gq_status gq_export_check(const char *dir, gq_export_about *out, gq_error *err)
     if (gq_json_load_sealed(path, 4 << 20, &about, &why) != GQ_OK)
         s = gq_fail(err, GQ_EWEIGHTS, "%s", why.text);
     else
-        s = check_about(dir, about, out, err);
+        s = check_about(dir, about, threads, out, err);
     json_decref(about);
     gq_free(path);
     return s;

@@ -70,10 +70,20 @@ static void feed_vision(const gq_sample *s, gq_stllm_tape *h)
     }
 }
 
+/* Row i of the states that a loss reads is position `at`; returns its number in the states. */
+static int32_t place(gq_stllm_tape *h, int i, int at)
+{
+    if (!h->needed.i)
+        return at;
+    ((int32_t *)gq_data(h->tape, h->needed))[i] = at;
+    return i;
+}
+
 /* ids, labels and labelled rows; seen = visual positions in front of the text */
 static void feed_text(const gq_sample *s, int end_id, int seen, gq_stllm_tape *h)
 {
     int      t = h->shape.text, r = 0, width = seen + t;
+    int      first = h->shape.masked ? (int)gq_dim(h->tape, h->student_rows, 0) : 0;
     int32_t *ids = gq_data(h->tape, h->ids), *rows = gq_data(h->tape, h->rows),
             *labels = gq_data(h->tape, h->labels);
 
@@ -85,12 +95,12 @@ static void feed_text(const gq_sample *s, int end_id, int seen, gq_stllm_tape *h
         for (int j = used; j < t; j++)
             row[j] = end_id;                       /* the end token, then padding nobody looks at */
         for (int j = s[b].nq; j <= used; j++, r++) {
-            rows[r] = b * width + seen + j - 1;
+            rows[r] = place(h, first + r, b * width + seen + j - 1);
             labels[r] = row[j];
         }
     }
     for (; r < h->shape.labels; r++) {
-        rows[r] = 0;
+        rows[r] = place(h, first + r, 0);
         labels[r] = -100;
     }
 }
@@ -149,7 +159,7 @@ static void feed_zero(const gq_config *c, const uint8_t *keep, const float *elem
             if (!elements)
                 put(h, h->u, b * n + j, k);
             put(h, h->weight, b * n + j, k);
-            rows[b * n + j] = b * (n + t) + j;
+            rows[b * n + j] = place(h, b * n + j, b * (n + t) + j);
             if (h->visible.i)
                 put(h, h->visible, (int64_t)b * (n + t) + j, k);
         }
@@ -174,7 +184,7 @@ static void feed_drop(const gq_config *c, const uint8_t *keep, gq_stllm_tape *h)
                 kept[b * seen + j] = -1;
             put(h, h->weight, b * seen + j, real);
             put(h, h->visible, (int64_t)b * width + j, real);
-            rows[b * seen + j] = b * width + j;
+            rows[b * seen + j] = place(h, b * seen + j, b * width + j);
         }
         for (int j = seen; j < width; j++)
             put(h, h->visible, (int64_t)b * width + j, 1.0f);

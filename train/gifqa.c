@@ -40,12 +40,16 @@ static gq_status open_model(gifqa *m, const char *path, const gifqa_options *o)
 {
     gq_session_opts session = {.threads = o->threads,
                                .which = o->last ? GQ_SESSION_LAST : GQ_SESSION_BEST};
-    gq_ask_opts ask = {.beams = o->beams, .evenly = o->evenly != 0, .vocabulary = o->vocabulary};
+    gq_ask_opts ask = {.beams = o->beams,
+                       .evenly = o->evenly != 0,
+                       .vocabulary = o->vocabulary,
+                       .cache = o->cache,
+                       .cache_bytes = (uint64_t)(o->cache_mib ? o->cache_mib : GQ_CACHE_MIB) << 20};
     gq_status   s;
 
-    if (!path || o->threads < 0 || o->beams < 0)
+    if (!path || o->threads < 0 || o->beams < 0 || o->cache_mib < 0)
         return gq_fail(&m->err, GQ_EUSAGE,
-                       "gifqa_open: a path is needed, threads and beams are 0 or more");
+                       "gifqa_open: a path is needed, threads, beams and cache_mib are 0 or more");
     s = gq_session_open(path, &session, &m->session, &m->err);
     return s == GQ_OK ? gq_asker_open(m->session, &ask, &m->asker, &m->err) : s;
 }

@@ -23,6 +23,9 @@
  *
  *     cc example.c $(pkg-config --cflags --libs gifqa)
  *
+ * Further questions about a GIF are cheap: with frames chosen by CLIP the first question looks at every frame, later
+ * ones reuse the frames' embeddings, found by a hash of the GIF's bytes. Answers are the same either way, to the bit.
+ *
  * No function prints, exits, or keeps anything in globals. Several models may be open; each handle is used by one
  * thread at a time. Strings are UTF-8, ended by NUL. Structs are to be zeroed before their fields are set.
  */
@@ -55,6 +58,9 @@ typedef struct gifqa_options {
     int         evenly;       /* not 0: take frames evenly instead of the nearest to the question */
     int         last;                   /* not 0: a run's newest state instead of its best        */
     const char *vocabulary;             /* CLIP's, when it is not with the model; NULL: none      */
+    const char *cache;     /* directory that keeps what CLIP made of GIFs from process to process;
+                              NULL: this handle remembers the last 16 GIFs, and that is all       */
+    int         cache_mib;              /* most of it; the oldest files go first; 0: 256          */
 } gifqa_options;
 
 typedef struct gifqa_answer {           /* pointers are valid until the next call with the handle */

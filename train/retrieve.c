@@ -1,14 +1,16 @@
 #include "train/retrieve.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "core/io.h"
 #include "core/mem.h"
 #include "data/image.h"
 #include "data/tokenizer.h"
+#include "train/embed_cache.h"
 
 enum {
-    BATCH_LOG = 4, BATCH = 1 << BATCH_LOG,          /* frames of one vision pass at most */
+    BATCH = 32,                                     /* frames of one vision pass at most */
     TEXT_STEP = 16,                                 /* question lengths are padded to a multiple */
 };
 
@@ -26,11 +28,14 @@ struct gq_retriever {
     gq_params      *params;
     gq_tokenizer   *tokenizer;          /* NULL without text tower */
     gq_resizer     *resizer;
-    vision_pass     vision[BATCH_LOG + 1][WANTS]; /* 1, 2, 4, 8, 16 frames; recorded on first use */
+    vision_pass     vision[BATCH + 1][WANTS]; /* by number of frames; recorded on first use */
     text_pass      *text;               /* [texts], one per padded length; recorded on first use */
     int             texts;
     int32_t        *ids;                /* [context] of the question */
     uint8_t        *pixels;             /* [BATCH,S,S,3] */
+    gq_embed_cache *cache;
+    bool            weighed;            /* weights is set */
+    uint8_t         weights[16];        /* hash of the vision tower's parameters */
 };
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -106,7 +111,8 @@ static void tokenizer_path(const gq_config *c, char out[GQ_PATH_MAX])
     const char *weights = c->model.init == GQ_CFG_INIT_WEIGHTS ? c->model.weights.clip : "";
     const char *slash;
 
-    memcpy(out, *c->model.tokenizer.clip ? c->model.tokenizer.clip : weights, GQ_PATH_MAX);
+    snprintf(out, GQ_PATH_MAX, "%s",
+             *c->model.tokenizer.clip ? c->model.tokenizer.clip : weights);
     if (*c->model.tokenizer.clip || !*weights || gq_is_dir(weights))
         return;
     slash = strrchr(weights, '/');
@@ -149,6 +155,8 @@ static gq_status furnish(gq_retriever *r, gq_error *err)
     r->pixels = gq_malloc(BATCH, image_bytes(r));
     if (s == GQ_OK && (!r->text || !r->ids || !r->pixels))
         s = gq_fail(err, GQ_ENOMEM, "out of memory for a batch of %d frames", BATCH);
+    if (s == GQ_OK)
+        s = gq__embeds_open(NULL, 0, &r->cache, err);
     if (s == GQ_OK && r->clip.text)
         s = open_tokenizer(r, err);
     return s;
@@ -214,13 +222,14 @@ void gq_retriever_close(gq_retriever *r)
 {
     if (!r)
         return;
-    for (int b = 0; b <= BATCH_LOG; b++)
+    for (int b = 0; b <= BATCH; b++)
         for (int w = 0; w < WANTS; w++)
             gq_tape_free(r->vision[b][w].tape);
     for (int i = 0; r->text && i < r->texts; i++)
         gq_tape_free(r->text[i].tape);
     gq_tokenizer_close(r->tokenizer);
     gq_resizer_free(r->resizer);
+    gq__embeds_close(r->cache);
     if (r->owns) {
         gq_params_free(r->params);
         gq_engine_free(r->engine);
@@ -233,10 +242,10 @@ void gq_retriever_close(gq_retriever *r)
 
 /* ---- recorded passes ------------------------------------------------------------------------- */
 
-static gq_status record_vision(gq_retriever *r, int log, int wants, vision_pass *p, gq_error *err)
+static gq_status record_vision(gq_retriever *r, int frames, int wants, vision_pass *p,
+                               gq_error *err)
 {
     gq_plan_opts plan = {.policy = GQ_KEEP};
-    int64_t      frames = 1ll << log;
     int32_t     *rows;
     gq_status    s = gq_tape_new(r->engine, r->params, "clip vision", &p->tape, err);
 
@@ -261,11 +270,11 @@ static gq_status record_vision(gq_retriever *r, int log, int wants, vision_pass 
     return s;
 }
 
-static gq_status vision_pass_of(gq_retriever *r, int log, int wants, vision_pass **out,
+static gq_status vision_pass_of(gq_retriever *r, int frames, int wants, vision_pass **out,
                                 gq_error *err)
 {
-    vision_pass *p = *out = &r->vision[log][wants];
-    gq_status    s = p->tape ? GQ_OK : record_vision(r, log, wants, p, err);
+    vision_pass *p = *out = &r->vision[frames][wants];
+    gq_status    s = p->tape ? GQ_OK : record_vision(r, frames, wants, p, err);
 
     if (s != GQ_OK) {
         gq_tape_free(p->tape);
@@ -274,36 +283,34 @@ static gq_status vision_pass_of(gq_retriever *r, int log, int wants, vision_pass
     return s;
 }
 
-/* pixels [n,S,S,3] through the vision tower, in passes of 16, then of 8, 4, 2 and 1: no frame is
- * computed in vain. */
+/* pixels [n,S,S,3] through the vision tower, in passes of BATCH and one of what is left: no frame
+ * is computed in vain, and weights are walked as seldom as possible. */
 static gq_status see(gq_retriever *r, const uint8_t *pixels, int64_t n, float *features,
                      float *embeds, gq_error *err)
 {
-    int    wants = (features ? WANT_FEATURES : 0) | (embeds ? WANT_EMBEDS : 0), log = BATCH_LOG;
+    int    wants = (features ? WANT_FEATURES : 0) | (embeds ? WANT_EMBEDS : 0);
     size_t image = image_bytes(r), width = feature_count(r), dim = (size_t)r->clip.proj;
 
     while (n > 0) {
         vision_pass *p;
-        gq_status    s;
-        while (1 << log > n)
-            log--;
-        s = vision_pass_of(r, log, wants, &p, err);
+        size_t       count = n < BATCH ? (size_t)n : BATCH;
+        gq_status    s = vision_pass_of(r, (int)count, wants, &p, err);
         if (s != GQ_OK)
             return s;
-        memcpy(gq_data(p->tape, p->frames), pixels, image << log);
+        memcpy(gq_data(p->tape, p->frames), pixels, image * count);
         s = gq_forward(p->tape, err);
         if (s != GQ_OK)
             return s;
         if (features) {
-            gq_get_real(p->tape, p->features, 0, features, (int64_t)(width << log));
-            features += width << log;
+            gq_get_real(p->tape, p->features, 0, features, (int64_t)(width * count));
+            features += width * count;
         }
         if (embeds) {
-            gq_get_real(p->tape, p->embeds, 0, embeds, (int64_t)(dim << log));
-            embeds += dim << log;
+            gq_get_real(p->tape, p->embeds, 0, embeds, (int64_t)(dim * count));
+            embeds += dim * count;
         }
-        pixels += image << log;
-        n -= 1 << log;
+        pixels += image * count;
+        n -= (int64_t)count;
     }
     return GQ_OK;
 }
@@ -498,6 +505,102 @@ void gq_frame_set_free(gq_frame_set *f)
     gq_free(f->embed);
     gq_free(f->feature);
     memset(f, 0, sizeof *f);
+}
+
+/* ---- GIFs seen before ------------------------------------------------------------------------ */
+
+typedef struct weighing { const gq_params *p; uint8_t (*hash)[16]; } weighing;
+
+static void weigh_param(void *ctx, int64_t i, int thread)
+{
+    const weighing *w = ctx;
+    const gq_param *q = &w->p->param[i];
+
+    (void)thread;
+    if (gq_glob("clip.v.*", q->name))
+        gq_xxh128(gq_param_data(w->p, q),
+                  (size_t)q->n * gq_dtype_size(w->p->engine->backend->real), w->hash[i]);
+}
+
+/* Hash of the vision tower's parameters, in the order of their declaration. */
+static gq_status weigh(gq_retriever *r, gq_error *err)
+{
+    size_t   n = (size_t)r->params->count;
+    weighing w = {r->params, gq_calloc(n + 1, sizeof *w.hash)};
+
+    if (!w.hash)
+        return gq_fail(err, GQ_ENOMEM, "out of memory");
+    gq_parallel(r->engine->pool, (int64_t)n, weigh_param, &w);
+    gq_xxh128(w.hash, n * sizeof *w.hash, r->weights);
+    gq_free(w.hash);
+    r->weighed = true;
+    return GQ_OK;
+}
+
+/* Everything that the numbers of gq_retriever_frames() depend on. A change of how they are computed
+ * is a new number at the start of the text. */
+static gq_status key_of(gq_retriever *r, const gq_gif_bytes *gif, uint8_t key[GQ_EMBED_KEY],
+                        gq_error *err)
+{
+    const gq_config      *c = &r->cfg;
+    const gq_clip_config *m = &r->clip;
+    char                  text[1024], hex[65];
+    uint8_t               hash[32];
+    gq_status             s = r->weighed ? GQ_OK : weigh(r, err);
+    int                   n;
+
+    if (s != GQ_OK)
+        return s;
+    gq_sha256(gif->data, gif->size, hash);
+    gq_hex(hash, sizeof hash, hex);
+    n = snprintf(text, sizeof text, "1 %s %s batch %d filter %d limits %llu %llu %llu %llu %.17g ",
+                 hex, r->engine->backend->name, BATCH, (int)c->image.filter,
+                 (unsigned long long)c->data.limits.bytes, (unsigned long long)c->data.limits.side,
+                 (unsigned long long)c->data.limits.pixels,
+                 (unsigned long long)c->data.limits.frames, c->data.limits.seconds);
+    gq_hex(r->weights, sizeof r->weights, hex);
+    snprintf(text + n, sizeof text - (size_t)n,
+             "%s clip %d %d %d %d %d %d %d %d %.17g %.9g %.9g %.9g %.9g %.9g %.9g", hex, m->image,
+             m->patch, m->width, m->layers, m->heads, m->mlp, m->proj, (int)m->act, m->ln_eps,
+             (double)m->mean[0], (double)m->mean[1], (double)m->mean[2], (double)m->std[0],
+             (double)m->std[1], (double)m->std[2]);
+    gq_sha256(text, strlen(text), key);
+    return GQ_OK;
+}
+
+gq_status gq_retriever_cache(gq_retriever *r, const char *dir, uint64_t most, gq_error *err)
+{
+    gq_embed_cache *c;
+    gq_status       s = gq__embeds_open(dir, most, &c, err);
+
+    if (s != GQ_OK)
+        return s;
+    gq__embeds_close(r->cache);
+    r->cache = c;
+    return GQ_OK;
+}
+
+const char *gq_retriever_note(const gq_retriever *r) { return gq__embeds_note(r->cache); }
+
+gq_status gq_retriever_recall(gq_retriever *r, const gq_gif_bytes *gif, const gq_frame_set **out,
+                              gq_origin *from, gq_retrieve_seconds *seconds, gq_error *err)
+{
+    uint8_t      key[GQ_EMBED_KEY];
+    gq_frame_set set;
+    double       start = gq_now();
+    gq_status    s = key_of(r, gif, key, err);
+
+    *from = GQ_COMPUTED;
+    *out = s == GQ_OK ? gq__embeds_find(r->cache, key, r->clip.proj, from) : NULL;
+    seconds->recall += gq_now() - start;
+    if (s != GQ_OK || *out)
+        return s;
+    s = gq_retriever_frames(r, gif, 0, &set, seconds, err);
+    start = gq_now();
+    if (s == GQ_OK)
+        *out = gq__embeds_keep(r->cache, key, &set);
+    seconds->recall += gq_now() - start;
+    return s;
 }
 
 /* ---- question, choice, chosen frames --------------------------------------------------------- */

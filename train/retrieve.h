@@ -2,10 +2,11 @@
  * out.
  *
  * A retriever is both CLIP towers, a tokenizer and the recorded passes it has needed so far. It
- * walks a GIF once, 16 frames at a time, and keeps embeddings only, so memory hardly depends on the
+ * walks a GIF once, 32 frames at a time, and keeps embeddings only, so memory hardly depends on the
  * number of frames; pixels of chosen frames are decoded again (a thousandth of the time of the
- * vision tower). A frame's numbers do not depend on which frames share its batch. Frames are read
- * over black: alpha-0 pixels are 0,0,0.
+ * vision tower). A frame's states do not depend on which frames share its batch; its embedding may
+ * by a rounding, because products of few rows take another path, so it is the same bits whenever
+ * the same GIF is walked. Frames are read over black: alpha-0 pixels are 0,0,0.
  *
  * Ownership: opened from a configuration it owns engine and weights; shared, it uses those of a
  * net, which must outlive it. What functions return in structs is the caller's and has its own free
@@ -29,6 +30,7 @@ typedef struct gq_retrieve_seconds {    /* wall clock; calls add to what is ther
     double vision;                      /* CLIP on pixels */
     double text;                        /* tokenizer and CLIP on the question */
     double select;                      /* distances and choice */
+    double recall;                      /* finding, reading and keeping embeddings of known GIFs */
 } gq_retrieve_seconds;
 
 /* Sections clip, image, clipcut, data.limits, engine and
@@ -63,6 +65,26 @@ typedef struct gq_frame_set {           /* every frame of one GIF: gq_frame_set_
 gq_status gq_retriever_frames(gq_retriever *r, const gq_gif_bytes *gif, size_t feature_bytes,
                               gq_frame_set *out, gq_retrieve_seconds *seconds, gq_error *err);
 void      gq_frame_set_free(gq_frame_set *f);
+
+/* ---- GIFs seen before ---- */
+
+typedef enum gq_origin { GQ_COMPUTED, GQ_FROM_MEMORY, GQ_FROM_DISK } gq_origin;
+
+enum { GQ_CACHE_MIB = 256 };            /* a limit that suits people */
+
+/* Embeddings are kept in dir, too (NULL: in memory only, which is so without this call), for other
+ * processes and other days: one small file a GIF, `most` bytes in all, the oldest are removed. Keys
+ * are hashes of the GIF's bytes, of the vision tower's weights, and of all else that the numbers
+ * depend on, so what comes from there is what would be computed, to the bit. Call it before the
+ * first question. */
+gq_status gq_retriever_cache(gq_retriever *r, const char *dir, uint64_t most, gq_error *err);
+/* Why dir could not be used last, "" when it could: the work is done all the same. */
+const char *gq_retriever_note(const gq_retriever *r);
+
+/* As gq_retriever_frames() without features, for the price of a hash when the GIF is known: the
+ * last 16 are kept in memory. *out stays the retriever's and is good until the next call. */
+gq_status gq_retriever_recall(gq_retriever *r, const gq_gif_bytes *gif, const gq_frame_set **out,
+                              gq_origin *from, gq_retrieve_seconds *seconds, gq_error *err);
 
 /* embed [clip.proj]. *cut (may be NULL): the question had more than clip.context tokens and lost
  * its end. */

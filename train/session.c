@@ -143,7 +143,7 @@ static gq_status open_export(gq_session *s, gq_error *err)
 {
     gq_export_about about = {0};
     gq_net_report   report;
-    gq_status       st = gq_export_check(s->path, &about, err);
+    gq_status       st = gq_export_check(s->path, (int)s->cfg.engine.threads, &about, err);
 
     if (st == GQ_OK && s->cfg.clip.text && !*s->cfg.model.tokenizer.clip) {
         size_t n =

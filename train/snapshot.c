@@ -433,14 +433,10 @@ gq_status gq_stored_read(void *stored, const gq_param *q, int64_t first, float *
 {
     const gq_stored    *f = stored;
     const gq_st_tensor *t = gq_st_find(q->trainable ? f->weights : f->frozen, q->name);
-    gq_st_tensor        some = *t;                 /* gq_stored_open() found it                  */
-    size_t              size = gq_st_dtype_size(t->dtype);
-    gq_status           s;
+    /* gq_stored_open() found it */
+    gq_st_tensor        some = gq_st_slice(t, (uint64_t)first, (uint64_t)n);
+    gq_status           s = gq_st_read_f32(&some, dst, err);
 
-    some.count = (uint64_t)n;
-    some.bytes = (size_t)n * size;
-    some.data = (const char *)t->data + (size_t)first * size;
-    s = gq_st_read_f32(&some, dst, err);
     gq_map_forget(some.data, some.bytes);
     return s;
 }

@@ -39,7 +39,7 @@ def spread(runs, low, high):
 def heading(o, r, peer):
     commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], stdout=subprocess.PIPE, text=True).stdout.strip()
     them = f"; PyTorch {peer['torch']}" if peer else ""
-    print(f"Machine: {r['machine']}; {r['threads']} threads; kernels {r['kernels']}; commit {commit}{them}; {o.rounds} rounds.\n")
+    print(f"Machine: {r['machine']}; {r['threads']} threads; kernels {r['kernels']}; commit {commit}{them}; rounds: {o.rounds}.\n")
 
 
 # ---- a training step ---------------------------------------------------------------------------
@@ -180,6 +180,7 @@ def growth(o):
     frames = [(n, grow(o, "--batch", 2, "--frames", n)) for n in SIZES]
     segment = [(n, grow(o, "--batch", n, "--frames", 3, "--checkpoint", "segment")) for n in SIZES if n in (1, 4, 16)]
     gpt2 = [(n, grow(o, "--batch", 2, "--frames", 3, "--set", f"gpt2.preset={n}")) for n in ("124m", "355m")]
+    o.rounds = 1
     heading(o, batches[0][1], None)
     rows = [growth_row(f"batch {n}, 3 frames", r) for n, r in batches]
     rows += [growth_row(f"batch 2, {n} frames", r) for n, r in frames]

@@ -636,6 +636,7 @@ static void hashes(void **state)
     char     hex[65], *million = gq_malloc(1000001, 1);
     gq_error err = {0};
     uint64_t n;
+    int64_t  changed;
     (void)state;
     gq_sha256("abc", 3, h);
     gq_hex(h, 32, hex);
@@ -651,9 +652,20 @@ static void hashes(void **state)
     gq_hex(h, 32, hex);
     assert_string_equal(hex, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
     assert_int_equal(n, 1000000);
+    gq_xxh128(million, 1000000, h);
+    assert_ok(gq_xxh128_file(in_dir("f"), &n, h + 16, &err), &err);
+    assert_memory_equal(h, h + 16, 16);
+    assert_int_equal(n, 1000000);
+    assert_true(gq_file_age(in_dir("f"), &n, &changed));
+    assert_true(n == 1000000 && changed > 1000000000000000000);
+    assert_false(gq_file_age(in_dir("none"), &n, &changed) || gq_file_age(dir, &n, &changed));
     gq_free(million);
     assert_fails(gq_sha256_file(in_dir("none"), &n, h, &err), GQ_EINPUT, &err, "cannot open");
+    assert_fails(gq_xxh128_file(in_dir("none"), &n, h, &err), GQ_EINPUT, &err, "cannot open");
     assert_true(gq_xxh64("", 0) == 0x2d06800538d394c2ull);
+    gq_xxh128("", 0, h);
+    gq_hex(h, 16, hex);
+    assert_string_equal(hex, "99aa06d3014798d86001c324468d497f");
     gq_hex((const uint8_t *)"\x00\xff\x1a", 3, hex);
     assert_string_equal(hex, "00ff1a");
 }

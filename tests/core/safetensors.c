@@ -317,6 +317,10 @@ static void round_trip(void **state)
     assert_ok(gq_st_read_f32(gq_st_find(st, "w"), w, &err), &err);
     for (int i = 0; i < 15; i++)
         assert_true(w[i] == (float)i * 0.25f);
+    gq_st_tensor some = gq_st_slice(gq_st_find(st, "w"), 4, 3);
+    assert_true(some.rank == 1 && some.count == 3 && some.shape[0] == 3 && some.bytes == 12);
+    assert_ok(gq_st_read_f32(&some, w, &err), &err);
+    assert_true(w[0] == 1.0f && w[2] == 1.5f && w[3] == 0.75f);
     assert_memory_equal(gq_st_find(st, "odd \"name\"\n")->data, "1234567", 7);
     assert_ok(gq_st_read_f64(gq_st_find(st, "scalar"), &s, &err), &err); /* unaligned in the file */
     assert_true(s == -0.5);

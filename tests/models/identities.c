@@ -273,6 +273,46 @@ static void mvm_does_not_see_the_text(void **state)
     tiny_close(&m);
 }
 
+/* A pass whose last block computes only the rows that a loss reads gives the losses and gradients of
+ * one that computes all of them; the rows it does compute are the same. */
+static void rows_nobody_reads_are_not_missed(void **state)
+{
+    (void)state;
+    for (int k = 0; k < 4; k++) {
+        tiny           m;
+        gq_stllm_tape  all, few;
+        gq_stllm_shape shape;
+        gq_feed_opts   o;
+        gq_error       err = {0};
+        bool           masked = k > 0;
+        double        *whole;
+
+        choose(&m, k == 1, k == 3 ? GQ_MVM_COS : GQ_MVM_MSE);
+        m.model.mvm.predictor = k == 3;
+        tiny_open(&m, &gq_backend_ref64, 1);
+        o = tiny_feed_opts(&m);
+        tiny_record(&m, masked, (gq_plan_opts){0}, &all);
+        tiny_step(&all, false);
+        whole = tiny_copy(m.p->grad.base, tiny_gradient_bytes(m.p));
+        tiny_shape(&m, masked, &shape);
+        assert_ok(
+            gq_stllm_record(m.e, m.p, &m.model, &shape, &(gq_plan_opts){0}, false, &few, &err),
+            &err);
+        gq_feed(&m.cfg, m.s, masked ? m.keep : NULL, NULL, &o, &few);
+        tiny_step(&few, false);
+        assert_int_equal(gq_rank(few.tape, few.states), 2);
+        expect_close(&(double){gq_scalar(few.tape, few.loss)},
+                     &(double){gq_scalar(all.tape, all.loss)}, 1, 1.0, "loss");
+        assert_true(most(whole, m.p->trainable_n) > 1e-3);
+        expect_close(m.p->grad.base, whole, m.p->trainable_n, most(whole, m.p->trainable_n),
+                     "gradient");
+        free(whole);
+        gq_tape_free(few.tape);
+        gq_tape_free(all.tape);
+        tiny_close(&m);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -283,6 +323,7 @@ int main(void)
         cmocka_unit_test(masked_tokens_get_no_gradient),
         cmocka_unit_test(batch_of_one_is_a_row_of_a_batch),
         cmocka_unit_test(mvm_does_not_see_the_text),
+        cmocka_unit_test(rows_nobody_reads_are_not_missed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,6 +10,7 @@ static const char tiny[] =
     "qformer: {queries: 2, width: 16, layers: 1, heads: 2, mlp: 32, bridge: none}\n"
     "gpt2: {preset: custom, width: 32, layers: 2, heads: 2, mlp: 64, vocab: 64, positions: 48,\n"
     "       dropout: 0}\n"
+    "prompt: {max_question_tokens: 24, max_answer_tokens: 8, bucket: 4}\n"
     "mvm: {enable: true}\n"
     "data: {frames: 2}\n"
     "train: {batch: 2}\n"

@@ -22,7 +22,8 @@ static int program(const char *args)
     char command[2048];
     int  status;
 
-    snprintf(command, sizeof command, "cd %s && %s/gifqa-%s >%s/out 2>%s/err", little_dir,
+    snprintf(command, sizeof command,
+             "cd %s && XDG_CACHE_HOME=$PWD/cache %s/gifqa-%s >%s/out 2>%s/err", little_dir,
              GQ_BIN_DIR, args, little_dir, little_dir);
     status = system(command);
     assert_true(WIFEXITED(status));
@@ -103,6 +104,37 @@ static void asking(void **state)
     expect("ask run world/gif/test-000000.gif 'where?' --set decode.beems=2", 3, "decode.beams");
     o = object("ask run short.gif 'where?' --json", 4);
     assert_non_null(strstr(json_string_value(json_object_get(o, "error")), "short.gif"));
+    json_decref(o);
+}
+
+/* The second question about a GIF does not look at its frames; the answers are the same. */
+static void asking_again(void **state)
+{
+    static const struct {
+        const char *options, *origin;
+    } cases[] = {{"--no-cache", "computed"}, {"--cache seen", "computed"}, {"--cache seen", "disk"},
+                 {"--cache seen --threads 2", "disk"}};
+    static const char *const same[] = {"answer", "confidence", "frames", "distances", "tokens"};
+    json_t *first = NULL, *o;
+    (void)state;
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char command[256];
+        snprintf(command, sizeof command,
+                 "ask run world/gif/test-000001.gif 'where is the square?' --json %s",
+                 cases[i].options);
+        o = object(command, 0);
+        assert_string_equal(json_string_value(json_object_get(o, "embeddings")), cases[i].origin);
+        for (size_t k = 0; first && k < sizeof same / sizeof *same; k++)
+            assert_true(json_equal(json_object_get(o, same[k]), json_object_get(first, same[k])));
+        if (first)
+            json_decref(o);
+        else
+            first = o;
+    }
+    json_decref(first);
+    o = object("ask run world/gif/test-000001.gif 'where is the square?' --json --evenly", 0);
+    assert_true(json_is_null(json_object_get(o, "embeddings")));
     json_decref(o);
 }
 
@@ -273,6 +305,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(asking),
+        cmocka_unit_test(asking_again),
         cmocka_unit_test(evaluating),
         cmocka_unit_test(evaluation_refuses),
         cmocka_unit_test(exporting),

@@ -29,7 +29,7 @@ static int keyframes(const char *args)
 
     snprintf(command, sizeof command,
              "cd %s; K='--config tiny.yaml --weights random:1 --tokenizer vocab'; >out 2>err "
-             "%s/gifqa-keyframes %s",
+             "XDG_CACHE_HOME=$PWD/cache %s/gifqa-keyframes %s",
              dir, GQ_BIN_DIR, args);
     status = system(command);
     assert_true(WIFEXITED(status));
@@ -172,7 +172,8 @@ static void options_change_what_they_say(void **state)
     one = last_object();
     assert_int_equal(json_integer_value(json_object_get(json_object_get(one, "all"), "groups")),
                      14);
-    expect("$K cat.gif 'the ring' -k 2 --json --set clipcut.group=1 --threads 1", 0, "", "");
+    expect("$K cat.gif 'the ring' -k 2 --json --set clipcut.group=1 --threads 1 --no-cache", 0, "",
+           "");
     two = last_object();
     assert_true(json_equal(json_object_get(one, "all"), json_object_get(two, "all")));
     json_decref(two);
@@ -204,6 +205,74 @@ static void the_strip_is_a_picture(void **state)
         seen += !memcmp(rgb + 3 * i, last, 3);
     assert_int_equal(seen, 195 * 130);                  /* 30 x 20 at 130 pixels height */
     free(rgb);
+}
+
+/* ---- GIFs seen before ------------------------------------------------------------------------ */
+
+/* Where the embeddings came from; *all gets everything that was computed, the caller's. */
+static void expect_origin(const char *args, const char *origin, json_t **all)
+{
+    json_t *o;
+
+    expect(args, 0, "", "");
+    o = last_object();
+    assert_string_equal(json_string_value(json_object_get(o, "embeddings")), origin);
+    assert_int_equal(json_real_value(json_object_get(json_object_get(o, "seconds"),
+                                                     "clip_vision")) > 0,
+                     strcmp(origin, "computed") == 0);
+    json_decref(*all);
+    *all = json_incref(json_object_get(o, "all"));
+    json_decref(o);
+}
+
+static void shell(const char *command)
+{
+    char text[1024];
+    snprintf(text, sizeof text, "cd %s; %s", dir, command);
+    assert_int_equal(system(text), 0);
+}
+
+static void known_gifs_are_not_looked_at_again(void **state)
+{
+    json_t *first = NULL, *now = NULL;
+    (void)state;
+
+    expect_origin("$K cat.gif 'the ring' --json --no-cache", "computed", &first);
+    shell("test ! -e c");
+    expect_origin("$K cat.gif 'the ring' --json --cache c", "computed", &now);
+    assert_true(json_equal(first, now));
+    expect_origin("$K cat.gif 'the ring' --json --cache c", "disk", &now);
+    assert_true(json_equal(first, now));
+    expect_origin("$K cat.gif 'the ring' --json --cache c --no-cache", "computed", &now);
+    shell("cp cat.gif tac.gif; set -- c/*.embeds; test $# = 1; echo x >> \"$1\"");
+    expect_origin("$K tac.gif 'the ring' --json --cache c", "computed", &now);
+    assert_true(json_equal(first, now));
+    expect_origin("$K tac.gif 'the ring' --json --cache c", "disk", &now);
+    assert_true(json_equal(first, now));
+    expect("$K tac.gif 'the ring' --cache text.gif", 0, "14 frames",
+           "the cache is not used (--no-cache does without): text.gif");
+    expect("$K cat.gif what --cache-mib 0", 2, "", "--cache-mib");
+    json_decref(first);
+    json_decref(now);
+}
+
+/* $XDG_CACHE_HOME/gifqa, else ~/.cache/gifqa, else nowhere */
+static void the_place_of_the_cache(void **state)
+{
+    char command[1024];
+    (void)state;
+
+    shell("rm -rf cache home");
+    expect("$K cat.gif 'the ring'", 0, "14 frames", "");
+    shell("test -e cache/gifqa");
+    snprintf(command, sizeof command,
+             "run() { env \"$@\" %s/gifqa-keyframes --config tiny.yaml --weights random:1 "
+             "--tokenizer vocab cat.gif ring >/dev/null 2>&1; }; "
+             "run -u XDG_CACHE_HOME HOME=$PWD/home && test -e home/.cache/gifqa && rm -r home && "
+             "run XDG_CACHE_HOME=relative HOME=$PWD/home && test -e home/.cache/gifqa && "
+             "run -u XDG_CACHE_HOME -u HOME && test ! -e relative",
+             GQ_BIN_DIR);
+    shell(command);
 }
 
 /* ---- what is wrong --------------------------------------------------------------------------- */
@@ -285,6 +354,8 @@ int main(void)
         cmocka_unit_test(json_holds_everything),
         cmocka_unit_test(options_change_what_they_say),
         cmocka_unit_test(the_strip_is_a_picture),
+        cmocka_unit_test(known_gifs_are_not_looked_at_again),
+        cmocka_unit_test(the_place_of_the_cache),
         cmocka_unit_test(wrong_usage_is_2),
         cmocka_unit_test(wrong_configuration_is_3),
         cmocka_unit_test(wrong_gifs_are_4),

@@ -594,7 +594,7 @@ static void clip_cut(void **state)
                  "clip --bf16 --weights random:5 --set model.tokenizer.clip=w " NANO, 0, "", "");
     shell_expect("gifqa-prep stats d/cut", 0, "clipcut group 3 mean unit, random:5", NULL);
     shell_expect("q=$(sed -n '2s/^[^\t]*\t\\([^\t]*\\)\t.*/\\1/p' w/val.tsv); gifqa-keyframes "
-                 "w/gif/val-000000.gif \"$q\" -k 4 --weights random:5 --tokenizer w --json " NANO,
+                 "--no-cache w/gif/val-000000.gif \"$q\" -k 4 --weights random:5 --tokenizer w --json " NANO,
                  0, "", "");
     o = shell_json();
     frames = json_incref(json_object_get(o, "frames"));

@@ -275,7 +275,7 @@ static void damaged(void **state)
 }
 
 /* A list of ours but for its contents: text is whole but for its closing brace. */
-static void put_list(const char *text, size_t bytes)
+static void put_list(const char *name, const char *text, size_t bytes)
 {
     static char whole[1 << 16];
     gq_error    err = {0};
@@ -283,7 +283,34 @@ static void put_list(const char *text, size_t bytes)
     assert_true(bytes + GQ_JSON_SEAL < sizeof whole);
     memcpy(whole, text, bytes);
     gq_json_seal(text, bytes, whole + bytes);
-    assert_ok(gq_write_file(little("strange/gifqa.json"), whole, bytes + GQ_JSON_SEAL, &err), &err);
+    assert_ok(gq_write_file(little(name), whole, bytes + GQ_JSON_SEAL, &err), &err);
+}
+
+/* Exports made before XXH3 was listed: SHA-256 is what they have. */
+static void lists_with_sha256_alone(void **state)
+{
+    gq_session      *s = NULL;
+    gq_export_report r;
+    gq_error         err = {0};
+    gq_bytes         b;
+    int              renamed = 0;
+    (void)state;
+
+    export_to(little("run"), little("older"), &r);
+    assert_ok(gq_read_file(little("older/gifqa.json"), 1 << 20, &b, &err), &err);
+    for (char *at = (char *)b.data; (at = strstr(at, "xxh128")); renamed++)
+        memcpy(at, "future", 6);
+    assert_int_equal(renamed, r.files);
+    put_list("older/gifqa.json", (char *)b.data, b.size - GQ_JSON_SEAL);
+    gq_bytes_free(&b);
+    assert_ok(gq_session_open(little("older"), NULL, &s, &err), &err);
+    gq_session_close(s);
+    assert_ok(gq_read_file(little("older/stllm.safetensors"), 1 << 24, &b, &err), &err);
+    b.data[b.size - 1] ^= 1;
+    assert_ok(gq_write_file(little("older/stllm.safetensors"), b.data, b.size, &err), &err);
+    gq_bytes_free(&b);
+    assert_fails(gq_session_open(little("older"), NULL, &s, &err), GQ_EWEIGHTS, &err,
+                 "stllm.safetensors: its SHA-256");
 }
 
 static void strange_lists(void **state)
@@ -304,14 +331,14 @@ static void strange_lists(void **state)
     export_to(little("run"), little("strange"), &r);
     assert_ok(gq_read_file(little("strange/gifqa.json"), 1 << 20, &b, &err), &err);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        put_list(cases[i].text, strlen(cases[i].text));
+        put_list("strange/gifqa.json", cases[i].text, strlen(cases[i].text));
         assert_fails(gq_session_open(little("strange"), NULL, &s, &err), GQ_EWEIGHTS, &err,
                      cases[i].needle);
         gq_error_clear(&err);
     }
     at = strstr((char *)b.data, "README.md");
     memcpy(at, "../README", 9); /* leads out of the directory */
-    put_list((char *)b.data, b.size - GQ_JSON_SEAL);
+    put_list("strange/gifqa.json", (char *)b.data, b.size - GQ_JSON_SEAL);
     assert_fails(gq_session_open(little("strange"), NULL, &s, &err), GQ_EWEIGHTS, &err,
                  "not one of ours");
     gq_bytes_free(&b);
@@ -363,7 +390,7 @@ static void failing_disk(void **state)
         if (st != GQ_OK && st != GQ_EDISK)
             fail_msg("operation %ld of %ld: status %d (%s)", at, operations, (int)st, err.text);
         gq_error_clear(&err);
-        if (left_over() && gq_export_check(little("fragile"), &about, &err) != GQ_OK)
+        if (left_over() && gq_export_check(little("fragile"), 1, &about, &err) != GQ_OK)
             fail_msg("operation %ld of %ld: part of an export is left: %s", at, operations,
                      err.text);
         gq_error_clear(&err);
@@ -423,6 +450,7 @@ int main(void)
         cmocka_unit_test(from_files),      cmocka_unit_test(clip_of_another),
         cmocka_unit_test(numbers),         cmocka_unit_test(occupied),
         cmocka_unit_test(damaged),
+        cmocka_unit_test(lists_with_sha256_alone),
         cmocka_unit_test(strange_lists),   cmocka_unit_test(failing_disk),
         cmocka_unit_test(without_memory),
     };

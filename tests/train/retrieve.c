@@ -9,6 +9,8 @@
 #include "train/clip_dir.h"
 #include "train/retrieve.h"
 
+#include <sys/wait.h>
+
 #define FIXTURE GQ_SOURCE_DIR "/tests/reference/clip_tiny.safetensors"
 #define TINY                                                                                       \
     "clip.image_size=16", "clip.patch=8", "clip.width=24", "clip.layers=3", "clip.heads=3",        \
@@ -174,12 +176,12 @@ static void a_frame_does_not_know_its_batch(void **state)
 
     for (int b = 0; b < 2; b++) {
         gq_retriever *r = opened(LIST(TINY, backends[b]));
-        gq_bytes      gif = striped(29, 22, 18);            /* passes of 16, 8, 4 and 1 */
+        gq_bytes      gif = striped(45, 22, 18);            /* passes of 32 and 13 */
         gq_frame_set  all = all_frames(r, &gif, 1 << 20);
         gq_gif_bytes  bytes = bytes_of(&gif);
         size_t        width = 5 * 24;
 
-        assert_int_equal(all.n, 29);
+        assert_int_equal(all.n, 45);
         assert_int_equal(all.width, 22);
         assert_int_equal(all.height, 18);
         assert_non_null(all.feature);
@@ -253,6 +255,120 @@ static void chosen_frames_are_those_of_the_gif(void **state)
     gq_gif_clip_free(&clip);
     gq_frame_set_free(&all);
     gq_bytes_free(&gif);
+    gq_retriever_close(r);
+}
+
+/* ---- GIFs seen before ------------------------------------------------------------------------ */
+
+static void recalled(gq_retriever *r, const gq_bytes *gif, const gq_frame_set *want, gq_origin from)
+{
+    gq_gif_bytes        bytes = bytes_of(gif);
+    const gq_frame_set *f;
+    gq_origin           got;
+    gq_retrieve_seconds t = {0};
+    gq_error            err = {0};
+
+    assert_ok(gq_retriever_recall(r, &bytes, &f, &got, &t, &err), &err);
+    assert_int_equal(got, from);
+    assert_int_equal(t.vision > 0, from == GQ_COMPUTED);
+    assert_true(t.recall > 0);
+    if (!want)
+        return;
+    assert_true(f->n == want->n && f->dim == want->dim && f->width == want->width &&
+                f->height == want->height && f->flags == want->flags);
+    assert_memory_equal(f->embed, want->embed, (size_t)(f->n * f->dim) * sizeof(float));
+    assert_memory_equal(f->delay_cs, want->delay_cs, (size_t)f->n * sizeof(int32_t));
+}
+
+static void opened_with_cache(const char *dir, gq_retriever **r, const char *const *set, size_t n)
+{
+    gq_error err = {0};
+    *r = opened(set, n);
+    assert_ok(gq_retriever_cache(*r, dir, 1 << 20, &err), &err);
+}
+
+/* Computed, remembered and read are the same bits; whatever changes the numbers is another GIF. */
+static void known_gifs_are_the_same_bits(void **state)
+{
+    static const char *const other[] = {"model.seed=2",         "image.filter=nearest",
+                                        "engine.backend=ref",   "data.limits.frames=30",
+                                        "image.mean=[0,0,0]",   "clip.heads=2",
+                                        "clip.act=gelu",        "clip.ln_eps=0.001"};
+    gq_bytes      gif = striped(37, 22, 18), one = striped(36, 22, 18);
+    gq_retriever *r = opened(LIST(TINY));
+    gq_frame_set  want = all_frames(r, &gif, 0);
+    const char   *dir = strdup(gq_scratch());
+    (void)state;
+
+    recalled(r, &gif, &want, GQ_COMPUTED);
+    recalled(r, &gif, &want, GQ_FROM_MEMORY);
+    recalled(r, &one, NULL, GQ_COMPUTED);
+    recalled(r, &gif, &want, GQ_FROM_MEMORY);
+    gq_retriever_close(r);
+    opened_with_cache(dir, &r, LIST(TINY));
+    recalled(r, &gif, &want, GQ_COMPUTED);
+    assert_string_equal(gq_retriever_note(r), "");
+    gq_retriever_close(r);
+    opened_with_cache(dir, &r, LIST(TINY, "engine.threads=1", "clipcut.group=2"));
+    recalled(r, &gif, &want, GQ_FROM_DISK);
+    recalled(r, &gif, &want, GQ_FROM_MEMORY);
+    recalled(r, &one, NULL, GQ_COMPUTED);
+    gq_retriever_close(r);
+    for (size_t i = 0; i < sizeof other / sizeof *other; i++) {
+        opened_with_cache(dir, &r, LIST(TINY, other[i]));
+        recalled(r, &gif, NULL, GQ_COMPUTED);
+        gq_retriever_close(r);
+    }
+    opened_with_cache(dir, &r, LIST(TINY));
+    recalled(r, &gif, &want, GQ_FROM_DISK);
+    gq_retriever_close(r);
+    gq_remove_tree(dir, NULL);
+    free((char *)dir);
+    gq_frame_set_free(&want);
+    gq_bytes_free(&gif);
+    gq_bytes_free(&one);
+}
+
+/* Bytes by which the peak of a child process rises while it walks a GIF of n frames. */
+static int64_t growth(gq_retriever *r, uint32_t n)
+{
+    gq_bytes gif = striped(n, 300, 200);        /* 240,000 bytes a frame as RGBA */
+    int64_t  rise = -1;
+    int      to[2], status;
+    pid_t    child;
+
+    assert_int_equal(pipe(to), 0);
+    child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        gq_gif_bytes        bytes = bytes_of(&gif);
+        gq_retrieve_seconds t = {0};
+        gq_frame_set        f;
+        uint64_t            before = gq_rss_peak();
+        bool good = gq_retriever_frames(r, &bytes, 0, &f, &t, NULL) == GQ_OK && f.n == n;
+        rise = good ? (int64_t)(gq_rss_peak() - before) : -1;
+        _exit(write(to[1], &rise, sizeof rise) == sizeof rise ? 0 : 1);
+    }
+    assert_int_equal(read(to[0], &rise, sizeof rise), sizeof rise);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    close(to[0]);
+    close(to[1]);
+    gq_bytes_free(&gif);
+    return rise;
+}
+
+/* 270 frames more are 65 MB of pixels and 22 kB of embeddings. One thread: a child has only its
+ * own. */
+static void memory_does_not_grow_with_frames(void **state)
+{
+    gq_retriever *r = opened(LIST(TINY, "engine.threads=1"));
+    int64_t       few = growth(r, 30), many = growth(r, 300);
+    (void)state;
+
+    assert_true(few >= 0 && many >= 0);
+    if (many - few > 4 << 20)
+        fail_msg("30 frames: %lld bytes, 300 frames: %lld bytes", (long long)few, (long long)many);
     gq_retriever_close(r);
 }
 
@@ -537,6 +653,8 @@ int main(void)
         cmocka_unit_test(frames_equal_transformers),
         cmocka_unit_test(a_frame_does_not_know_its_batch),
         cmocka_unit_test(memory_for_features_is_a_limit),
+        cmocka_unit_test(known_gifs_are_the_same_bits),
+        cmocka_unit_test(memory_does_not_grow_with_frames),
         cmocka_unit_test(chosen_frames_are_those_of_the_gif),
         cmocka_unit_test(questions_equal_the_full_context),
         cmocka_unit_test(choice_follows_the_configuration),

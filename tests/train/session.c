@@ -317,6 +317,36 @@ static void public_header(void **state)
     gq_bytes_free(&b);
 }
 
+/* Answers are the same with a directory for embeddings, in the first process and in the next. */
+static void remembered_gifs(void **state)
+{
+    gifqa_answer answer;
+    gifqa       *m;
+    char         why[256], text[64], cache[300], path[300];
+    double       confidence = 0;
+    (void)state;
+
+    snprintf(cache, sizeof cache, "%s", little("remembered"));
+    snprintf(path, sizeof path, "%s", little("world/gif/test-000001.gif"));
+    for (int i = 0; i < 3; i++) {
+        gifqa_options o = {.threads = 1, .cache = i ? cache : NULL, .cache_mib = i};
+        assert_int_equal(gifqa_open(little("run"), &o, &m, why, sizeof why), GIFQA_OK);
+        for (int again = 0; again < 2; again++) {
+            assert_int_equal(gifqa_ask(m, path, "where is the circle?", &answer), GIFQA_OK);
+            if (i + again == 0) {
+                snprintf(text, sizeof text, "%s", answer.text);
+                confidence = answer.confidence;
+            }
+            assert_string_equal(answer.text, text);
+            assert_true(answer.confidence == confidence);
+        }
+        gifqa_close(m);
+        assert_int_equal(gq_is_dir(cache), i > 0);
+    }
+    assert_int_equal(gifqa_open(path, &(gifqa_options){.cache_mib = -1}, &m, why, sizeof why),
+                     GIFQA_EUSAGE);
+}
+
 /* Whichever allocation fails: an error or, where it was not needed, the answer. */
 static void without_memory(void **state)
 {
@@ -353,7 +383,8 @@ int main(void)
         cmocka_unit_test(best_and_last),  cmocka_unit_test(refusals),
         cmocka_unit_test(without_frozen), cmocka_unit_test(same_as_evaluation),
         cmocka_unit_test(nearest_frames), cmocka_unit_test(bad_questions),
-        cmocka_unit_test(public_header),  cmocka_unit_test(without_memory),
+        cmocka_unit_test(public_header),  cmocka_unit_test(remembered_gifs),
+        cmocka_unit_test(without_memory),
     };
     return cmocka_run_group_tests_name("train/session", tests, little_make, little_drop);
 }
