@@ -237,7 +237,7 @@ static verdict read_export(void *ctx, const char *file)
 {
     gq_export_about about;
     gq_error        err = {0};
-    gq_status       s = gq_export_check(ctx, &about, &err);
+    gq_status       s = gq_export_check(ctx, 1, &about, &err);
     return s == GQ_OK ? HARMLESS : refused(s, GQ_EWEIGHTS, &err, file);
 }
 
