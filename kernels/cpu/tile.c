@@ -82,6 +82,12 @@ GQ_INLINE void tile_run(const tile_job *t, int mr, int nv, int how)
     vf           acc[MR][2] = {{{0}}};
     const float *a = t->a, *b = t->b;
     int64_t      as = t->as, bs = t->bs;
+#pragma GCC unroll 12
+    for (int i = 0; i < mr; i++) {      /* where the sums go: on its way while they are made      */
+        __builtin_prefetch(t->c + i * t->ldc, 1);
+        if (nv > 1)
+            __builtin_prefetch(t->c + i * t->ldc + VL, 1);
+    }
     for (int64_t k = t->k; k > 0; k--) {
         vf b0 = vload(b), b1 = nv > 1 ? vload(b + VL) : b0;
 #pragma GCC unroll 12
