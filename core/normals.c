@@ -1,4 +1,4 @@
-/* normals.c - standard normals in bulk: the stream of gq_normal_pair(), eight pairs at a time.
+/* normals.c - standard normals in bulk: the stream of gq_normal_pair(), a few vectors of eight pairs at a time.
  *
  * Logarithm, sine and cosine are the polynomials of fdlibm (Sun Microsystems, 1993) with arguments
  * already reduced, in plain double arithmetic without fused operations: the same bits for every
@@ -19,7 +19,7 @@
 
 #pragma GCC diagnostic ignored "-Wpsabi"            /* no vector crosses a call: all of it is inlined */
 
-enum { LANES = 8 };
+enum { LANES = 8, AT_ONCE = 4 };        /* pairs in a vector; vectors whose rounds overlap         */
 typedef double   vd __attribute__((vector_size(64)));
 typedef uint64_t vu __attribute__((vector_size(64)));
 typedef int64_t  vi __attribute__((vector_size(64)));
@@ -29,24 +29,31 @@ INTO_CLONES vd choose(vi mask, vd yes, vd no) { return (vd)((mask & (vi)yes) | (
 /* An integer below 2^52 as a double: it becomes the fraction of 2^52 + x. */
 INTO_CLONES vd to_double(vu x) { return (vd)(x | 0x4330000000000000u) - 0x1p52; }
 
-INTO_CLONES void blocks(uint64_t seed, uint64_t first, uint32_t purpose, uint32_t step, vu w[4])
+/* The four words of the blocks from `first` on. The rounds of one block wait for each other, those of
+ * several do not. */
+INTO_CLONES void blocks(uint64_t seed, uint64_t first, uint32_t purpose, uint32_t step,
+                        vu w[AT_ONCE][4])
 {
     uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
-    vu       at = (vu){0, 1, 2, 3, 4, 5, 6, 7} + first;
-    vu       c0 = at & 0xffffffffu, c1 = at >> 32, c2 = (vu){0} + purpose, c3 = (vu){0} + step;
+    for (int b = 0; b < AT_ONCE; b++) {
+        vu at = (vu){0, 1, 2, 3, 4, 5, 6, 7} + (first + (uint64_t)(b * LANES));
+        w[b][0] = at & 0xffffffffu;
+        w[b][1] = at >> 32;
+        w[b][2] = (vu){0} + purpose;
+        w[b][3] = (vu){0} + step;
+    }
     for (int round = 0; round < 10; round++) {
-        vu p0 = c0 * 0xD2511F53u, p1 = c2 * 0xCD9E8D57u;
-        c0 = (p1 >> 32) ^ c1 ^ k0;
-        c1 = p1 & 0xffffffffu;
-        c2 = (p0 >> 32) ^ c3 ^ k1;
-        c3 = p0 & 0xffffffffu;
+#pragma GCC unroll 4
+        for (int b = 0; b < AT_ONCE; b++) {
+            vu p0 = w[b][0] * 0xD2511F53u, p1 = w[b][2] * 0xCD9E8D57u;
+            w[b][0] = (p1 >> 32) ^ w[b][1] ^ k0;
+            w[b][1] = p1 & 0xffffffffu;
+            w[b][2] = (p0 >> 32) ^ w[b][3] ^ k1;
+            w[b][3] = p0 & 0xffffffffu;
+        }
         k0 += 0x9E3779B9u;
         k1 += 0xBB67AE85u;
     }
-    w[0] = c0;
-    w[1] = c1;
-    w[2] = c2;
-    w[3] = c3;
 }
 
 /* log x for normal x > 0: x = 2^k (1 + f), sqrt(1/2) < 1 + f < sqrt(2) */
@@ -85,30 +92,36 @@ INTO_CLONES void turn(vd a, vd *sine, vd *cosine)
     *cosine = (vd)((vi)cs ^ (((quarter + 1) & 2) << 62));
 }
 
+/* The pairs of eight blocks */
+INTO_CLONES void pairs_of(const vu w[4], vd both[2])
+{
+    vd     u = (to_double(w[0]) * 0x1p21 + to_double(w[1] >> 11) + 0.5) * 0x1p-53;
+    vd     r = -2.0 * log_of(u), sine, cosine;
+    double root[LANES];
+
+    memcpy(root, &r, sizeof root);
+    for (int l = 0; l < LANES; l++)
+        root[l] = sqrt(root[l]);
+    memcpy(&r, root, sizeof r);
+    turn((to_double(w[2]) * 0x1p21 + to_double(w[3] >> 11)) * 0x1p-53 * 6.283185307179586476925,
+         &sine, &cosine);
+    cosine *= r;
+    sine *= r;
+    both[0] = __builtin_shuffle(cosine, sine, (vi){0, 8, 1, 9, 2, 10, 3, 11});
+    both[1] = __builtin_shuffle(cosine, sine, (vi){4, 12, 5, 13, 6, 14, 7, 15});
+}
+
 CLONES void gq_normal_pairs(uint64_t seed, uint64_t first, uint32_t purpose, uint32_t step,
                             size_t pairs, double *out)
 {
-    for (size_t i = 0; i < pairs; i += LANES) {
-        vu     w[4];
-        vd     u, r, sine, cosine;
-        double root[LANES], both[2 * LANES];
-        size_t n = pairs - i < LANES ? pairs - i : LANES;
+    for (size_t i = 0; i < pairs; i += AT_ONCE * LANES) {
+        vu     w[AT_ONCE][4];
+        vd     both[AT_ONCE][2];
+        size_t n = pairs - i < AT_ONCE * LANES ? pairs - i : AT_ONCE * LANES;
 
         blocks(seed, first + i, purpose, step, w);
-        u = (to_double(w[0]) * 0x1p21 + to_double(w[1] >> 11) + 0.5) * 0x1p-53;
-        r = -2.0 * log_of(u);
-        memcpy(root, &r, sizeof root);
-        for (int l = 0; l < LANES; l++)
-            root[l] = sqrt(root[l]);
-        memcpy(&r, root, sizeof r);
-        turn((to_double(w[2]) * 0x1p21 + to_double(w[3] >> 11)) * 0x1p-53 * 6.283185307179586476925,
-             &sine, &cosine);
-        cosine *= r;
-        sine *= r;
-        for (int l = 0; l < LANES; l++) {
-            both[2 * l] = cosine[l];
-            both[2 * l + 1] = sine[l];
-        }
+        for (int b = 0; b < AT_ONCE; b++)
+            pairs_of(w[b], both[b]);
         memcpy(out + 2 * i, both, 2 * n * sizeof *out);
     }
 }
