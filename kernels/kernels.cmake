@@ -31,8 +31,18 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
     DEFINES GQ_RUNG=avx2 GQ_VLEN=8)
   gifqa_kernel_objects(gifqa_cpu_avx512 SOURCES ${CPU_SOURCES} OPTIONS ${CPU_FLAGS}
     -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c -mprefer-vector-width=512 DEFINES GQ_RUNG=avx512 GQ_VLEN=16)
+  # No compiler writes tile instructions by itself: they are where tile_amx.c names them, and the rung runs without.
+  include(CheckCCompilerFlag)
+  check_c_compiler_flag("-mamx-tile -mamx-bf16" GIFQA_CC_HAS_AMX)
+  set(AMX_FLAGS "")
+  set(AMX_DEFINES "")
+  if(GIFQA_CC_HAS_AMX)
+    set(AMX_FLAGS -mamx-tile -mamx-bf16)
+    set(AMX_DEFINES GQ_AMX=1)
+    target_compile_definitions(gifqa PRIVATE GQ_HAVE_AMX)
+  endif()
   gifqa_kernel_objects(gifqa_cpu_avx512bf16 SOURCES ${CPU_SOURCES} OPTIONS ${CPU_FLAGS}
-    -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512bf16 -mfma -mf16c -mprefer-vector-width=512
-    DEFINES GQ_RUNG=avx512bf16 GQ_VLEN=16 GQ_BF16=1)
+    -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512bf16 ${AMX_FLAGS} -mfma -mf16c -mprefer-vector-width=512
+    DEFINES GQ_RUNG=avx512bf16 GQ_VLEN=16 GQ_BF16=1 ${AMX_DEFINES})
   target_compile_definitions(gifqa PRIVATE GQ_HAVE_X86_RUNGS)
 endif()

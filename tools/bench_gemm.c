@@ -470,7 +470,7 @@ static gq_status open_all(bench *b, gq_error *err)
     b->own = gq_net_backend(&c, err);
     if (!b->own)
         return GQ_ECONFIG;
-    if (bf16 && !(b->half = gq_backend_cpu_bf16()))
+    if (bf16 && !(b->half = gq_backend_cpu_bf16(NULL)))
         return gq_fail(err, GQ_ECONFIG, "this machine or build has no bf16 operands");
     if (!no_blas && !bf16 && bench_blas_open(&b->blas, blas_path, err) != GQ_OK) {
         if (blas_path)

@@ -99,7 +99,7 @@ const gq_backend *gq_net_backend(const gq_config *c, gq_error *err)
 
     if (c->engine.backend == GQ_CFG_BACKEND_REF)
         return &gq_backend_ref32;
-    b = c->engine.precision == GQ_CFG_BF16 ? gq_backend_cpu_bf16()
+    b = c->engine.precision == GQ_CFG_BF16 ? gq_backend_cpu_bf16(NULL)
                                            : gq_backend_cpu(rungs[c->engine.cpu]);
     if (!b)
         gq_fail(err, GQ_ECONFIG, "engine.%s: this machine or build does not have it; use auto",

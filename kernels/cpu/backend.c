@@ -40,3 +40,14 @@ const gq_backend GQ_NAME(gq_backend_cpu_pairs) = {
     .sumsq = CPU(sumsq),
 };
 #endif
+
+#ifdef GQ_AMX
+const gq_backend GQ_NAME(gq_backend_cpu_amx) = {
+    .name = "cpu-amx-operands",
+    .real = GQ_F32,
+    .ops = {[GQ_OP_LINEAR] = {CPU(linear_amx_fwd), CPU(linear_amx_bwd), CPU(linear_amx_temp)},
+            OTHER_OPS},
+    .adamw = CPU(adamw),
+    .sumsq = CPU(sumsq),
+};
+#endif

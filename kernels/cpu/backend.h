@@ -7,6 +7,7 @@
 
 extern const gq_backend gq_backend_cpu_scalar, gq_backend_cpu_avx2, gq_backend_cpu_avx512,
     gq_backend_cpu_avx512bf16;
-extern const gq_backend gq_backend_cpu_pairs_avx512bf16;             /* linear with bf16 operands */
+extern const gq_backend gq_backend_cpu_pairs_avx512bf16,            /* linear with bf16 operands  */
+    gq_backend_cpu_amx_avx512bf16;                                  /* the same by AMX tiles      */
 
 #endif

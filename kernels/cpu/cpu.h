@@ -55,6 +55,11 @@ void   CPU(linear_pairs_fwd)(const gq_call *c);
 void   CPU(linear_pairs_bwd)(const gq_call *c);
 size_t CPU(linear_pairs_temp)(const gq_call *c, int backward, int threads);
 #endif
+#ifdef GQ_AMX                            /* the same, multiplied by AMX tiles                     */
+void   CPU(linear_amx_fwd)(const gq_call *c);
+void   CPU(linear_amx_bwd)(const gq_call *c);
+size_t CPU(linear_amx_temp)(const gq_call *c, int backward, int threads);
+#endif
 
 void   CPU(adamw)(const gq_adamw_call *c, gq_work *work);
 double CPU(sumsq)(const void *x, int64_t n, gq_work *work);

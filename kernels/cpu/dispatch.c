@@ -2,6 +2,12 @@
 #include <stdbool.h>
 #include <string.h>
 
+#ifdef GQ_HAVE_AMX
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 #include "kernels/cpu/backend.h"
 
 #ifdef GQ_HAVE_X86_RUNGS
@@ -19,6 +25,18 @@ static bool has_avx512(void)
 static bool has_avx512bf16(void)
 {
     return has_avx512() && __builtin_cpu_supports("avx512bf16");
+}
+#endif
+
+#ifdef GQ_HAVE_AMX
+/* The kernel keeps tiles for a process that asked once. Its consent holds for every thread and may
+ * be asked for again, so nothing is remembered here. */
+static bool has_amx(void)
+{
+    enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18, AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24 };
+    unsigned a, b, c, d;
+    return has_avx512bf16() && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & AMX_BF16) &&
+           (d & AMX_TILE) && syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
 }
 #endif
 
@@ -40,22 +58,27 @@ static const rung rungs[] = {           /* best first                           
     {"avx2", &gq_backend_cpu_avx2, has_avx2},
 #endif
     {"scalar", &gq_backend_cpu_scalar, has_baseline},
+    {0},
 };
 
-const gq_backend *gq_backend_cpu(const char *name)
+static const rung bf16_rungs[] = {
+#ifdef GQ_HAVE_AMX
+    {"amx", &gq_backend_cpu_amx_avx512bf16, has_amx},
+#endif
+#ifdef GQ_HAVE_X86_RUNGS
+    {"avx512bf16", &gq_backend_cpu_pairs_avx512bf16, has_avx512bf16},
+#endif
+    {0},
+};
+
+static const gq_backend *choose(const rung *r, const char *name)
 {
     bool any = !name || strcmp(name, "auto") == 0;
-    for (size_t i = 0; i < sizeof rungs / sizeof *rungs; i++)
-        if ((any || strcmp(name, rungs[i].name) == 0) && rungs[i].supported())
-            return rungs[i].backend;
+    for (; r->name; r++)
+        if ((any || strcmp(name, r->name) == 0) && r->supported())
+            return r->backend;
     return NULL;
 }
 
-const gq_backend *gq_backend_cpu_bf16(void)
-{
-#ifdef GQ_HAVE_X86_RUNGS
-    if (has_avx512bf16())
-        return &gq_backend_cpu_pairs_avx512bf16;
-#endif
-    return NULL;
-}
+const gq_backend *gq_backend_cpu(const char *name) { return choose(rungs, name); }
+const gq_backend *gq_backend_cpu_bf16(const char *name) { return choose(bf16_rungs, name); }

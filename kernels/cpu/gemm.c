@@ -14,7 +14,8 @@
 #include "kernels/cpu/tile.h"
 
 enum {
-    KC = 384,                           /* k per pass over a tile: a panel of A stays in L1       */
+    KC = 384,                           /* k per pass over a tile: a panel of A stays in L1 ...   */
+    KC_AMX = 192,                       /* ... which is higher then; in steps                     */
     K_BLOCK = 4096,                     /* k per block                                            */
     A_FLOATS = 2 << 20,                 /* packed A per block, floats: with B inside a shared L3  */
     B_FLOATS = 65536,                   /* up to here B is packed once, before the tiles          */
@@ -26,12 +27,19 @@ enum {
     TILE_FLOPS = 1000000,               /* a tile of the grid does at least this much work        */
     TILES = 48,                         /* and there are not many more tiles than this            */
     MAX_PANELS = 8,                     /* panels of a tile along either side                     */
+#ifndef GQ_AMX
+    AMX_ROWS = MR,
+    AMX_PAIRS = 1,
+#endif
 };
 
 typedef struct gemm_plan {
     bool    pack_a, pack_b;
     bool    own_b;                      /* tiles pack B themselves; not together with pack_b      */
-    bool    bf16;                       /* panels hold pairs                                      */
+    gemm_operands operands;             /* what panels hold                                       */
+    int64_t mr;                         /* rows of a panel of A                                   */
+    int64_t unit, whole;                /* k of a step along a panel; steps come by so many       */
+    int64_t kc;                         /* steps per pass over a tile                             */
     int64_t mb, nb, kb;                 /* block                                                  */
     int64_t tm, tn;                     /* own_b: panels per tile                                 */
 } gemm_plan;
@@ -41,7 +49,7 @@ typedef struct gemm_block {
     gemm_plan p;
     float    *pa, *pb;                  /* packed panels; own_b: pb is a buffer for each thread   */
     int64_t   i0, j0, k0, m, n, k;      /* this block                                             */
-    int64_t   steps;                    /* along k in a panel: k, or half of it for pairs         */
+    int64_t   steps;                    /* along k in a panel                                     */
     bool      first, last;              /* along k                                                */
     int64_t   a_group, b_group;         /* panels per packing task                                */
     int64_t   b_tasks;                  /* tasks that pack B; those of A follow                   */
@@ -60,19 +68,30 @@ static int64_t even_part(int64_t size, int64_t limit, int64_t step)
     return least(ceil_div(ceil_div(size, parts), step) * step, ceil_div(size, step) * step);
 }
 
-static gemm_plan make_plan(gemm_kind kind, int64_t m, int64_t n, int64_t k, bool bf16)
+/* Steps along a panel that hold k; beyond k they hold zeros. */
+static int64_t steps_of(const gemm_plan *p, int64_t k)
 {
-    gemm_plan p = {.bf16 = bf16};
+    return ceil_div(k, p->unit * p->whole) * p->whole;
+}
+
+static gemm_plan make_plan(gemm_kind kind, int64_t m, int64_t n, int64_t k, gemm_operands operands)
+{
+    bool      bf16 = operands != GEMM_FLOATS, amx = operands == GEMM_AMX;
+    gemm_plan p = {.operands = operands,
+                   .mr = amx ? AMX_ROWS : MR,
+                   .unit = bf16 ? 2 : 1,
+                   .whole = amx ? AMX_PAIRS : 1,
+                   .kc = amx ? KC_AMX : KC};
     bool      pack = bf16 || kind == GEMM_NT || n % VL != 0 || (m > 64 && n * k > 65536);
     p.own_b = pack && n * k > B_FLOATS;
     p.pack_b = pack && !p.own_b;
     p.pack_a = bf16 || n > 4 * NR || m < MR;
-    p.kb = even_part(k, K_BLOCK, 8);
+    p.kb = even_part(k, K_BLOCK, most(8, p.unit * p.whole));
     p.nb = n;
-    p.mb = p.pack_a ? most(MR, even_part(m, A_FLOATS / p.kb, MR)) : m;
+    p.mb = p.pack_a ? most(p.mr, even_part(m, A_FLOATS / steps_of(&p, p.kb), p.mr)) : m;
     if (p.own_b) {
-        p.tm = ceil_div(even_part(p.mb, TALL, MR), MR);
-        p.tn = ceil_div(n, NR) * ceil_div(p.mb, p.tm * MR) / FEW_TILES;
+        p.tm = ceil_div(even_part(p.mb, TALL, p.mr), p.mr);
+        p.tn = ceil_div(n, NR) * ceil_div(p.mb, p.tm * p.mr) / FEW_TILES;
         p.tn = least(most(p.tn, 1), WIDE);
     }
     return p;
@@ -80,19 +99,22 @@ static gemm_plan make_plan(gemm_kind kind, int64_t m, int64_t n, int64_t k, bool
 
 static size_t a_floats(const gemm_plan *p)
 {
-    return p->pack_a ? (size_t)(ceil_div(p->mb, MR) * MR * p->kb + 2 * VL) / 16 * 16 + 16 : 0;
+    int64_t floats = ceil_div(p->mb, p->mr) * p->mr * steps_of(p, p->kb);
+    return p->pack_a ? (size_t)(floats + 2 * VL) / 16 * 16 + 16 : 0;
 }
 
 /* of one thread where tiles pack B */
 static size_t b_floats(const gemm_plan *p)
 {
-    int64_t panels = p->own_b ? p->tn : ceil_div(p->nb, NR), k = p->own_b ? KC + 8 : p->kb;
-    return p->own_b || p->pack_b ? (size_t)(panels * NR * k + 2 * VL) / 16 * 16 + 16 : 0;
+    int64_t panels = p->own_b ? p->tn : ceil_div(p->nb, NR);
+    int64_t steps = p->own_b ? p->kc + 8 : steps_of(p, p->kb);
+    return p->own_b || p->pack_b ? (size_t)(panels * NR * steps + 2 * VL) / 16 * 16 + 16 : 0;
 }
 
-size_t gemm_temp(gemm_kind kind, int64_t m, int64_t n, int64_t k, bool bf16, int threads)
+size_t gemm_temp(gemm_kind kind, int64_t m, int64_t n, int64_t k, gemm_operands operands,
+                 int threads)
 {
-    gemm_plan p = make_plan(kind, m, n, k, bf16);
+    gemm_plan p = make_plan(kind, m, n, k, operands);
     size_t    buffers = p.own_b ? (size_t)threads : 1;
     return gemm_is_thin(kind, m, n, k) ? 0
                                        : (a_floats(&p) + buffers * b_floats(&p)) * sizeof(float);
@@ -100,42 +122,16 @@ size_t gemm_temp(gemm_kind kind, int64_t m, int64_t n, int64_t k, bool bf16, int
 
 /* ---- packing --------------------------------------------------------------------------------- */
 
-#ifdef GQ_BF16
-/* Rows 2i and 2i+1 of [k][width] become row i of pairs; a missing last row counts as zero. */
-GQ_INLINE void pair_up(float *dst, const float *src, int width, int64_t k)
-{
-    for (int64_t i = 0; i < k; i += 2)
-#pragma GCC unroll 2
-        for (int l = 0; l < width; l += VL) {
-            vf low = vload(src + i * width + l),
-               high = i + 1 < k ? vload(src + (i + 1) * width + l) : (vf){0};
-            vi a = (vi)_mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)low));
-            vi b = (vi)_mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)high));
-            pack_store(dst + i / 2 * width + l, (vf)(a | (b << 16)),
-                       width - l < VL ? width - l : VL);
-        }
-}
-#endif
-
 /* `panels` panels of k rows from src: rows along k (turned), or columns. */
-GQ_INLINE void pack_panels(bool bf16, int width, bool turned, float *dst, int64_t panels,
-                           const float *src, int64_t ld, int64_t left, int64_t k)
+GQ_INLINE void pack_panels(const gemm_plan *plan, int width, bool turned, float *dst,
+                           int64_t panels, const float *src, int64_t ld, int64_t left, int64_t k)
 {
-    int64_t stride = width * (bf16 ? (k + 1) / 2 : k);
+    int64_t steps = steps_of(plan, k), stride = width * steps;
 #ifdef GQ_BF16
-    enum { PIECE = 32 };                /* k at a time: stays in L1 between packing and rounding  */
-    float piece[PIECE * NR + VL];
-    for (int64_t p = 0; bf16 && p < panels; p++)
-        for (int64_t kk = 0; kk < k; kk += PIECE) {
-            int64_t n = least(PIECE, k - kk), at = p * width;
-            if (turned)
-                pack_rows(piece, width, src + at * ld + kk, ld, left - at, n);
-            else
-                pack_cols(piece, width, 0, 1, src + at + kk * ld, ld, left - at, n);
-            pair_up(dst + p * stride + kk / 2 * width, piece, width, n);
-        }
-    if (bf16)
+    if (plan->operands != GEMM_FLOATS) {
+        pack_pairs(dst, width, false, steps, panels, src, ld, turned, left, k);
         return;
+    }
 #endif
     if (!turned)
         pack_cols(dst, width, stride, panels, src, ld, left, k);
@@ -150,18 +146,24 @@ static void pack_b(const gemm_block *b, int64_t p, int64_t panels, int64_t kk, i
     const gemm_call *g = b->g;
     int64_t          j = b->j0 + p * NR, at = b->k0 + kk;
     bool             turned = g->kind == GEMM_NT;
-    pack_panels(b->p.bf16, NR, turned, dst, panels,
+    pack_panels(&b->p, NR, turned, dst, panels,
                 turned ? g->b + j * g->ldb + at : g->b + at * g->ldb + j, g->ldb, b->n - p * NR, k);
 }
 
 static void pack_a(const gemm_block *b, int64_t p, int64_t panels)
 {
     const gemm_call *g = b->g;
-    int64_t          i = b->i0 + p * MR;
+    int64_t          mr = b->p.mr, i = b->i0 + p * mr, left = b->m - p * mr;
     bool             turned = g->kind != GEMM_TN;
-    pack_panels(b->p.bf16, MR, turned, b->pa + p * MR * b->steps, panels,
-                turned ? g->a + i * g->lda + b->k0 : g->a + b->k0 * g->lda + i, g->lda,
-                b->m - p * MR, b->k);
+    float           *dst = b->pa + p * mr * b->steps;
+    const float     *src = turned ? g->a + i * g->lda + b->k0 : g->a + b->k0 * g->lda + i;
+#ifdef GQ_AMX
+    if (b->p.operands == GEMM_AMX) {
+        pack_pairs(dst, AMX_ROWS, true, b->steps, panels, src, g->lda, turned, left, b->k);
+        return;
+    }
+#endif
+    pack_panels(&b->p, MR, turned, dst, panels, src, g->lda, left, b->k);
 }
 
 static void pack_task(void *ctx, int64_t task, int thread)
@@ -174,7 +176,7 @@ static void pack_task(void *ctx, int64_t task, int thread)
                b->pb + p * NR * b->steps);
     } else {
         int64_t p = (task - b->b_tasks) * b->a_group;
-        pack_a(b, p, least(b->a_group, ceil_div(b->m, MR) - p));
+        pack_a(b, p, least(b->a_group, ceil_div(b->m, b->p.mr) - p));
     }
 }
 
@@ -187,8 +189,8 @@ static void pack_block(gemm_block *b, gq_pool *pool, bool a, bool bb)
         b->b_tasks = ceil_div(ceil_div(b->n, NR), b->b_group);
     }
     if (a && b->p.pack_a) {
-        b->a_group = most(1, PACK_TASK / (MR * most(b->k, 1)));
-        a_tasks = ceil_div(ceil_div(b->m, MR), b->a_group);
+        b->a_group = most(1, PACK_TASK / (b->p.mr * most(b->k, 1)));
+        a_tasks = ceil_div(ceil_div(b->m, b->p.mr), b->a_group);
     }
     gq_parallel(pool, a_tasks + b->b_tasks, pack_task, b);
 }
@@ -201,12 +203,13 @@ static void one_tile(const gemm_block *b, int64_t ip, int64_t jp, int64_t kk, in
                      const float *own)
 {
     const gemm_call *g = b->g;
-    int64_t  i = ip * MR, j = jp * NR, rows = least(MR, b->m - i), cols = least(NR, b->n - j);
+    int64_t  i = ip * b->p.mr, j = jp * NR;
+    int64_t  rows = least(b->p.mr, b->m - i), cols = least(NR, b->n - j);
     int      step = (int)ceil_div(rows, MR_STEP), nv = cols > VL ? 2 : 1, mr = step * MR_STEP;
     bool     by_row = !b->p.pack_a && g->kind != GEMM_TN, start = b->first && kk == 0;
     tile_job t = {.k = kn, .lo = 0, .hi = (int)rows, .cols = cols, .ldc = g->ldc, .ldi = g->ldc};
     if (b->p.pack_a) {
-        t.a = b->pa + i * b->steps + kk * MR;
+        t.a = b->pa + i * b->steps + kk * b->p.mr;
         t.as = MR;
     } else {                            /* the last panel moves up to have all its rows inside    */
         t.lo = (int)(mr - rows);
@@ -228,8 +231,14 @@ static void one_tile(const gemm_block *b, int64_t ip, int64_t jp, int64_t kk, in
         t.ldi = g->ldr;
     }
     t.bias = start && g->bias ? g->bias + b->j0 + j : NULL;
+#ifdef GQ_AMX
+    if (b->p.operands == GEMM_AMX) {
+        tile_amx(&t);
+        return;
+    }
+#endif
 #ifdef GQ_BF16
-    if (b->p.bf16) {
+    if (b->p.operands == GEMM_PAIRS) {
         tile_kernels_pairs[nv - 1][step - 1](&t);
         return;
     }
@@ -258,10 +267,14 @@ void gemm_activate(const gemm_call *g, int64_t i, int64_t j, int64_t m, int64_t 
 static void tile_task(void *ctx, int64_t task, int thread)
 {
     const gemm_block *b = ctx;
-    int64_t ip0 = task / b->across * b->tm, ip1 = least(ip0 + b->tm, ceil_div(b->m, MR));
+    int64_t ip0 = task / b->across * b->tm, ip1 = least(ip0 + b->tm, ceil_div(b->m, b->p.mr));
     int64_t jp0 = task % b->across * b->tn, jp1 = least(jp0 + b->tn, ceil_div(b->n, NR));
-    int64_t kc = even_part(b->steps, KC, 8), unit = b->p.bf16 ? 2 : 1;
+    int64_t kc = even_part(b->steps, b->p.kc, most(8, b->p.whole)), unit = b->p.unit;
     float  *own = b->p.own_b ? b->pb + (size_t)thread * b_floats(&b->p) : NULL;
+#ifdef GQ_AMX
+    if (b->p.operands == GEMM_AMX)
+        tile_amx_begin();
+#endif
     for (int64_t kk = 0; kk < b->steps || kk == 0; kk += kc) {
         int64_t kn = least(kc, b->steps - kk);
         if (own)
@@ -271,9 +284,13 @@ static void tile_task(void *ctx, int64_t task, int thread)
                 for (int64_t ip = ig; ip < least(ig + GROUP, ip1); ip++)
                     one_tile(b, ip, jp, kk, kn, own ? own + (jp - jp0) * NR * kn : NULL);
     }
+#ifdef GQ_AMX
+    if (b->p.operands == GEMM_AMX)
+        tile_amx_end();
+#endif
     if (b->last && b->g->act != GQ_NONE) {
-        int64_t i = ip0 * MR, j = jp0 * NR;
-        gemm_activate(b->g, b->i0 + i, b->j0 + j, least(ip1 * MR, b->m) - i,
+        int64_t i = ip0 * b->p.mr, j = jp0 * NR;
+        gemm_activate(b->g, b->i0 + i, b->j0 + j, least(ip1 * b->p.mr, b->m) - i,
                       least(jp1 * NR, b->n) - j);
     }
 }
@@ -281,10 +298,10 @@ static void tile_task(void *ctx, int64_t task, int thread)
 /* Chooses the grid: enough tiles for balance, none too small to be worth a visit. */
 static int64_t make_grid(gemm_block *b)
 {
-    int64_t pm = ceil_div(b->m, MR), pn = ceil_div(b->n, NR),
-            flops = 2 * MR * NR * most(1, b->steps);
+    int64_t mr = b->p.mr, pm = ceil_div(b->m, mr), pn = ceil_div(b->n, NR),
+            flops = 2 * mr * NR * most(1, b->steps);
     int64_t want = most(ceil_div(TILE_FLOPS, flops), pm * pn / TILES), tn = 1, tm;
-    while (tn * tn * NR < want * MR)
+    while (tn * tn * NR < want * mr)
         tn++;
     tn = most(1, least(least(tn, pn), MAX_PANELS));
     tm = least(most(1, want / tn), pm);
@@ -302,7 +319,7 @@ static int64_t make_grid(gemm_block *b)
 
 void gemm(const gemm_call *g, gq_pool *pool, void *temp)
 {
-    gemm_block b = {.g = g, .p = make_plan(g->kind, g->m, g->n, g->k, g->bf16)};
+    gemm_block b = {.g = g, .p = make_plan(g->kind, g->m, g->n, g->k, g->operands)};
     bool       one_a = g->m <= b.p.mb && g->k <= b.p.kb;
     if (gemm_is_thin(g->kind, g->m, g->n, g->k)) {
         gemm_thin(g, pool);
@@ -314,7 +331,7 @@ void gemm(const gemm_call *g, gq_pool *pool, void *temp)
         b.n = least(b.p.nb, g->n - b.j0);
         for (b.k0 = 0; b.k0 < g->k || b.k0 == 0; b.k0 += b.p.kb) {
             b.k = least(b.p.kb, g->k - b.k0);
-            b.steps = b.p.bf16 ? (b.k + 1) / 2 : b.k;
+            b.steps = steps_of(&b.p, b.k);
             b.first = b.k0 == 0;
             b.last = b.k0 + b.k >= g->k;
             for (b.i0 = 0; b.i0 < g->m; b.i0 += b.p.mb) {

@@ -8,9 +8,10 @@
  * problem only; k is never split between threads, so the bits do not depend on the pool. Workspace:
  * gemm_temp() bytes for at least as many threads as the pool has, 64-byte aligned.
  *
- * With `bf16` the operands are rounded to bf16 (nearest even) when they are packed; sums stay in
- * float. The thin case packs nothing and rounds nothing: it waits for memory, not for arithmetic.
- * Only in files compiled with GQ_BF16.
+ * With GEMM_PAIRS and GEMM_AMX the operands are rounded to bf16 (nearest even) when they are packed;
+ * sums stay in float. The two differ in the instructions that multiply: vectors, or the tiles of
+ * AMX. The thin case packs nothing and rounds nothing: it waits for memory, not for arithmetic.
+ * Only in files compiled with GQ_BF16, GQ_AMX.
  */
 #ifndef GIFQA_CPU_GEMM_H
 #define GIFQA_CPU_GEMM_H
@@ -22,8 +23,11 @@
 
 typedef enum gemm_kind { GEMM_NN, GEMM_NT, GEMM_TN } gemm_kind;
 
+typedef enum gemm_operands { GEMM_FLOATS, GEMM_PAIRS, GEMM_AMX } gemm_operands;
+
 typedef struct gemm_call {
-    gemm_kind    kind;
+    gemm_kind     kind;
+    gemm_operands operands;
     int64_t      m, n, k;
     const float *a, *b;
     int64_t      lda, ldb;
@@ -35,13 +39,13 @@ typedef struct gemm_call {
     float       *y;                     /* [m,n] at ldc; only with act                            */
     const float *r;                     /* [m,n] at ldr, NULL: none                               */
     int64_t      ldr;
-    bool         bf16;
 } gemm_call;
 
 #define gemm_temp GQ_NAME(gq_cpu_gemm_temp)
 #define gemm      GQ_NAME(gq_cpu_gemm)
 
-size_t gemm_temp(gemm_kind kind, int64_t m, int64_t n, int64_t k, bool bf16, int threads);
+size_t gemm_temp(gemm_kind kind, int64_t m, int64_t n, int64_t k, gemm_operands operands,
+                 int threads);
 void   gemm(const gemm_call *g, gq_pool *pool, void *temp);
 
 /* ---- shared by the files of the product ------------------------------------------------------ */

@@ -11,7 +11,7 @@ static shape shape_of(const gq_call *c)
     return (shape){gq_rows(&c->in[0]), c->in[1].shape[0], c->in[1].shape[1]};
 }
 
-static void forward(const gq_call *c, bool bf16)
+static void forward(const gq_call *c, gemm_operands operands)
 {
     shape     s = shape_of(c);
     float    *y = c->out[0].p, *u = c->save[0].p;
@@ -30,7 +30,7 @@ static void forward(const gq_call *c, bool bf16)
                    .y = y,
                    .r = c->in[3].p,
                    .ldr = s.n,
-                   .bf16 = bf16};
+                   .operands = operands};
     gemm(&g, c->work->pool, c->work->temp);
 }
 
@@ -89,7 +89,7 @@ static const float *output_gradient(const gq_call *c, shape s, char **temp)
     return j.du ? j.du : c->dout[0].p;
 }
 
-static void backward(const gq_call *c, bool bf16)
+static void backward(const gq_call *c, gemm_operands operands)
 {
     shape s = shape_of(c);
     char *temp = c->work->temp;
@@ -109,7 +109,7 @@ static void backward(const gq_call *c, bool bf16)
                        .c = c->din[0].p,
                        .ldc = s.k,
                        .add = adds(c, 0),
-                       .bf16 = bf16};
+                       .operands = operands};
         gemm(&g, c->work->pool, temp);
     }
     if (c->din[1].p) {
@@ -124,41 +124,40 @@ static void backward(const gq_call *c, bool bf16)
                        .c = c->din[1].p,
                        .ldc = s.k,
                        .add = adds(c, 1),
-                       .bf16 = bf16};
+                       .operands = operands};
         gemm(&g, c->work->pool, temp);
     }
 }
 
-static size_t temp_bytes(const gq_call *c, int back, bool bf16, int threads)
+static size_t temp_bytes(const gq_call *c, int back, gemm_operands operands,
+                         int threads)
 {
     shape  s = shape_of(c);
     size_t bytes = 0, dx, dw;
     if (!back)
-        return gemm_temp(GEMM_NT, s.rows, s.n, s.k, bf16, threads);
+        return gemm_temp(GEMM_NT, s.rows, s.n, s.k, operands, threads);
     if (c->attr.act != GQ_NONE)
         bytes += TEMP_ROUND(s.rows * s.n * 4);
     bytes += TEMP_ROUND(PARTIALS * s.n * 4);
-    dx = gemm_temp(GEMM_NN, s.rows, s.k, s.n, bf16, threads);
-    dw = gemm_temp(GEMM_TN, s.n, s.k, s.rows, bf16, threads);
+    dx = gemm_temp(GEMM_NN, s.rows, s.k, s.n, operands, threads);
+    dw = gemm_temp(GEMM_TN, s.n, s.k, s.rows, operands, threads);
     return bytes + (dx > dw ? dx : dw);
 }
 
 /* ---- the kernels ----------------------------------------------------------------------------- */
 
-void CPU(linear_fwd)(const gq_call *c) { forward(c, false); }
-void CPU(linear_bwd)(const gq_call *c) { backward(c, false); }
+#define LINEAR_(name, operands)                                                                    \
+    void   CPU(name##_fwd)(const gq_call *c) { forward(c, operands); }                             \
+    void   CPU(name##_bwd)(const gq_call *c) { backward(c, operands); }                            \
+    size_t CPU(name##_temp)(const gq_call *c, int back, int threads)                               \
+    {                                                                                              \
+        return temp_bytes(c, back, operands, threads);                                             \
+    }
 
-size_t CPU(linear_temp)(const gq_call *c, int back, int threads)
-{
-    return temp_bytes(c, back, false, threads);
-}
-
+LINEAR_(linear, GEMM_FLOATS)
 #ifdef GQ_BF16
-void CPU(linear_pairs_fwd)(const gq_call *c) { forward(c, true); }
-void CPU(linear_pairs_bwd)(const gq_call *c) { backward(c, true); }
-
-size_t CPU(linear_pairs_temp)(const gq_call *c, int back, int threads)
-{
-    return temp_bytes(c, back, true, threads);
-}
+LINEAR_(linear_pairs, GEMM_PAIRS)
+#endif
+#ifdef GQ_AMX
+LINEAR_(linear_amx, GEMM_AMX)
 #endif

@@ -264,11 +264,11 @@ void CPU(lm_loss_bwd)(const gq_call *c)
 
 static size_t products_temp(int64_t m, int64_t v, int64_t D, int backward, int threads)
 {
-    size_t z = gemm_temp(GEMM_NT, m, v, D, false, threads), dx, dw;
+    size_t z = gemm_temp(GEMM_NT, m, v, D, GEMM_FLOATS, threads), dx, dw;
     if (!backward)
         return z;
-    dx = gemm_temp(GEMM_NN, m, D, v, false, threads);
-    dw = gemm_temp(GEMM_TN, v, D, m, false, threads);
+    dx = gemm_temp(GEMM_NN, m, D, v, GEMM_FLOATS, threads);
+    dw = gemm_temp(GEMM_TN, v, D, m, GEMM_FLOATS, threads);
     z = z > dx ? z : dx;
     return z > dw ? z : dw;
 }

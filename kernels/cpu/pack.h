@@ -3,6 +3,8 @@
 #ifndef GIFQA_CPU_PACK_H
 #define GIFQA_CPU_PACK_H
 
+#include <stdbool.h>
+
 #include "kernels/cpu/vec.h"
 
 /* Exchanges the off-diagonal s x s blocks of every 2s x 2s block; s = VL/2 .. 1 transposes. */
@@ -108,5 +110,69 @@ GQ_INLINE void pack_cols(float *dst, int width, int64_t stride, int64_t panels, 
         }
     }
 }
+
+#ifdef GQ_BF16
+/* Sixteen pairs of bf16, k = 0..31, of each of 16 lines (rows of A, columns of B) at src + line*ld
+ * + k; zero from line `valid` on and from n on. */
+GQ_INLINE void pairs_along(vf v[GQ_VLEN], const float *src, int64_t ld, int64_t valid, int64_t n)
+{
+    int64_t low = n < VL ? n : VL, high = n < VL ? 0 : n < 2 * VL ? n - VL : VL;
+#pragma GCC unroll 16
+    for (int i = 0; i < VL; i++) {
+        vf a = {0}, b = {0};
+        if (i < valid) {
+            a = vload_n(src + i * ld, low);
+            b = high > 0 ? vload_n(src + i * ld + VL, high) : b;
+        }
+        v[i] = (vf)_mm512_cvtne2ps_pbh((__m512)b, (__m512)a);
+    }
+}
+
+/* The same, turned, from src + k*ld + line: v[i] holds pair i of every line. */
+GQ_INLINE void pairs_across(vf v[GQ_VLEN], const float *src, int64_t ld, int64_t valid, int64_t n)
+{
+    const __m512i mix = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24,
+                                         8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    int64_t       lines = valid < VL ? valid : VL;
+#pragma GCC unroll 16
+    for (int i = 0; i < VL; i++) {
+        const float *s = src + 2 * i * ld;
+        vf a = 2 * i < n ? vload_n(s, lines) : (vf){0};
+        vf b = 2 * i + 1 < n ? vload_n(s + ld, lines) : (vf){0};
+        v[i] = (vf)_mm512_permutexvar_epi16(mix,
+                                            (__m512i)_mm512_cvtne2ps_pbh((__m512)b, (__m512)a));
+    }
+}
+
+/* `panels` neighbouring panels of `steps` >= k/2 pairs from k floats of `left` lines, `along` as in
+ * pairs_along. A panel is [steps][width], or with `by_line` [steps/16][width][16]; what is beyond k
+ * and `left` is zero. Panels are filled side by side, because that is how the lines of a row lie in
+ * memory. */
+GQ_INLINE void pack_pairs(float *dst, int width, bool by_line, int64_t steps, int64_t panels,
+                          const float *src, int64_t ld, bool along, int64_t left, int64_t k)
+{
+    for (int64_t at = 0; at < steps; at += VL)
+        for (int64_t p = 0; p < panels; p++)
+#pragma GCC unroll 2
+            for (int l = 0; l < width; l += VL) {
+                vf       v[GQ_VLEN];
+                int64_t  line = p * width + l, valid = left > line ? left - line : 0;
+                int64_t  n = k > 2 * at ? k - 2 * at : 0;
+                float   *d = dst + (p * steps + at) * width + (by_line ? l * VL : l);
+                if (along)
+                    pairs_along(v, src + line * ld + 2 * at, ld, valid, n);
+                else
+                    pairs_across(v, src + 2 * at * ld + line, ld, valid, n);
+                if (along != by_line)
+                    vtranspose(v);
+#pragma GCC unroll 16
+                for (int i = 0; i < VL; i++)
+                    if (by_line)
+                        vstore(d + i * VL, v[i]);
+                    else if (at + i < steps)
+                        pack_store(d + i * width, v[i], width - l < VL ? width - l : VL);
+            }
+}
+#endif
 
 #endif

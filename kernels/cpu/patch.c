@@ -161,8 +161,8 @@ size_t CPU(patch_embed_temp)(const gq_call *c, int backward, int threads)
     size_t    size[2];
     for (int i = 0; i < 2; i++) {
         int64_t rows = i ? tail : m;
-        size[i] = backward ? gemm_temp(GEMM_TN, j.d, j.k, rows, false, threads)
-                           : gemm_temp(GEMM_NT, rows, j.d, j.k, false, threads);
+        size[i] = backward ? gemm_temp(GEMM_TN, j.d, j.k, rows, GEMM_FLOATS, threads)
+                           : gemm_temp(GEMM_NT, rows, j.d, j.k, GEMM_FLOATS, threads);
     }
     return bytes + (size[0] > size[1] ? size[0] : size[1]);
 }

@@ -42,4 +42,19 @@ extern const tile_fn tile_kernels[2][2][3];
 extern const tile_fn tile_kernels_pairs[2][3];
 #endif
 
+#ifdef GQ_AMX
+/* Tiles of AMX_ROWS x NR, k in steps of AMX_PAIRS pairs. Of a job, as and bs are not read: panels of
+ * B are those above; a panel of A holds for AMX_PAIRS steps its AMX_ROWS rows one after another.
+ * Pairs beyond the end of k are zero in both. A thread calls tile_amx between begin and end. */
+#define tile_amx       GQ_NAME(gq_cpu_tile_amx)
+#define tile_amx_begin GQ_NAME(gq_cpu_tile_amx_begin)
+#define tile_amx_end   GQ_NAME(gq_cpu_tile_amx_end)
+
+enum { AMX_ROWS = 32, AMX_PAIRS = 16 };
+
+void tile_amx_begin(void);
+void tile_amx(const tile_job *t);
+void tile_amx_end(void);
+#endif
+
 #endif

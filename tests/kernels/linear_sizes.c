@@ -176,14 +176,17 @@ static void check(const gq_backend *be, size s, double operand, gq_pool *pool)
 static void every_rung(void **state)
 {
     static const char *const rungs[] = {"scalar", "avx2", "avx512", "avx512bf16"};
+    static const char *const bf16[] = {"avx512bf16", "amx"};
     gq_error err = {0};
     gq_pool *pool;
     (void)state;
     assert_ok(gq_pool_new(3, &pool, &err), &err);
-    for (size_t r = 0; r < 5; r++) {
-        const gq_backend *be = r < 4 ? gq_backend_cpu(rungs[r]) : gq_backend_cpu_bf16();
+    for (size_t r = 0; r < 6; r++) {
+        const gq_backend *be =
+            r < 4 ? gq_backend_cpu(rungs[r]) : gq_backend_cpu_bf16(bf16[r - 4]);
         if (!be) {
-            print_message("not on this machine: %s\n", r < 4 ? rungs[r] : "bf16 operands");
+            print_message("not on this machine: %s%s\n", r < 4 ? rungs[r] : bf16[r - 4],
+                          r < 4 ? "" : " with bf16 operands");
             continue;
         }
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)

@@ -18,8 +18,11 @@ static inline int contenders(contender list[8])
     for (size_t i = 0; i < sizeof rungs / sizeof rungs[0]; i++)
         if (gq_backend_cpu(rungs[i]))
             list[n++] = (contender){gq_backend_cpu(rungs[i]), 0x1p-24, 0};
-    if (gq_backend_cpu_bf16())                                /* 8 bits of significand            */
-        list[n++] = (contender){gq_backend_cpu_bf16(), 0x1p-24, 0x1p-9};
+    for (size_t i = 0; i < 2; i++) {                          /* 8 bits of significand            */
+        const gq_backend *be = gq_backend_cpu_bf16(i == 0 ? "avx512bf16" : "amx");
+        if (be)
+            list[n++] = (contender){be, 0x1p-24, 0x1p-9};
+    }
     return n;
 }
 
