@@ -14,8 +14,8 @@
 #include "kernels/cpu/tile.h"
 
 enum {
-    KC = 384,                           /* k per pass over a tile: a panel of A stays in L1 ...   */
-    KC_AMX = 192,                       /* ... which is higher then; in steps                     */
+    KC = 384,                           /* steps along k per pass over a tile: a panel of A stays
+                                         * in L1, of AMX_ROWS in L2                               */
     K_BLOCK = 4096,                     /* k per block                                            */
     A_FLOATS = 2 << 20,                 /* packed A per block, floats: with B inside a shared L3  */
     B_FLOATS = 65536,                   /* up to here B is packed once, before the tiles          */
@@ -39,7 +39,6 @@ typedef struct gemm_plan {
     gemm_operands operands;             /* what panels hold                                       */
     int64_t mr;                         /* rows of a panel of A                                   */
     int64_t unit, whole;                /* k of a step along a panel; steps come by so many       */
-    int64_t kc;                         /* steps per pass over a tile                             */
     int64_t mb, nb, kb;                 /* block                                                  */
     int64_t tm, tn;                     /* own_b: panels per tile                                 */
 } gemm_plan;
@@ -80,8 +79,7 @@ static gemm_plan make_plan(gemm_kind kind, int64_t m, int64_t n, int64_t k, gemm
     gemm_plan p = {.operands = operands,
                    .mr = amx ? AMX_ROWS : MR,
                    .unit = bf16 ? 2 : 1,
-                   .whole = amx ? AMX_PAIRS : 1,
-                   .kc = amx ? KC_AMX : KC};
+                   .whole = amx ? AMX_PAIRS : 1};
     bool      pack = bf16 || kind == GEMM_NT || n % VL != 0 || (m > 64 && n * k > 65536);
     p.own_b = pack && n * k > B_FLOATS;
     p.pack_b = pack && !p.own_b;
@@ -107,7 +105,7 @@ static size_t a_floats(const gemm_plan *p)
 static size_t b_floats(const gemm_plan *p)
 {
     int64_t panels = p->own_b ? p->tn : ceil_div(p->nb, NR);
-    int64_t steps = p->own_b ? p->kc + 8 : steps_of(p, p->kb);
+    int64_t steps = p->own_b ? KC + 8 : steps_of(p, p->kb);
     return p->own_b || p->pack_b ? (size_t)(panels * NR * steps + 2 * VL) / 16 * 16 + 16 : 0;
 }
 
@@ -269,7 +267,7 @@ static void tile_task(void *ctx, int64_t task, int thread)
     const gemm_block *b = ctx;
     int64_t ip0 = task / b->across * b->tm, ip1 = least(ip0 + b->tm, ceil_div(b->m, b->p.mr));
     int64_t jp0 = task % b->across * b->tn, jp1 = least(jp0 + b->tn, ceil_div(b->n, NR));
-    int64_t kc = even_part(b->steps, b->p.kc, most(8, b->p.whole)), unit = b->p.unit;
+    int64_t kc = even_part(b->steps, KC, most(8, b->p.whole)), unit = b->p.unit;
     float  *own = b->p.own_b ? b->pb + (size_t)thread * b_floats(&b->p) : NULL;
 #ifdef GQ_AMX
     if (b->p.operands == GEMM_AMX)

@@ -15,11 +15,13 @@ typedef struct size { int64_t rows, n, k; } size;
 static const size sizes[] = {
     {1, 1, 1}, {3, 5, 2}, {12, 32, 17}, {13, 33, 40},
     {25, 31, 64}, {47, 16, 33}, {48, 48, 1}, {11, 160, 7},
+    {16, 16, 32}, {17, 48, 31}, {32, 17, 33}, {33, 15, 96},                 /* AMX tiles           */
     {65, 129, 515}, {66, 257, 260}, {100, 70, 1000},         /* B packed although stored in order */
     {1, 700, 130}, {2, 523, 129}, {5, 515, 257},                       /* few rows                */
     {7, 600, 128}, {32, 521, 131}, {33, 521, 131},                     /* few rows                */
     {30, 17, 4100}, {70, 40, 4104},                                    /* two blocks along k      */
     {600, 10, 4000}, {40, 4300, 1000},                                 /* two blocks of A, of B   */
+    {1100, 10, 4000},                                                  /* ... of A in pairs       */
 };
 
 static float *random_floats(int64_t n, uint32_t stream)
@@ -154,6 +156,16 @@ static void drop_results(problem *p)
     gq_free(p->db);
 }
 
+static void drop(problem *p)
+{
+    drop_results(p);
+    gq_free(p->x);
+    gq_free(p->w);
+    gq_free(p->bias);
+    gq_free(p->r);
+    gq_free(p->dy);
+}
+
 static void check(const gq_backend *be, size s, double operand, gq_pool *pool)
 {
     problem one = make(s, NULL), many = make(s, &one);
@@ -165,34 +177,61 @@ static void check(const gq_backend *be, size s, double operand, gq_pool *pool)
     assert_memory_equal(one.dw, many.dw, (size_t)(s.n * s.k) * sizeof(float));
     assert_memory_equal(one.db, many.db, (size_t)s.n * sizeof(float));
     drop_results(&many);
-    drop_results(&one);
-    gq_free(one.x);
-    gq_free(one.w);
-    gq_free(one.bias);
-    gq_free(one.r);
-    gq_free(one.dy);
+    drop(&one);
+}
+
+enum { RUNGS = 4, ALL_RUNGS = 6 };      /* with float operands; those with bf16 follow            */
+
+/* NULL, and a message: not on this machine */
+static const gq_backend *rung(int r)
+{
+    static const char *const names[ALL_RUNGS] = {"scalar",     "avx2",       "avx512",
+                                                 "avx512bf16", "avx512bf16", "amx"};
+    const gq_backend *be = r < RUNGS ? gq_backend_cpu(names[r]) : gq_backend_cpu_bf16(names[r]);
+    if (!be)
+        print_message("not on this machine: %s%s\n", names[r],
+                      r < RUNGS ? "" : " with bf16 operands");
+    return be;
 }
 
 static void every_rung(void **state)
 {
-    static const char *const rungs[] = {"scalar", "avx2", "avx512", "avx512bf16"};
-    static const char *const bf16[] = {"avx512bf16", "amx"};
     gq_error err = {0};
     gq_pool *pool;
     (void)state;
     assert_ok(gq_pool_new(3, &pool, &err), &err);
-    for (size_t r = 0; r < 6; r++) {
-        const gq_backend *be =
-            r < 4 ? gq_backend_cpu(rungs[r]) : gq_backend_cpu_bf16(bf16[r - 4]);
-        if (!be) {
-            print_message("not on this machine: %s%s\n", r < 4 ? rungs[r] : bf16[r - 4],
-                          r < 4 ? "" : " with bf16 operands");
-            continue;
-        }
-        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
-            check(be, sizes[i], r < 4 ? 0 : 0x1p-8, pool);
+    for (int r = 0; r < ALL_RUNGS; r++) {
+        const gq_backend *be = rung(r);
+        for (size_t i = 0; be && i < sizeof sizes / sizeof *sizes; i++)
+            check(be, sizes[i], r < RUNGS ? 0 : 0x1p-8, pool);
     }
     gq_pool_free(pool);
+}
+
+/* NaN and infinity reach the row of y and the column of dw they belong to, and nothing else. */
+static void not_finite(void **state)
+{
+    const size s = {19, 37, 45};
+    (void)state;
+    for (int r = 0; r < ALL_RUNGS; r++) {
+        const gq_backend *be = rung(r);
+        problem           p = make(s, NULL);
+        p.x[2 * s.k + 3] = (float)NAN;
+        p.x[5 * s.k + 44] = INFINITY;
+        if (be)
+            run(be, &p, NULL);
+        for (int64_t e = 0; be && e < s.rows * s.n; e++) {
+            assert_int_equal(!isfinite(p.y[e]), e / s.n == 2 || e / s.n == 5);
+            assert_int_equal(!!isnan(p.y[e]), e / s.n == 2);
+        }
+        for (int64_t e = 0; be && e < s.n * s.k; e++) {
+            assert_int_equal(!isfinite(p.dw[e]), e % s.k == 3 || e % s.k == 44);
+            assert_int_equal(!!isnan(p.dw[e]), e % s.k == 3);
+        }
+        for (int64_t e = 0; be && e < s.rows * s.k; e++)
+            assert_true(isfinite(p.dx[e]));
+        drop(&p);
+    }
 }
 
 static void choice(void **state)
@@ -203,10 +242,15 @@ static void choice(void **state)
     assert_null(gq_backend_cpu("avx1024"));
     assert_non_null(gq_backend_cpu(NULL));
     assert_ptr_equal(gq_backend_cpu(NULL), gq_backend_cpu("auto"));
+    assert_null(gq_backend_cpu_bf16("scalar"));
+    assert_ptr_equal(gq_backend_cpu_bf16(NULL), gq_backend_cpu_bf16("auto"));
+    if (gq_backend_cpu_bf16("amx"))
+        assert_ptr_equal(gq_backend_cpu_bf16(NULL), gq_backend_cpu_bf16("amx"));
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_rung), cmocka_unit_test(choice)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_rung), cmocka_unit_test(not_finite),
+                                       cmocka_unit_test(choice)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
