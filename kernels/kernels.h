@@ -172,9 +172,9 @@ extern const gq_backend gq_backend_ref32, gq_backend_ref64;
  * rung. */
 const gq_backend *gq_backend_cpu(const char *rung);
 
-/* bf16 GEMM operands with fp32 accumulation for `linear`, all else as in the rung avx512bf16 (off by
- * default: fp32 promised). how: NULL or "auto" = the fastest one supported; else "amx" (tiles; asks
- * Linux for the right to use them), "avx512bf16" (vectors). NULL result as above. */
+/* bf16 GEMM operands with fp32 accumulation for `linear`, all else as in the rung avx512bf16 (off
+ * by default: fp32 promised). how: NULL or "auto" = the fastest one supported; else "amx" (tiles;
+ * asks Linux for the right to use them), "avx512bf16" (vectors). NULL result as above. */
 const gq_backend *gq_backend_cpu_bf16(const char *how);
 
 /* ---- small helpers shared by all backends ---------------------------------------------------- */

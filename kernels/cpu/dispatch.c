@@ -29,8 +29,8 @@ static bool has_avx512bf16(void)
 #endif
 
 #ifdef GQ_HAVE_AMX
-/* The kernel keeps tiles for a process that asked once. Its consent holds for every thread and may
- * be asked for again, so nothing is remembered here. */
+/* Linux saves tiles only for a process that asked. Its consent holds for every thread and may be
+ * asked for again, so nothing is remembered here. */
 static bool has_amx(void)
 {
     enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18, AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24 };

@@ -27,7 +27,7 @@ enum {
     TILE_FLOPS = 1000000,               /* a tile of the grid does at least this much work        */
     TILES = 48,                         /* and there are not many more tiles than this            */
     MAX_PANELS = 8,                     /* panels of a tile along either side                     */
-#ifndef GQ_AMX
+#ifndef GQ_AMX                          /* never planned then                                     */
     AMX_ROWS = MR,
     AMX_PAIRS = 1,
 #endif

@@ -8,10 +8,10 @@
  * problem only; k is never split between threads, so the bits do not depend on the pool. Workspace:
  * gemm_temp() bytes for at least as many threads as the pool has, 64-byte aligned.
  *
- * With GEMM_PAIRS and GEMM_AMX the operands are rounded to bf16 (nearest even) when they are packed;
- * sums stay in float. The two differ in the instructions that multiply: vectors, or the tiles of
- * AMX. The thin case packs nothing and rounds nothing: it waits for memory, not for arithmetic.
- * Only in files compiled with GQ_BF16, GQ_AMX.
+ * With GEMM_PAIRS and GEMM_AMX the operands are rounded to bf16 (nearest even) when they are
+ * packed; sums stay in float. The two differ in the instructions that multiply: vectors, or the
+ * tiles of AMX. The thin case packs nothing and rounds nothing: it waits for memory, not for
+ * arithmetic. Only in files compiled with GQ_BF16, GQ_AMX.
  */
 #ifndef GIFQA_CPU_GEMM_H
 #define GIFQA_CPU_GEMM_H

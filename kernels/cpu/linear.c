@@ -129,8 +129,7 @@ static void backward(const gq_call *c, gemm_operands operands)
     }
 }
 
-static size_t temp_bytes(const gq_call *c, int back, gemm_operands operands,
-                         int threads)
+static size_t temp_bytes(const gq_call *c, int back, gemm_operands operands, int threads)
 {
     shape  s = shape_of(c);
     size_t bytes = 0, dx, dw;

@@ -43,9 +43,9 @@ extern const tile_fn tile_kernels_pairs[2][3];
 #endif
 
 #ifdef GQ_AMX
-/* Tiles of AMX_ROWS x NR, k in steps of AMX_PAIRS pairs. Of a job, as and bs are not read: panels of
- * B are those above; a panel of A holds for AMX_PAIRS steps its AMX_ROWS rows one after another.
- * Pairs beyond the end of k are zero in both. A thread calls tile_amx between begin and end. */
+/* Tiles of AMX_ROWS x NR; k counts pairs and is a multiple of AMX_PAIRS. Of a job, as, bs and lo
+ * are not read: panels of B are those above; a panel of A is [k/AMX_PAIRS][AMX_ROWS][AMX_PAIRS].
+ * Pairs beyond the end of a matrix are zero. A thread calls tile_amx between begin and end. */
 #define tile_amx       GQ_NAME(gq_cpu_tile_amx)
 #define tile_amx_begin GQ_NAME(gq_cpu_tile_amx_begin)
 #define tile_amx_end   GQ_NAME(gq_cpu_tile_amx_end)
