@@ -385,7 +385,7 @@ static gq_status sync_file(const char *path, gq_error *err)
     int  fd = gq_open_read(path);
     char room[48] = "";
     int  bad = fd < 0 || fsync(fd) != 0 ? errno : 0;
-    if (fd >= 0 && close(fd) != 0 && !bad)
+    if (fd >= 0 && close(fd) != 0 && errno != EINTR && !bad)     /* EINTR: closed all the same */
         bad = errno;
     if (!bad)
         return GQ_OK;
