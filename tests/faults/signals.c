@@ -91,6 +91,15 @@ static const char *check(const phase *p)
     return why ? why : rig_leftover("out");
 }
 
+/* A stop that says at which step it saved has a checkpoint of that step. */
+static bool steps_lost(const char *said)
+{
+    static const char place[] = "stopped on request at step ";
+    const char       *at = strstr(said, place);
+    int               broken;
+    return at && rig_newest("out/run", &broken) != strtoull(at + sizeof place - 1, NULL, 10);
+}
+
 /* Lines written by an evaluation. */
 static int predictions(void)
 {
@@ -122,6 +131,8 @@ static void each_signal(const phase *p, int at, long *sent, long *saved)
             fail_msg("%s, %s: it says %s", p->what, what, said);
         if (want == 75 && !strcmp(p->path, "predictions.jsonl") && predictions() >= LITTLE_TEST)
             fail_msg("%s, %s: the evaluation went on to its end", p->what, what);
+        if (want == 75 && p->step && steps_lost(said))
+            fail_msg("%s, %s: steps are lost: %s", p->what, what, said);
         *sent += 1 + twice;
         *saved += want == 75;
         if ((why = check(p)))
