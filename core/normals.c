@@ -107,8 +107,8 @@ INTO_CLONES void pairs_of(const vu w[4], vd both[2])
          &sine, &cosine);
     cosine *= r;
     sine *= r;
-    both[0] = __builtin_shuffle(cosine, sine, (vi){0, 8, 1, 9, 2, 10, 3, 11});
-    both[1] = __builtin_shuffle(cosine, sine, (vi){4, 12, 5, 13, 6, 14, 7, 15});
+    both[0] = __builtin_shufflevector(cosine, sine, 0, 8, 1, 9, 2, 10, 3, 11);
+    both[1] = __builtin_shufflevector(cosine, sine, 4, 12, 5, 13, 6, 14, 7, 15);
 }
 
 CLONES void gq_normal_pairs(uint64_t seed, uint64_t first, uint32_t purpose, uint32_t step,
