@@ -14,6 +14,7 @@ gq_status gq_engine_new(const gq_engine_opts *o, gq_engine **out, gq_error *err)
     if (!e)
         return gq_fail(err, GQ_ENOMEM, "engine: out of memory");
     e->backend = o->backend;
+    e->work.device = o->backend->device;
     e->step.seed = o->seed;
     s = gq_pool_new(threads, &e->pool, err);
     if (s != GQ_OK) {

@@ -39,6 +39,9 @@ void      gq_engine_free(gq_engine *e);           /* after all its tapes and par
 gq_status gq_arena_reserve(gq_arena *a, size_t bytes, gq_error *err);
 void      gq_arena_free(gq_arena *a);
 
-static inline size_t gq_dtype_size(int32_t dtype) { return dtype == GQ_F64 ? 8 : dtype == GQ_U8 ? 1 : 4; }
+static inline size_t gq_dtype_size(int32_t dtype)
+{
+    return dtype == GQ_F64 ? 8 : dtype == GQ_U8 ? 1 : dtype == GQ_BF16 ? 2 : 4;
+}
 
 #endif

@@ -1,6 +1,7 @@
 # Kernels are compiled several times from one source each.
 #   kernels/ref  twice: storage float (backend "ref32") and double ("ref64"), accumulation always double
 #   kernels/cpu  once per instruction set; the rung is chosen at run time (kernels/cpu/dispatch.c)
+#   kernels/cuda once by nvcc where the toolkit is, and once for the host by tests/cuda_on_cpu
 
 function(gifqa_kernel_objects target)             # gifqa_kernel_objects(<target> SOURCES ... OPTIONS ... DEFINES ...)
   cmake_parse_arguments(K "" "" "SOURCES;OPTIONS;DEFINES" ${ARGN})
@@ -43,6 +44,32 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   endif()
   gifqa_kernel_objects(gifqa_cpu_avx512bf16 SOURCES ${CPU_SOURCES} OPTIONS ${CPU_FLAGS}
     -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512bf16 ${AMX_FLAGS} -mfma -mf16c -mprefer-vector-width=512
-    DEFINES GQ_RUNG=avx512bf16 GQ_VLEN=16 GQ_BF16=1 ${AMX_DEFINES})
+    DEFINES GQ_RUNG=avx512bf16 GQ_VLEN=16 GQ_BF16_DOT=1 ${AMX_DEFINES})
   target_compile_definitions(gifqa PRIVATE GQ_HAVE_X86_RUNGS)
+endif()
+
+# nvcc is called as a command: CMake's own CUDA language would need a compiler test with a driver's stub libraries and
+# passes the C flags on.
+if(GIFQA_HAVE_CUDA)
+  set(NVCC_FLAGS -std=c++17 -O3 -lineinfo -D_GNU_SOURCE -I${CMAKE_SOURCE_DIR} -Xcompiler=-fPIC,-Wall,-Wextra,-Wno-unused-parameter
+    -Xcompiler=-fmacro-prefix-map=${CMAKE_SOURCE_DIR}/= --ptxas-options=-warn-spills -diag-suppress=1675)
+  if(GIFQA_WERROR)
+    list(APPEND NVCC_FLAGS -Werror=all-warnings)
+  endif()
+  foreach(arch ${GIFQA_CUDA_ARCHS})
+    list(APPEND NVCC_FLAGS -gencode=arch=compute_${arch},code=sm_${arch})
+  endforeach()
+  foreach(source ${CUDA_SOURCES})
+    get_filename_component(name ${source} NAME_WE)
+    set(object ${CMAKE_BINARY_DIR}/cuda/${name}.o)
+    add_custom_command(OUTPUT ${object} DEPENDS ${source} DEPFILE ${object}.d
+      COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_BINARY_DIR}/cuda
+      COMMAND ${GIFQA_NVCC} ${NVCC_FLAGS} -MMD -MF ${object}.d -c ${source} -o ${object}
+      COMMENT "nvcc kernels/cuda/${name}.cu" VERBATIM)
+    set_source_files_properties(${object} PROPERTIES EXTERNAL_OBJECT TRUE GENERATED TRUE)
+    target_sources(gifqa PRIVATE ${object})
+  endforeach()
+  target_link_libraries(gifqa PRIVATE ${GIFQA_CUDART} ${CMAKE_DL_LIBS} rt stdc++)
+else()
+  target_sources(gifqa PRIVATE kernels/cuda/absent.c)
 endif()

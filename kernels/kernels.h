@@ -2,9 +2,12 @@
  * backend offers.
  *
  * A kernel is a function of one gq_call: operand buffers, attributes, the step's scalars and a
- * workspace. It knows nothing of tapes, models or arenas. All buffers are dense and row-major;
- * `real` below is float in the backends ref32 and cpu and double in ref64; index operands are
- * int32. "rows" is the product of all dimensions but the last, D the last dimension.
+ * workspace. It knows nothing of tapes, models or arenas. All buffers are dense and row-major.
+ * Operands and their gradients are of the backend's `real` (float in ref32, cpu and cuda-fp32,
+ * double in ref64, bfloat16 in cuda-bf16) unless the line says `stat`: statistics, losses, masks and
+ * the gradients of parameters are of the backend's `stat`, which is float where real is bfloat16 and
+ * real elsewhere. Index operands are int32. "rows" is the product of all dimensions but the last, D
+ * the last dimension.
  *
  * Rules every kernel keeps
  *  - An absent optional operand, an unwanted gradient, a missing saved tensor has p == NULL.
@@ -34,16 +37,16 @@
  *              patch, mean, std.   bwd reads frames (dw, dcls, dpos; no dframes).
  * embed        in: ids i32 [rows], table [V,D], base [rows,D]?   out: y [rows,D]
  *              bwd reads ids. Rows in order.
- * layernorm    in: x [rows,D], g [D], b [D]?   out: y   save: mean [rows], rstd [rows]
+ * layernorm    in: x [rows,D], g [D], b [D]?   out: y   save: stat mean [rows], rstd [rows]
  *              attr: eps.   bwd reads x, g, mean, rstd.
  * add_norm     in: a [rows,D], b [rows,D], g [D], beta [D]?   out: s = a + b, y = layernorm(s)
- *              save: mean, rstd
+ *              save: stat mean, rstd
  *              attr: eps.
  *              bwd reads s, g, mean, rstd. din a and din b both get dout s + the norm's gradient.
  * sdpa         in: q source [B,Tq,Wq], kv source [B,Tk,Wk]? (absent: the q source), lengths i32
- *              [B]?, visible [B,Tk]?
+ *              [B]?, visible stat [B,Tk]?
  *              out: o [B,Tq,C]
- *              save: lse [B,H,Tq] (natural log of the sum of exp of scaled, masked scores)
+ *              save: lse stat [B,H,Tq] (natural log of the sum of exp of scaled, masked scores)
  *              q = columns qoff..qoff+C of the q source, k and v = columns koff.. and voff.. of the
  *              kv source; head h owns columns h*C/H..(h+1)*C/H of each. Key j is visible to query i
  *              when all hold: mask == GQ_MASK_CAUSAL implies j <= i (then Tq == Tk); lengths given
@@ -58,26 +61,26 @@
  * dropout      in: x   out: y
  *              attr: p. Element e (flat index) is kept when u01(philox(seed, e, rng_op, step)) >=
  *              p.
- * mask_rows    in: x [rows,D], u real [rows] or [rows,D]   out: y = x * u   bwd reads u.
+ * mask_rows    in: x [rows,D], u stat [rows] or [rows,D]   out: y = x * u   bwd reads u.
  * gather_rows  in: x [n,D], idx i32 [R]   out: y [R,D]   bwd reads idx; repeats add in order.
  * concat_rows  in: a [B,N,D], b [B,P,D]   out: y [B,N+P,D]
  * expand_rows  in: x [n,D]   out: y [B,n,D]   bwd: sum over B in order.
  * lm_loss      in: hidden [n,D], wte [V,D], rows i32 [R], labels i32 [R] (-100: not counted),
- *              inv_denom real [1]
- *              out: loss [1] = inv_denom * sum of nll over counted rows, stats [R,2] = (nll, 1 if
+ *              inv_denom stat [1]
+ *              out: loss stat [1] = inv_denom * sum of nll over counted rows, stats [R,2] = (nll, 1 if
  *              argmax == label; zeros for rows not counted)
- *              save: lse [R], logits [min(R, GQ_LM_CHUNK), V] (workspace of both directions; when R
+ *              save: stat lse [R], logits [min(R, GQ_LM_CHUNK), V] (workspace of both directions; when R
  *              <= GQ_LM_CHUNK it holds the logits of all rows and backward may reuse them)
  *              dlogits = (softmax - onehot) * inv_denom * dout; bwd reads hidden, wte, rows,
  *              labels, inv_denom, lse, logits.
  *              argmax takes the lowest index on ties. Rows may repeat; their gradients add in
  *              order.
- * mvm_loss     in: h [R,D], t [R,D], u real [R], inv_denom real [1]   out: loss [1]
+ * mvm_loss     in: h [R,D], t [R,D], u stat [R], inv_denom stat [1]   out: loss stat [1]
  *              attr: kind (sse, mse, cos)
  *              sse: inv_denom * sum_r u_r |h_r - t_r|^2; mse: that / D; cos: inv_denom * sum_r u_r
  *              (2 - 2 <h,t>/(|h||t|)), norms clamped below at 1e-8. bwd: dh only (t never has a
  *              gradient).   bwd reads h, t, u, inv_denom.
- * combine      in: 1..4 scalars [1]   out: [1] = sum w[k] in[k]   attr: w.
+ * combine      in: 1..4 stat scalars [1]   out: stat [1] = sum w[k] in[k]   attr: w.
  * kv_append    in: qkv [B,T,W], cache [B,cap,2C], pos i32 [B]
  *              writes cache[b, pos[b]+t] = (k, v columns of row t)
  *              attr: koff, voff, width. Forward only; the cache is written in place; rows beyond
@@ -93,7 +96,7 @@
 #include "core/status.h"
 #include "core/threads.h"
 
-typedef enum gq_dtype { GQ_F32, GQ_F64, GQ_I32, GQ_U8 } gq_dtype;
+typedef enum gq_dtype { GQ_F32, GQ_F64, GQ_I32, GQ_U8, GQ_BF16 } gq_dtype;
 typedef enum gq_act { GQ_NONE, GQ_GELU, GQ_GELU_TANH, GQ_QUICK_GELU, GQ_RELU } gq_act;
 typedef enum gq_mask { GQ_MASK_NONE, GQ_MASK_CAUSAL } gq_mask;
 typedef enum gq_mvm_kind { GQ_MVM_COS, GQ_MVM_SSE, GQ_MVM_MSE } gq_mvm_kind;
@@ -123,10 +126,13 @@ typedef struct gq_step_block {          /* scalars that change from step to step
     uint32_t micro;              /* micro-batch within the step: Philox step word = step*64+micro */
 } gq_step_block;
 
+typedef struct gq_device gq_device;
+
 typedef struct gq_work {
     gq_pool *pool;                      /* NULL: single thread                                    */
     void    *temp;                      /* workspace, 64-byte aligned                             */
     size_t   temp_bytes;
+    gq_device *device;                  /* of the backend; NULL: the host                         */
 } gq_work;
 
 typedef struct gq_call {
@@ -150,19 +156,68 @@ typedef struct gq_op_kernels {
  * g' = g * gscale; m = b1 m + (1-b1) g'; v = b2 v + (1-b2) g'^2;
  * w -= lr * (m/c1 / (sqrt(v/c2) + eps) + decay * w) */
 typedef struct gq_adamw_call {
-    void   *w, *g, *m, *v;              /* real [n]                                               */
+    void   *w, *g, *m, *v;              /* w real [n], the others stat [n]                        */
     int64_t n;
     double  lr, beta1, beta2, eps, decay, gscale, c1, c2;       /* c1 = 1-beta1^t, c2 = 1-beta2^t */
+    void   *master;                     /* stat [n]: what w is a rounding of; NULL: w itself      */
 } gq_adamw_call;
 
+/* The update of all parameters in one call, for backends that run steps without the host: the gradient
+ * norm of elements [0,n), then AdamW on the parts, both where the arenas are. Nothing is changed when
+ * the norm is not finite. */
+typedef struct gq_update_part {         /* one active parameter                                   */
+    int64_t first, n;                   /* elements of the flat arenas                            */
+    float   lr_mult, decay;
+} gq_update_part;
+
+typedef struct gq_update_scalars {      /* of one step                                            */
+    float lr, beta1, beta2, eps, clip, c1, c2;   /* clip 0: none; c1 = 1-beta1^t, c2 = 1-beta2^t  */
+} gq_update_scalars;
+
+typedef struct gq_update_call {
+    void   *w, *master, *g, *m, *v;     /* bases, as in gq_adamw_call                             */
+    int64_t n;
+    const gq_update_part *part;         /* [parts], in the backend's memory                       */
+    int32_t parts;
+    int64_t longest;                    /* elements of the longest part                           */
+    const gq_update_scalars *scalars;   /* in the backend's memory                                */
+    double *norm;                       /* [1], in the backend's memory: result                   */
+} gq_update_call;
+
+/* Memory and time of a backend whose kernels do not work in the host's memory. All work is in one
+ * order: copies, fills and kernels happen one after the other, the host waits only where it says so. */
+struct gq_device {
+    void   *(*alloc)(gq_device *d, size_t bytes);        /* zero-filled; NULL: no room            */
+    void    (*release)(gq_device *d, void *p);           /* NULL allowed                          */
+    void   *(*alloc_host)(gq_device *d, size_t bytes);   /* page-locked, zero-filled; NULL: no room */
+    void    (*release_host)(gq_device *d, void *p);
+    /* src may change when it is not page-locked, else after finish() */
+    void    (*upload)(gq_device *d, void *dst, const void *src, size_t bytes);
+    void    (*download)(gq_device *d, void *dst, const void *src, size_t bytes);     /* waits     */
+    void    (*copy)(gq_device *d, void *dst, const void *src, size_t bytes);         /* device to device */
+    void    (*fill)(gq_device *d, void *dst, int byte, size_t bytes);
+    void    (*set_step)(gq_device *d, const gq_step_block *step);   /* for kernels that follow    */
+    gq_status (*finish)(gq_device *d, gq_error *err);    /* waits; the first error since the last one */
+    void    (*room)(gq_device *d, size_t *free_bytes, size_t *total_bytes);
+    /* Between begin and end work is recorded, not done; run does it again as often as wanted, with
+     * the memory as it is then. NULL after a failure, which finish() reports. */
+    void    (*capture_begin)(gq_device *d);
+    void   *(*capture_end)(gq_device *d);
+    void    (*graph_run)(gq_device *d, void *graph);
+    void    (*graph_free)(gq_device *d, void *graph);    /* NULL allowed                          */
+    double  (*seconds)(gq_device *d);                    /* waits; a clock of the device          */
+};
+
 typedef struct gq_backend {
-    const char    *name;                /* "ref32", "ref64", "cpu-avx2", ...                      */
-    gq_dtype       real;                /* GQ_F32 or GQ_F64                                       */
+    const char    *name;                /* "ref32", "ref64", "cpu-avx2", "cuda-bf16", ...         */
+    gq_dtype       real, stat;          /* see above                                              */
+    gq_device     *device;              /* NULL: buffers are in the host's memory                 */
     gq_op_kernels  ops[GQ_OP_COUNT];
     void         (*adamw)(const gq_adamw_call *, gq_work *);
-    /* sum of squares in double, fixed order: chunks of 65,536 elements, partial sums added by
-     * index; NaN or infinity in x gives a non-finite result */
+    /* sum of squares in double of stat [n], fixed order: chunks of 65,536 elements, partial sums
+     * added by index; NaN or infinity in x gives a non-finite result */
     double       (*sumsq)(const void *x, int64_t n, gq_work *);
+    void         (*update)(const gq_update_call *, gq_work *);      /* NULL: not offered          */
 } gq_backend;
 
 extern const gq_backend gq_backend_ref32, gq_backend_ref64;
@@ -176,6 +231,11 @@ const gq_backend *gq_backend_cpu(const char *rung);
  * by default: fp32 promised). how: NULL or "auto" = the fastest one supported; else "amx" (tiles;
  * asks Linux for the right to use them), "avx512bf16" (vectors). NULL result as above. */
 const gq_backend *gq_backend_cpu_bf16(const char *how);
+
+/* The backend of GPU `index`: real is bfloat16 with float masters, or float. It belongs to the process,
+ * one for each (index, bf16). NULL with an error that says what is missing: no GPU in this build, no
+ * driver, no such device, no cuBLASLt. */
+const gq_backend *gq_backend_cuda(int index, int bf16, gq_error *err);
 
 /* ---- small helpers shared by all backends ---------------------------------------------------- */
 

@@ -25,15 +25,17 @@
 const gq_backend GQ_NAME(gq_backend_cpu) = {
     .name = "cpu-" TEXT(GQ_RUNG),
     .real = GQ_F32,
+    .stat = GQ_F32,
     .ops = {[GQ_OP_LINEAR] = {CPU(linear_fwd), CPU(linear_bwd), CPU(linear_temp)}, OTHER_OPS},
     .adamw = CPU(adamw),
     .sumsq = CPU(sumsq),
 };
 
-#ifdef GQ_BF16
+#ifdef GQ_BF16_DOT
 const gq_backend GQ_NAME(gq_backend_cpu_pairs) = {
     .name = "cpu-" TEXT(GQ_RUNG) "-operands",
     .real = GQ_F32,
+    .stat = GQ_F32,
     .ops = {[GQ_OP_LINEAR] = {CPU(linear_pairs_fwd), CPU(linear_pairs_bwd), CPU(linear_pairs_temp)},
             OTHER_OPS},
     .adamw = CPU(adamw),
@@ -45,6 +47,7 @@ const gq_backend GQ_NAME(gq_backend_cpu_pairs) = {
 const gq_backend GQ_NAME(gq_backend_cpu_amx) = {
     .name = "cpu-amx-operands",
     .real = GQ_F32,
+    .stat = GQ_F32,
     .ops = {[GQ_OP_LINEAR] = {CPU(linear_amx_fwd), CPU(linear_amx_bwd), CPU(linear_amx_temp)},
             OTHER_OPS},
     .adamw = CPU(adamw),

@@ -50,7 +50,7 @@ size_t CPU(sdpa_temp)(const gq_call *c, int backward, int threads);
 size_t CPU(lm_loss_temp)(const gq_call *c, int backward, int threads);
 size_t CPU(mvm_loss_temp)(const gq_call *c, int backward, int threads);
 
-#ifdef GQ_BF16                           /* linear with operands rounded to bf16                  */
+#ifdef GQ_BF16_DOT                           /* linear with operands rounded to bf16                  */
 void   CPU(linear_pairs_fwd)(const gq_call *c);
 void   CPU(linear_pairs_bwd)(const gq_call *c);
 size_t CPU(linear_pairs_temp)(const gq_call *c, int backward, int threads);

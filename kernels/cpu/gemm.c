@@ -125,7 +125,7 @@ GQ_INLINE void pack_panels(const gemm_plan *plan, int width, bool turned, float 
                            int64_t panels, const float *src, int64_t ld, int64_t left, int64_t k)
 {
     int64_t steps = steps_of(plan, k), stride = width * steps;
-#ifdef GQ_BF16
+#ifdef GQ_BF16_DOT
     if (plan->operands != GEMM_FLOATS) {
         pack_pairs(dst, width, false, steps, panels, src, ld, turned, left, k);
         return;
@@ -235,7 +235,7 @@ static void one_tile(const gemm_block *b, int64_t ip, int64_t jp, int64_t kk, in
         return;
     }
 #endif
-#ifdef GQ_BF16
+#ifdef GQ_BF16_DOT
     if (b->p.operands == GEMM_PAIRS) {
         tile_kernels_pairs[nv - 1][step - 1](&t);
         return;

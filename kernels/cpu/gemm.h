@@ -11,7 +11,7 @@
  * With GEMM_PAIRS and GEMM_AMX the operands are rounded to bf16 (nearest even) when they are
  * packed; sums stay in float. The two differ in the instructions that multiply: vectors, or the
  * tiles of AMX. The thin case packs nothing and rounds nothing: it waits for memory, not for
- * arithmetic. Only in files compiled with GQ_BF16, GQ_AMX.
+ * arithmetic. Only in files compiled with GQ_BF16_DOT, GQ_AMX.
  */
 #ifndef GIFQA_CPU_GEMM_H
 #define GIFQA_CPU_GEMM_H

@@ -154,7 +154,7 @@ static size_t temp_bytes(const gq_call *c, int back, gemm_operands operands, int
     }
 
 LINEAR_(linear, GEMM_FLOATS)
-#ifdef GQ_BF16
+#ifdef GQ_BF16_DOT
 LINEAR_(linear_pairs, GEMM_PAIRS)
 #endif
 #ifdef GQ_AMX

@@ -111,7 +111,7 @@ GQ_INLINE void pack_cols(float *dst, int width, int64_t stride, int64_t panels, 
     }
 }
 
-#ifdef GQ_BF16
+#ifdef GQ_BF16_DOT
 /* Sixteen pairs of bf16, k = 0..31, of each of 16 lines (rows of A, columns of B) at src + line*ld
  * + k; zero from line `valid` on and from n on. */
 GQ_INLINE void pairs_along(vf v[GQ_VLEN], const float *src, int64_t ld, int64_t valid, int64_t n)

@@ -68,7 +68,7 @@ GQ_INLINE vf spread(const float *a, int how)
 
 GQ_INLINE vf step(vf x, vf b, vf acc, int how)
 {
-#ifdef GQ_BF16
+#ifdef GQ_BF16_DOT
     if (how == PAIRS)
         return (vf)_mm512_dpbf16_ps((__m512)acc, (__m512bh)x, (__m512bh)b);
 #endif
@@ -123,7 +123,7 @@ const tile_fn tile_kernels[2][2][3] = {
     {{by_row_11, by_row_21, by_row_31}, {by_row_12, by_row_22, by_row_32}},
 };
 
-#ifdef GQ_BF16
+#ifdef GQ_BF16_DOT
 TILE_(pairs_11, MR_STEP, 1, PAIRS)
 TILE_(pairs_21, 2 * MR_STEP, 1, PAIRS)
 TILE_(pairs_31, MR, 1, PAIRS)

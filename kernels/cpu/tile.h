@@ -35,7 +35,7 @@ typedef void (*tile_fn)(const tile_job *);
 /* [A by rows][vectors per row - 1][rows / MR_STEP - 1] */
 extern const tile_fn tile_kernels[2][2][3];
 
-#ifdef GQ_BF16
+#ifdef GQ_BF16_DOT
 /* The same by columns with panels of bf16 pairs: element i of a and b holds k = 2i (low half) and
  * 2i + 1. */
 #define tile_kernels_pairs GQ_NAME(gq_cpu_tile_kernels_pairs)

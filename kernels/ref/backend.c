@@ -9,6 +9,7 @@
 const gq_backend BACKEND(GQ_REF_NAME) = {
     .name = TEXT(GQ_REF_NAME),
     .real = sizeof(real) == sizeof(double) ? GQ_F64 : GQ_F32,
+    .stat = sizeof(real) == sizeof(double) ? GQ_F64 : GQ_F32,
     .ops = {
         [GQ_OP_LINEAR]      = {REF(linear_fwd), REF(linear_bwd), REF(linear_temp)},
         [GQ_OP_PATCH_EMBED] = {REF(patch_embed_fwd), REF(patch_embed_bwd), NULL},

@@ -277,7 +277,9 @@ static inline void with_workspace(gq_call *call, gq_work *work, const op_case *c
     call->rng_op = TEST_RNG_OP;
     call->attr = c->attr;
     bytes = k->temp ? k->temp(call, backward, gq_pool_size(how->pool)) : 0;
-    *work = (gq_work){how->pool, guarded(bytes, 0), bytes};
+    *work = (gq_work){how->pool, guarded(bytes, 0), bytes, how->be->device};
+    if (work->device)
+        work->device->set_step(work->device, call->step);
 }
 
 /* Runs forward on v->in; results go to out[] and save[] (images as in v; may be v's own). */

@@ -1,0 +1,145 @@
+/* cuda.h - private to kernels/cuda: the device a call runs on, launches, matrix products, the column.
+ *
+ * A kernel of this column has the signature of all columns, void f(const gq_call *), extern "C"; its
+ * buffers are in device memory, c->work->device is the gq_cuda below, everything it starts goes to
+ * that stream in order, and it returns before the work is done. It never waits, allocates, or reads
+ * device memory on the host: a step must be capturable as a graph. What changes from step to step
+ * (seed, step, micro) is read by the kernel from d->step, in device memory. A failed call is noted
+ * once (gq_cuda_fail) and shows at gq_device.finish().
+ */
+#ifndef GIFQA_KERNELS_CUDA_CUDA_H
+#define GIFQA_KERNELS_CUDA_CUDA_H
+
+#include "kernels/cuda/gpu.h"
+
+extern "C" {
+#include "kernels/kernels.h"
+}
+
+typedef struct gq_cuda {
+    gq_device     device;               /* first: what the engine sees                            */
+    int           index;                /* of the GPU                                             */
+    int           multiprocessors;
+    size_t        shared_bytes;         /* dynamic shared memory a block may ask for              */
+    cudaStream_t  stream;
+    gq_step_block *step;                /* in device memory                                       */
+    void         *step_host;            /* page-locked copy it is uploaded from                   */
+    gq_error      error;                /* the first one since finish()                           */
+    uint64_t      launches;
+    struct gq_lt *lt;                   /* matrix products, gemm.cu                               */
+    int           capturing;
+    int           attention;            /* gq_cuda_attention                                      */
+} gq_cuda;
+
+typedef enum gq_cuda_attention { GQ_ATTENTION_AUTO, GQ_ATTENTION_OWN, GQ_ATTENTION_CUDNN,
+                                 GQ_ATTENTION_UNFUSED } gq_cuda_attention;
+
+static inline gq_cuda *gq_cuda_of(const gq_call *c) { return reinterpret_cast<gq_cuda *>(c->work->device); }
+
+/* The device of this index, opened once; NULL with an error. device.cu. */
+gq_device *gq_cuda_open(int index, gq_error *err);
+
+/* Notes that `call` returned `code`; the first one is kept. */
+void gq_cuda_fail(gq_cuda *d, cudaError_t code, const char *call, const char *file, int line);
+#define GQ_CUDA(d, call)                                                                           \
+    do {                                                                                           \
+        cudaError_t gq_code = (call);                                                              \
+        if (gq_code != cudaSuccess)                                                                \
+            gq_cuda_fail((d), gq_code, #call, __FILE__, __LINE__);                                 \
+    } while (0)
+
+/* The one launch. GQ_LAUNCH(d, kernel, grid, block, dynamic_bytes, arguments...); a kernel that is a template with a
+ * comma in its arguments is put into parentheses. An empty grid is no launch. */
+#define GQ_LAUNCH(d, kernel, grid, block, bytes, ...)                                              \
+    gq_launch((d), #kernel, __FILE__, __LINE__, kernel, (grid), (block), (bytes), __VA_ARGS__)
+
+#ifndef GQ_ON_HOST
+template <class... P, class... A>
+static inline void gq_launch(gq_cuda *d, const char *name, const char *file, int line, void (*kernel)(P...),
+                             dim3 grid, dim3 block, size_t bytes, A... a)
+{
+    if (grid.x == 0 || grid.y == 0 || grid.z == 0)
+        return;
+    d->launches++;
+    if (bytes > 48 * 1024) {
+        cudaError_t code = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes);
+        if (code != cudaSuccess)
+            gq_cuda_fail(d, code, name, file, line);
+    }
+    kernel<<<grid, block, bytes, d->stream>>>(static_cast<P>(a)...);
+    cudaError_t code = cudaGetLastError();
+    if (code != cudaSuccess)
+        gq_cuda_fail(d, code, name, file, line);
+}
+#endif
+
+static inline unsigned gq_blocks(int64_t n, int64_t per) { return (unsigned)((n + per - 1) / per); }
+
+/* Picks the instantiation for a backend's real: GQ_REAL(dtype, T, statement with T). */
+#define GQ_REAL(dtype, T, ...)                                                                     \
+    do {                                                                                           \
+        if ((dtype) == GQ_BF16) { typedef gq_bf16 T; __VA_ARGS__; }                                \
+        else                    { typedef float T;   __VA_ARGS__; }                                \
+    } while (0)
+
+/* ---- matrix products (gemm.cu, through cuBLASLt) --------------------------------------------- */
+
+/* D[m,n] = epilogue(alpha * op(A)[m,k] op(B)[k,n]) + beta D, everything row-major.
+ * op(A) = A [m,k], or its transpose when A is stored [k,m]; likewise B [k,n] or [n,k]. Row strides in
+ * elements. batch: products at these strides, 1 for one. Sums are float. */
+typedef enum gq_epilogue {
+    GQ_EPI_NONE,
+    GQ_EPI_BIAS,                        /* + bias[n]                                              */
+    GQ_EPI_BIAS_GELU_AUX,               /* aux = x + bias; D = gelu_tanh(aux): what cuBLASLt calls GELU */
+    GQ_EPI_DGELU_BGRAD,                 /* D = x * gelu_tanh'(aux); bias[n] = column sums of D (float) */
+    GQ_EPI_BGRAD_A,                     /* bias[m] = row sums of op(A): bias gradient beside a weight gradient */
+} gq_epilogue;
+
+typedef struct gq_gemm {
+    int64_t m, n, k, lda, ldb, ldd, ld_aux;
+    int64_t stride_a, stride_b, stride_d;        /* between the products of a batch               */
+    int32_t batch, ta, tb;
+    int32_t type_ab, type_d;                     /* gq_dtype: GQ_BF16 or GQ_F32                   */
+    int32_t type_bias;
+    int32_t epilogue;                            /* gq_epilogue                                   */
+    float   alpha, beta;                         /* beta 0 or 1                                   */
+} gq_gemm;
+
+/* Plans are made at the first use of a description and kept (gq_lt); inside a captured step only known ones appear. */
+void gq_cuda_gemm(gq_cuda *d, const gq_gemm *g, const void *a, const void *b, void *out, void *bias, void *aux);
+/* May a plan with this epilogue be had here? linear falls back to a plain product and own kernels. */
+bool gq_cuda_gemm_has(gq_cuda *d, const gq_gemm *g);
+
+/* ---- own kernels that others call ------------------------------------------------------------ */
+
+/* elementwise.cu: y = act(x + bias) + r, u = x + bias when wanted (absent ones NULL); real [rows,n]. x may be y. */
+void gq_cuda_bias_act(gq_cuda *d, int32_t real, int act, const void *x, const void *bias, const void *r, void *y,
+                      void *u, int64_t rows, int64_t n);
+/* du = dy * act'(u); real [count]. du may be dy. */
+void gq_cuda_act_backward(gq_cuda *d, int32_t real, int act, const void *dy, const void *u, void *du, int64_t count);
+/* out[n] (+)= column sums of x [rows,n]: x of type `real`, out float or real (out_type); fixed order: rows are cut into
+ * chunks of GQ_COLUMN_CHUNK, chunk sums are added by index. temp: gq_cuda_column_sums_temp() bytes. */
+enum { GQ_COLUMN_CHUNK = 256 };
+size_t gq_cuda_column_sums_temp(int64_t rows, int64_t n);
+void   gq_cuda_column_sums(gq_cuda *d, int32_t real, const void *x, int64_t rows, int64_t n, void *out, int32_t out_type,
+                           bool adds, void *temp);
+/* dst (+)= src, or dst = src converted; count elements of types gq_dtype. */
+void gq_cuda_convert(gq_cuda *d, void *dst, int32_t dst_type, const void *src, int32_t src_type, int64_t count, bool adds);
+
+/* ---- the column: cuda_backend.cu puts these into the table ----------------------------------- */
+extern "C" {
+#define GQ_CUDA_OPS(X)                                                                             \
+    X(linear) X(patch_embed) X(embed) X(layernorm) X(add_norm) X(sdpa) X(dropout) X(mask_rows)     \
+    X(gather_rows) X(concat_rows) X(expand_rows) X(lm_loss) X(mvm_loss) X(combine)
+#define GQ_CUDA_DECLARE(op)                                                                        \
+    void   gq_cuda_##op##_fwd(const gq_call *c) __attribute__((weak));                             \
+    void   gq_cuda_##op##_bwd(const gq_call *c) __attribute__((weak));                             \
+    size_t gq_cuda_##op##_temp(const gq_call *c, int backward, int threads) __attribute__((weak));
+GQ_CUDA_OPS(GQ_CUDA_DECLARE)
+void gq_cuda_kv_append_fwd(const gq_call *c) __attribute__((weak));
+void   gq_cuda_adamw(const gq_adamw_call *c, gq_work *work) __attribute__((weak));
+double gq_cuda_sumsq(const void *x, int64_t n, gq_work *work) __attribute__((weak));
+void   gq_cuda_update(const gq_update_call *c, gq_work *work) __attribute__((weak));
+}
+
+#endif

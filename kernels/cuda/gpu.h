@@ -1,0 +1,148 @@
+/* gpu.h - all that a CUDA kernel may use of the machine: the one launch, the one header with PTX.
+ *
+ * Every .cu file of this folder is compiled twice: by nvcc for the GPU, and by the host C++ compiler
+ * with GQ_ON_HOST, where tests/cuda_on_cpu/shim.h stands in for the machine and runs every thread as
+ * a fibre. What the shim offers is what a kernel may use:
+ *   threadIdx blockIdx blockDim gridDim, __syncthreads, __syncwarp, __shfl_sync, __shfl_xor_sync,
+ *   __shfl_down_sync, __shfl_up_sync, __ballot_sync, __any_sync, __all_sync, __ldg, atomicAdd on
+ *   int and unsigned (never on floats: sums have a fixed order), __float_as_uint, __uint_as_float,
+ *   rsqrtf, float2/float4/int4/uint2/uint4 with make_*, the maths of <math.h>, and the names below.
+ * A warp collective takes the full mask and all 32 lanes; block sizes are multiples of 32.
+ *
+ * Rules of all kernels
+ *  - bf16 is storage: arithmetic and statistics are float. T is float or gq_bf16; gq_load/gq_save
+ *    convert.
+ *  - 16-byte accesses where the address and the row length allow (gq_aligned16), else one element at a time.
+ *  - No float atomics; the shape of every reduction depends on the operands alone, never on the
+ *    number of multiprocessors.
+ *  - Indices are 64-bit where a tensor may have more than 2^31 elements.
+ */
+#ifndef GIFQA_KERNELS_CUDA_GPU_H
+#define GIFQA_KERNELS_CUDA_GPU_H
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifdef GQ_ON_HOST
+#include "tests/cuda_on_cpu/shim.h"
+#else
+#include <cuda_runtime.h>
+#endif
+
+#include "core/philox.h"
+
+/* ---- storage --------------------------------------------------------------------------------- */
+
+struct gq_bf16 { uint16_t bits; };
+
+static __device__ __forceinline__ float gq_load(float x) { return x; }
+static __device__ __forceinline__ float gq_load(gq_bf16 x) { return __uint_as_float((uint32_t)x.bits << 16); }
+
+/* Round to nearest, ties to even; NaN stays NaN. */
+static __device__ __forceinline__ gq_bf16 gq_to_bf16(float v)
+{
+    uint32_t u = __float_as_uint(v);
+    gq_bf16  r;
+    if ((u & 0x7fffffffu) > 0x7f800000u)
+        r.bits = (uint16_t)(u >> 16 | 0x40u);
+    else
+        r.bits = (uint16_t)((u + 0x7fffu + (u >> 16 & 1u)) >> 16);
+    return r;
+}
+static __device__ __forceinline__ void gq_save(float *p, float v) { *p = v; }
+static __device__ __forceinline__ void gq_save(gq_bf16 *p, float v) { *p = gq_to_bf16(v); }
+/* d = v, or d += v: how every gradient is written. */
+template <class T> static __device__ __forceinline__ void gq_put(T *p, bool adds, float v)
+{
+    gq_save(p, adds ? gq_load(*p) + v : v);
+}
+
+/* 16 bytes of T: 4 floats or 8 bf16. */
+template <class T> struct alignas(16) gq_pack {
+    static constexpr int N = 16 / sizeof(T);
+    T x[N];
+};
+template <class T> static __device__ __forceinline__ gq_pack<T> gq_load16(const T *p)
+{
+    return *reinterpret_cast<const gq_pack<T> *>(p);
+}
+template <class T> static __device__ __forceinline__ void gq_save16(T *p, const gq_pack<T> &v)
+{
+    *reinterpret_cast<gq_pack<T> *>(p) = v;
+}
+static inline bool gq_aligned16(const void *p) { return ((uintptr_t)p & 15) == 0; }
+
+/* ---- shared memory ---------------------------------------------------------------------------
+ * GQ_SHARED(float, part, [32]);   static: __shared__ float part[32]
+ * GQ_DYNAMIC(float, tile);        the launch's dynamic bytes, 16-byte aligned, as float *tile   */
+#ifndef GQ_ON_HOST
+#define GQ_SHARED(type, name, extent) __shared__ type name extent
+#define GQ_DYNAMIC(type, name)                                                                     \
+    extern __shared__ __align__(16) unsigned char gq_dynamic_bytes[];                              \
+    type *name = reinterpret_cast<type *>(gq_dynamic_bytes)
+#endif
+
+/* ---- reductions ------------------------------------------------------------------------------ */
+
+static __device__ __forceinline__ float gq_warp_sum(float v)
+{
+    for (int o = 16; o > 0; o >>= 1)
+        v += __shfl_xor_sync(0xffffffffu, v, o);
+    return v;
+}
+static __device__ __forceinline__ float gq_warp_max(float v)
+{
+    for (int o = 16; o > 0; o >>= 1)
+        v = fmaxf(v, __shfl_xor_sync(0xffffffffu, v, o));
+    return v;
+}
+
+/* ---- tensor cores and asynchronous copies (sm_80 and later) ---------------------------------- */
+
+#ifndef GQ_ON_HOST
+/* d += a b: one warp, m16n8k16, row-major a, column-major b, bf16 operands, float sums. Fragments as in
+ * the PTX manual: lane l, g = l/4, t = l%4. a[0]: (row g, cols 2t,2t+1); a[1]: row g+8; a[2]: cols +8;
+ * a[3]: row g+8, cols +8. b[0]: (rows 2t,2t+1, col g); b[1]: rows +8. d[0],d[1]: (row g, cols 2t,2t+1);
+ * d[2],d[3]: row g+8. The lower 16 bits hold the lower index. */
+static __device__ __forceinline__ void gq_mma_16816(float d[4], const uint32_t a[4], const uint32_t b[2])
+{
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+/* Four (two) 8x8 matrices of 16-bit elements from shared memory: lane l gives the address of row l%8 of
+ * matrix l/8 (16 bytes, aligned) and gets in r[i] the elements 2t, 2t+1 of row g of matrix i. _trans: of the transposed. */
+static __device__ __forceinline__ void gq_ldmatrix_x4(uint32_t r[4], const void *row)
+{
+    uint32_t s = (uint32_t)__cvta_generic_to_shared(row);
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(s) : "memory");
+}
+static __device__ __forceinline__ void gq_ldmatrix_x4_trans(uint32_t r[4], const void *row)
+{
+    uint32_t s = (uint32_t)__cvta_generic_to_shared(row);
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(s) : "memory");
+}
+/* 16 bytes to shared memory without passing a register; zeros when !there (src is not read). */
+static __device__ __forceinline__ void gq_copy16(void *shared, const void *src, bool there)
+{
+    uint32_t s = (uint32_t)__cvta_generic_to_shared(shared);
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(s), "l"(src), "r"(there ? 16 : 0) : "memory");
+}
+static __device__ __forceinline__ void gq_copy_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+/* Until at most N of this thread's committed groups are under way; a barrier must follow before others read. */
+template <int N> static __device__ __forceinline__ void gq_copy_wait()
+{
+    asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
+}
+#endif
+
+static __device__ __forceinline__ uint32_t gq_bf16x2(float lower, float upper)
+{
+    return (uint32_t)gq_to_bf16(lower).bits | (uint32_t)gq_to_bf16(upper).bits << 16;
+}
+
+#endif
