@@ -53,7 +53,6 @@ void gq_cuda_fail(gq_cuda *d, cudaError_t code, const char *call, const char *fi
 #define GQ_LAUNCH(d, kernel, grid, block, bytes, ...)                                              \
     gq_launch((d), #kernel, __FILE__, __LINE__, kernel, (grid), (block), (bytes), __VA_ARGS__)
 
-#ifndef GQ_ON_HOST
 template <class... P, class... A>
 static inline void gq_launch(gq_cuda *d, const char *name, const char *file, int line, void (*kernel)(P...),
                              dim3 grid, dim3 block, size_t bytes, A... a)
@@ -66,12 +65,15 @@ static inline void gq_launch(gq_cuda *d, const char *name, const char *file, int
         if (code != cudaSuccess)
             gq_cuda_fail(d, code, name, file, line);
     }
+#ifdef GQ_ON_HOST
+    gq_shim_launch(d->stream, name, kernel, grid, block, bytes, a...);
+#else
     kernel<<<grid, block, bytes, d->stream>>>(static_cast<P>(a)...);
+#endif
     cudaError_t code = cudaGetLastError();
     if (code != cudaSuccess)
         gq_cuda_fail(d, code, name, file, line);
 }
-#endif
 
 static inline unsigned gq_blocks(int64_t n, int64_t per) { return (unsigned)((n + per - 1) / per); }
 
