@@ -14,7 +14,7 @@ gq_status gq_engine_new(const gq_engine_opts *o, gq_engine **out, gq_error *err)
     if (!e)
         return gq_fail(err, GQ_ENOMEM, "engine: out of memory");
     e->backend = o->backend;
-    e->work.device = o->backend->device;
+    e->work.device = e->act.device = e->temp.device = o->backend->device;
     e->step.seed = o->seed;
     s = gq_pool_new(threads, &e->pool, err);
     if (s != GQ_OK) {
@@ -36,11 +36,33 @@ void gq_engine_free(gq_engine *e)
     gq_free(e);
 }
 
+/* The old block goes first: a device has no room for both. */
+static gq_status reserve_on_device(gq_arena *a, size_t bytes, gq_error *err)
+{
+    size_t room, total;
+
+    a->device->release(a->device, a->base);
+    a->base = NULL;
+    a->bytes = 0;
+    a->generation++;
+    a->device->room(a->device, &room, &total);
+    a->base = a->device->alloc(a->device, bytes);
+    if (!a->base)
+        return gq_fail(err, GQ_ENOMEM,
+                       "no memory on the GPU for an arena of %.1f MiB (%.1f of %.1f MiB are free): lower "
+                       "train.batch or set train.checkpoint: segment",
+                       (double)bytes / 1048576.0, (double)room / 1048576.0, (double)total / 1048576.0);
+    a->bytes = bytes;
+    return GQ_OK;
+}
+
 gq_status gq_arena_reserve(gq_arena *a, size_t bytes, gq_error *err)
 {
     void *p;
     if (bytes <= a->bytes)
         return GQ_OK;
+    if (a->device)
+        return reserve_on_device(a, bytes, err);
     p = gq_pages(bytes);
     if (!p)
         return gq_fail(
@@ -57,6 +79,32 @@ gq_status gq_arena_reserve(gq_arena *a, size_t bytes, gq_error *err)
 
 void gq_arena_free(gq_arena *a)
 {
-    gq_pages_free(a->base, a->bytes);
-    memset(a, 0, sizeof *a);
+    gq_device *device = a->device;
+    if (device)
+        device->release(device, a->base);
+    else
+        gq_pages_free(a->base, a->bytes);
+    *a = (gq_arena){.device = device};
+}
+
+void *gq_engine_alloc(gq_engine *e, size_t bytes)
+{
+    gq_device *d = e->backend->device;
+    return d ? d->alloc(d, bytes) : gq_calloc(1, bytes);
+}
+
+void gq_engine_release(gq_engine *e, void *p)
+{
+    if (e->backend->device)
+        e->backend->device->release(e->backend->device, p);
+    else
+        gq_free(p);
+}
+
+void gq_engine_copy(gq_engine *e, void *dst, const void *src, size_t bytes)
+{
+    if (e->backend->device)
+        e->backend->device->copy(e->backend->device, dst, src, bytes);
+    else
+        memcpy(dst, src, bytes);
 }

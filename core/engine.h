@@ -5,7 +5,9 @@
  *   STATE  gradient, first and second moment, same order and offsets as PARAM          likewise
  *   ACT    activations and their gradients, offsets by lifetime; as large as the largest finished
  * tape TEMP   workspace of one kernel, the largest any node asks for HOST   inputs, one block per
- * tape They are allocated while tapes are finished, never while one runs.
+ * tape They are allocated while tapes are finished, never while one runs. They lie in the memory of
+ * the backend's device when it has one; then inputs are written on the host and copied as one block
+ * when the tape runs, and what a tape computed is read with gq_get_real().
  */
 #ifndef GIFQA_CORE_ENGINE_H
 #define GIFQA_CORE_ENGINE_H
@@ -13,6 +15,7 @@
 #include "kernels/kernels.h"
 
 typedef struct gq_arena {
+    gq_device *device;                  /* whose memory it is; NULL: the host's                   */
     void    *base;                      /* page-aligned; fresh ones are zero                      */
     size_t   bytes;
     uint32_t generation;                /* changes when base moves: bound tapes must bind again   */
@@ -38,6 +41,11 @@ void      gq_engine_free(gq_engine *e);           /* after all its tapes and par
 /* Makes an arena at least `bytes` large; when it grows it is fresh: zero-filled. */
 gq_status gq_arena_reserve(gq_arena *a, size_t bytes, gq_error *err);
 void      gq_arena_free(gq_arena *a);
+
+/* Memory that kernels of this engine work in, zero-filled, NULL: no room; for caches that outlive a tape. */
+void     *gq_engine_alloc(gq_engine *e, size_t bytes);
+void      gq_engine_release(gq_engine *e, void *p);          /* NULL allowed                      */
+void      gq_engine_copy(gq_engine *e, void *dst, const void *src, size_t bytes);      /* both from gq_engine_alloc() */
 
 static inline size_t gq_dtype_size(int32_t dtype)
 {

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/bf16.h"
 #include "core/io.h"
 #include "core/mem.h"
 #include "core/tape.h"
@@ -35,8 +36,11 @@ static void build_call(gq_tape *t, int32_t i, gq_call *c)
             bool wanted = n->bwd && t->tensor[n->in[k]].flags & GQ_TF_NEEDS_GRAD &&
                           !(gq_op_table[n->op].rule->no_grad >> k & 1);
             c->in[k] = buffer(t, n->in[k], t->tensor[n->in[k]].data);
-            if (wanted)
-                c->din[k] = buffer(t, n->in[k], grad_pointer(t, n->in[k]));
+            if (!wanted)
+                continue;
+            c->din[k] = buffer(t, n->in[k], grad_pointer(t, n->in[k]));
+            if (t->tensor[t->tensor[n->in[k]].root].flags & GQ_TF_PARAM)
+                c->din[k].dtype = (int32_t)t->engine->backend->stat;
         }
     for (int k = 0; k < n->nout; k++) {
         c->out[k] = buffer(t, n->out[k], t->tensor[n->out[k]].data);
@@ -81,7 +85,7 @@ static void point(gq_tape *t)
         if (x->root != i || t->eager)
             continue;
         if (x->flags & GQ_TF_INPUT)
-            x->data = (char *)t->host + x->offset;
+            x->data = (char *)t->input + x->offset;
         else if (x->life[0][0] >= 0 && !(x->flags & (GQ_TF_PARAM | GQ_TF_EXTERN)))
             x->data = (char *)t->engine->act.base + x->offset;
     }
@@ -92,15 +96,39 @@ static void point(gq_tape *t)
     t->bound_act = t->engine->act.generation;
 }
 
+static bool make_inputs(gq_tape *t)
+{
+    gq_device *d = t->engine->backend->device;
+    if (d) {
+        t->host = d->alloc_host(d, t->host_bytes);
+        t->input = d->alloc(d, t->host_bytes);
+        return t->host && t->input;
+    }
+    t->host = t->input = gq_aligned(256, t->host_bytes);
+    if (t->host)
+        memset(t->host, 0, t->host_bytes);
+    return t->host != NULL;
+}
+
+void gq__free_inputs(gq_tape *t)
+{
+    gq_device *d = t->engine->backend->device;
+    if (d) {
+        d->release_host(d, t->host);
+        d->release(d, t->input);
+    } else {
+        gq_free(t->host);
+    }
+    t->host = t->input = NULL;
+}
+
 gq_status gq__bind(gq_tape *t, gq_error *err)
 {
     gq_status s;
 
     t->call = gq_calloc((size_t)t->nnode + 1, sizeof *t->call);
-    t->host = gq_aligned(256, t->host_bytes);
-    if (!t->call || !t->host)
+    if (!t->call || !make_inputs(t))
         return gq_fail(err, GQ_ENOMEM, "tape '%s': out of memory", t->name);
-    memset(t->host, 0, t->host_bytes);
     s = t->eager ? GQ_OK : gq_arena_reserve(&t->engine->act, t->act_bytes, err);
     if (s != GQ_OK)
         return s;
@@ -134,37 +162,71 @@ gq_status gq_tape_finish(gq_tape *t, gq_t loss, const gq_plan_opts *o, gq_error 
 
 /* ---- data ------------------------------------------------------------------------------------ */
 
+/* On the host: where the caller writes an input. */
+static void *written_at(const gq_tape *t, int32_t i)
+{
+    const gq_tensor *root = &t->tensor[t->tensor[i].root];
+    return root->flags & GQ_TF_INPUT && t->host ? (char *)t->host + root->offset : t->tensor[i].data;
+}
+
 void *gq_data(gq_tape *t, gq_t x)
 {
     if (t->finished && t->bound_act != t->engine->act.generation)
         point(t);
-    return t->tensor[x.i].data;
+    return t->eager ? t->tensor[x.i].data : written_at(t, x.i);
 }
 
-void gq_put_real(gq_tape *t, gq_t x, const float *src, int64_t n)
+void gq_put_real(gq_tape *t, gq_t x, int64_t first, const float *src, int64_t n)
 {
     void *d = gq_data(t, x);
     if (t->tensor[x.i].dtype == GQ_F64)
         for (int64_t i = 0; i < n; i++)
-            ((double *)d)[i] = src[i];
+            ((double *)d)[first + i] = src[i];
+    else if (t->tensor[x.i].dtype == GQ_BF16)
+        for (int64_t i = 0; i < n; i++)
+            ((uint16_t *)d)[first + i] = gq_f32_to_bf16(src[i]);
     else
-        memcpy(d, src, (size_t)n * sizeof *src);
+        memcpy((float *)d + first, src, (size_t)n * sizeof *src);
+}
+
+/* Copies what kernels wrote to the host. */
+static void fetch(const gq_tape *t, const void *src, void *dst, size_t bytes)
+{
+    gq_device *d = t->engine->backend->device;
+    if (d)
+        d->download(d, dst, src, bytes);
+    else
+        memcpy(dst, src, bytes);
 }
 
 void gq_get_real(gq_tape *t, gq_t x, int64_t first, float *dst, int64_t n)
 {
-    const void *d = gq_data(t, x);
-    if (t->tensor[x.i].dtype == GQ_F64)
+    int32_t     type = t->tensor[x.i].dtype;
+    const char *d;
+
+    gq_data(t, x);                                  /* binds again if the arena has moved         */
+    d = (const char *)t->tensor[x.i].data + (size_t)first * gq_dtype_size(type);
+    if (type == GQ_F64) {
         for (int64_t i = 0; i < n; i++)
-            dst[i] = (float)((const double *)d)[first + i];
-    else
-        memcpy(dst, (const float *)d + first, (size_t)n * sizeof *dst);
+            dst[i] = (float)((const double *)(const void *)d)[i];
+    } else if (type == GQ_BF16) {                   /* into the upper half, then spread upwards   */
+        uint16_t *half = (uint16_t *)dst + n;
+        fetch(t, d, half, (size_t)n * sizeof *half);
+        for (int64_t i = 0; i < n; i++)
+            dst[i] = gq_bf16_to_f32(half[i]);
+    } else {
+        fetch(t, d, dst, (size_t)n * sizeof *dst);
+    }
 }
 
 double gq_scalar(gq_tape *t, gq_t x)
 {
-    const void *d = gq_data(t, x);
-    return t->tensor[x.i].dtype == GQ_F64 ? *(const double *)d : (double)*(const float *)d;
+    float v;
+    gq_data(t, x);
+    if (t->tensor[x.i].dtype == GQ_F64)
+        return *(const double *)t->tensor[x.i].data;
+    gq_get_real(t, x, 0, &v, 1);
+    return (double)v;
 }
 
 const void *gq_grad_data(gq_tape *t, gq_t x)
@@ -174,6 +236,31 @@ const void *gq_grad_data(gq_tape *t, gq_t x)
 }
 
 /* ---- running --------------------------------------------------------------------------------- */
+
+static void fill(const gq_tape *t, void *p, int byte, size_t bytes)
+{
+    gq_device *d = t->engine->backend->device;
+    if (d)
+        d->fill(d, p, byte, bytes);
+    else
+        memset(p, byte, bytes);
+}
+
+/* Inputs and the step's scalars to where kernels read them. */
+static void send(const gq_tape *t)
+{
+    gq_device *d = t->engine->backend->device;
+    if (!d)
+        return;
+    d->upload(d, t->input, t->host, t->host_bytes);
+    d->set_step(d, &t->engine->step);
+}
+
+static gq_status finish(const gq_tape *t, gq_error *err)
+{
+    gq_device *d = t->engine->backend->device;
+    return d ? d->finish(d, err) : GQ_OK;
+}
 
 /* Ids, rows, lengths come from data: an index outside its table is an error here, not a wild read
  * in a kernel. */
@@ -188,7 +275,7 @@ static gq_status check_indices(const gq_tape *t, gq_error *err)
             if (!n->in[k] || !rule->range(t, n, k, &lo, &hi))
                 continue;
             for (int64_t j = 0; j < count; j++) {
-                int32_t v = ((const int32_t *)x->data)[j];
+                int32_t v = ((const int32_t *)written_at(t, n->in[k]))[j];
                 if ((v < lo || v >= hi) && !(v == GQ_IGNORE && rule->ignore >> k & 1))
                     return gq_fail(err, GQ_EINPUT,
                                    "%s:%d: %s: element %lld of '%s' is %d, outside [%lld,%lld)",
@@ -219,11 +306,14 @@ static bool guards(gq_tape *t, const gq_entry *e, bool set)
             list[count++] = t->tensor[t->tensor[n->in[k]].root].grad;
     for (int k = 0; k < count; k++) {
         const gq_tensor *x = &t->tensor[list[k]];
-        uint8_t         *g = (uint8_t *)x->data + x->bytes;
-        for (int i = 0; i < GUARD_BYTES && set; i++)
-            g[i] = GUARD_VALUE;
+        uint8_t         *g = (uint8_t *)x->data + x->bytes, seen[GUARD_BYTES];
+        if (set) {
+            fill(t, g, GUARD_VALUE, GUARD_BYTES);
+            continue;
+        }
+        fetch(t, g, seen, GUARD_BYTES);
         for (int i = 0; i < GUARD_BYTES; i++)
-            if (g[i] != GUARD_VALUE)
+            if (seen[i] != GUARD_VALUE)
                 return false;
     }
     return true;
@@ -232,17 +322,27 @@ static bool guards(gq_tape *t, const gq_entry *e, bool set)
 static void poison(gq_tape *t)
 {
     uint32_t *w = t->engine->act.base;
+    if (t->engine->act.device) {
+        fill(t, w, 0x7f, t->act_bytes);             /* 0x7f7f: 3e38 as bf16 and as float          */
+        return;
+    }
     for (size_t i = 0; !t->eager && i < t->act_bytes / 4; i++)
         w[i] = 0x7ff4dead;                          /* a NaN as float and, twice, as double       */
 }
 #endif
+
+static double now(const gq_tape *t)
+{
+    gq_device *d = t->engine->backend->device;
+    return d ? d->seconds(d) : gq_now();
+}
 
 static gq_status run_entry(gq_tape *t, const gq_entry *e, bool accumulate, gq_error *err)
 {
     const gq_node       *n = &t->node[e->node];
     const gq_op_kernels *k = &t->engine->backend->ops[n->op];
     gq_call             *c = &t->call[e->node];
-    double               start = t->seconds ? gq_now() : 0.0;
+    double               start = t->seconds ? now(t) : 0.0;
 
 #ifdef GIFQA_CHECKED
     if (!t->eager)
@@ -262,7 +362,7 @@ static gq_status run_entry(gq_tape *t, const gq_entry *e, bool accumulate, gq_er
     (void)err;
 #endif
     if (t->seconds)
-        t->seconds[e->node * 3 + e->phase] += gq_now() - start;
+        t->seconds[e->node * 3 + e->phase] += now(t) - start;
     return GQ_OK;
 }
 
@@ -290,25 +390,31 @@ gq_status gq_forward(gq_tape *t, gq_error *err)
 #ifdef GIFQA_CHECKED
     poison(t);
 #endif
+    if (s == GQ_OK)
+        send(t);
     for (int32_t i = 0; s == GQ_OK && i < t->forward_entries; i++)
         s = run_entry(t, &t->entry[i], false, err);
-    return s;
+    return s == GQ_OK && !t->loss ? finish(t, err) : s;
 }
 
 /* Parameters that this tape does not reach have a gradient of zero, not last tape's. */
 static void clear_unreached(gq_tape *t)
 {
-    size_t real = gq_dtype_size(t->engine->backend->real);
+    size_t stat = gq_dtype_size(t->engine->backend->stat);
     for (int32_t i = 0; i < t->nunreached; i++) {
         gq_param *q = &t->params->param[t->unreached[i]];
-        memset(gq_param_grad(t->params, q), 0, (size_t)q->n * real);
+        fill(t, gq_param_grad(t->params, q), 0, (size_t)q->n * stat);
     }
 }
 
 static void seed_loss(gq_tape *t)                   /* d loss / d loss = 1                        */
 {
-    gq_tensor *d = &t->tensor[t->tensor[t->tensor[t->loss].root].grad];
-    if (d->dtype == GQ_F64)
+    static const float one = 1.0f;
+    gq_tensor         *d = &t->tensor[t->tensor[t->tensor[t->loss].root].grad];
+    gq_device         *device = t->engine->backend->device;
+    if (device)
+        device->upload(device, d->data, &one, sizeof one);
+    else if (d->dtype == GQ_F64)
         *(double *)d->data = 1.0;
     else
         *(float *)d->data = 1.0f;
@@ -325,21 +431,37 @@ gq_status gq_backward(gq_tape *t, bool accumulate, gq_error *err)
         clear_unreached(t);
     for (int32_t i = t->forward_entries; s == GQ_OK && i < t->nentry; i++)
         s = run_entry(t, &t->entry[i], accumulate, err);
-    return s;
+    return s == GQ_OK ? finish(t, err) : s;
 }
 
 /* ---- looking for trouble --------------------------------------------------------------------- */
 
-static bool finite_buffer(const gq_buf *b)
+static double element(int32_t type, const void *p, int64_t i)
 {
+    return type == GQ_F64    ? ((const double *)p)[i]
+           : type == GQ_BF16 ? (double)gq_bf16_to_f32(((const uint16_t *)p)[i])
+                             : (double)((const float *)p)[i];
+}
+
+static bool finite_buffer(const gq_tape *t, const gq_buf *b)
+{
+    enum { PIECE = 4096 };
+    size_t  size = gq_dtype_size(b->dtype);
     int64_t n = gq_size(b);
+    bool    ok = true;
+
     if (!b->p || b->dtype == GQ_I32 || b->dtype == GQ_U8)
         return true;
-    for (int64_t i = 0; i < n; i++)
-        if (!isfinite(b->dtype == GQ_F64 ? ((const double *)b->p)[i]
-                                         : (double)((const float *)b->p)[i]))
-            return false;
-    return true;
+    for (int64_t at = 0; ok && at < n; at += PIECE) {
+        double      piece[PIECE];
+        int64_t     m = n - at < PIECE ? n - at : PIECE;
+        const char *from = (const char *)b->p + (size_t)at * size;
+        if (t->engine->backend->device)
+            fetch(t, from, piece, (size_t)m * size);
+        for (int64_t i = 0; ok && i < m; i++)
+            ok = isfinite(element(b->dtype, t->engine->backend->device ? (const void *)piece : from, i));
+    }
+    return ok;
 }
 
 static bool finite_entry(const gq_tape *t, const gq_entry *e)
@@ -347,9 +469,9 @@ static bool finite_entry(const gq_tape *t, const gq_entry *e)
     const gq_call *c = &t->call[e->node];
     bool           ok = true;
     for (int k = 0; k < GQ_MAX_OUT && e->phase != GQ_BACKWARD; k++)
-        ok &= finite_buffer(&c->out[k]);
+        ok &= finite_buffer(t, &c->out[k]);
     for (int k = 0; k < GQ_MAX_IN && e->phase == GQ_BACKWARD; k++)
-        ok &= finite_buffer(&c->din[k]);
+        ok &= finite_buffer(t, &c->din[k]);
     return ok;
 }
 
@@ -358,7 +480,7 @@ static bool blame(const gq_tape *t, const gq_entry *e, char *text, size_t size)
     const gq_node *n = &t->node[e->node];
     const char    *name = n->nin > 1 ? t->tensor[n->in[1]].name : "";
     for (int k = 0; k < n->nin && e->phase != GQ_BACKWARD; k++)
-        if (!finite_buffer(&t->call[e->node].in[k])) {
+        if (!finite_buffer(t, &t->call[e->node].in[k])) {
             snprintf(text, size, "input '%s' of %s '%s' (%s:%d)", t->tensor[n->in[k]].name,
                      gq_op_table[n->op].name, name, n->file, n->line);
             return true;
@@ -373,6 +495,7 @@ bool gq_find_nonfinite(gq_tape *t, char *text, size_t size)
     gq_error err = {0};
     if (t->bound_act != t->engine->act.generation)
         point(t);
+    send(t);
     for (int32_t i = 0; i < t->forward_entries; i++)
         if (run_entry(t, &t->entry[i], false, &err) == GQ_OK && !finite_entry(t, &t->entry[i]))
             return blame(t, &t->entry[i], text, size);

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/bf16.h"
 #include "core/mem.h"
 #include "core/philox.h"
 
@@ -23,6 +24,8 @@ gq_status gq_params_new(gq_engine *e, gq_params **out, gq_error *err)
     if (!p)
         return gq_fail(err, GQ_ENOMEM, "parameter registry: out of memory");
     p->engine = e;
+    p->weights.device = p->grad.device = p->m.device = p->v.device = p->master.device =
+        e->backend->device;
     return GQ_OK;
 }
 
@@ -38,6 +41,7 @@ void gq_params_free(gq_params *p)
     gq_arena_free(&p->grad);
     gq_arena_free(&p->m);
     gq_arena_free(&p->v);
+    gq_arena_free(&p->master);
     gq_free(p);
 }
 
@@ -163,7 +167,8 @@ static int64_t padded(const gq_params *p, int64_t n)
 gq_status gq_params_seal(gq_params *p, bool with_state, gq_error *err)
 {
     int64_t   at = 0;
-    size_t    real = gq_dtype_size(p->engine->backend->real);
+    size_t    real = gq_dtype_size(p->engine->backend->real),
+           stat = gq_dtype_size(p->engine->backend->stat);
     gq_status s;
 
     for (int32_t i = p->count - 1; i >= 0; i--) {   /* reverse order of use: see the header */
@@ -181,9 +186,10 @@ gq_status gq_params_seal(gq_params *p, bool with_state, gq_error *err)
     p->total_n = at;
     s = gq_arena_reserve(&p->weights, (size_t)p->total_n * real, err);  /* fresh arenas are zero */
     if (s == GQ_OK && p->trainable_n && with_state) {
-        gq_arena *state[] = {&p->grad, &p->m, &p->v};
-        for (int i = 0; s == GQ_OK && i < 3; i++)
-            s = gq_arena_reserve(state[i], (size_t)p->trainable_n * real, err);
+        gq_arena *state[] = {&p->grad, &p->m, &p->v, &p->master};
+        int       arrays = p->engine->backend->stat == p->engine->backend->real ? 3 : 4;
+        for (int i = 0; s == GQ_OK && i < arrays; i++)
+            s = gq_arena_reserve(state[i], (size_t)p->trainable_n * stat, err);
     }
     p->sealed = s == GQ_OK;
     return s;
@@ -196,6 +202,8 @@ void gq_params_release(gq_params *p, const char *pattern)
         if (q->trainable || q->released || !gq_glob(pattern, q->name))
             continue;
         q->released = true;
+        if (p->engine->backend->device)
+            continue;                               /* one block of the device: nothing to give back */
         p->released_bytes += gq_pages_drop(
             gq_param_data(p, q), (size_t)q->n * gq_dtype_size(p->engine->backend->real));
     }
@@ -210,27 +218,102 @@ void *gq_param_grad(const gq_params *p, const gq_param *q)
 {
     if (!q->trainable || !p->grad.base)
         return NULL;
-    return (char *)p->grad.base + (size_t)q->offset * gq_dtype_size(p->engine->backend->real);
+    return (char *)p->grad.base + (size_t)q->offset * gq_dtype_size(p->engine->backend->stat);
+}
+
+static const gq_arena *arena_of(const gq_params *p, const gq_param *q, gq_param_part part)
+{
+    if (part == GQ_WEIGHT)
+        return p->master.base && q->trainable ? &p->master : &p->weights;
+    return part == GQ_GRADIENT ? &p->grad : part == GQ_MOMENT1 ? &p->m : &p->v;
+}
+
+static gq_dtype type_of(const gq_params *p, const gq_arena *a)
+{
+    return a == &p->weights ? p->engine->backend->real : p->engine->backend->stat;
+}
+
+static char *place(const gq_params *p, const gq_param *q, const gq_arena *a, int64_t first)
+{
+    return (char *)a->base + (size_t)(q->offset + first) * gq_dtype_size(type_of(p, a));
+}
+
+void *gq_param_view(const gq_params *p, const gq_param *q, gq_param_part part)
+{
+    const gq_arena *a = arena_of(p, q, part);
+    return p->engine->backend->device || type_of(p, a) != p->engine->backend->stat ? NULL : place(p, q, a, 0);
+}
+
+void gq_param_read(const gq_params *p, const gq_param *q, gq_param_part part, int64_t first, void *dst,
+                   int64_t n)
+{
+    const gq_arena *a = arena_of(p, q, part);
+    const char     *src = place(p, q, a, first);
+    size_t          bytes = (size_t)n * gq_dtype_size(type_of(p, a));
+    gq_device      *d = p->engine->backend->device;
+    bool            widen = type_of(p, a) == GQ_BF16;
+    char           *to = widen ? (char *)dst + bytes : dst;    /* into the upper half, then spread    */
+
+    if (d)
+        d->download(d, to, src, bytes);
+    else
+        memcpy(to, src, bytes);
+    for (int64_t i = 0; widen && i < n; i++)
+        ((float *)dst)[i] = gq_bf16_to_f32(((const uint16_t *)(const void *)to)[i]);
+}
+
+static void store(gq_params *p, gq_param *q, const gq_arena *a, int64_t first, const void *src, int64_t n)
+{
+    enum { PIECE = 8192 };
+    gq_device *d = p->engine->backend->device;
+    uint16_t   half[PIECE];
+
+    if (type_of(p, a) != GQ_BF16) {
+        size_t size = gq_dtype_size(type_of(p, a));
+        if (d)
+            d->upload(d, place(p, q, a, first), src, (size_t)n * size);
+        else
+            memcpy(place(p, q, a, first), src, (size_t)n * size);
+        return;
+    }
+    for (int64_t at = 0; at < n; at += PIECE) {
+        int64_t m = n - at < PIECE ? n - at : PIECE;
+        for (int64_t i = 0; i < m; i++)
+            half[i] = gq_f32_to_bf16(((const float *)src)[at + i]);
+        if (d)
+            d->upload(d, place(p, q, a, first + at), half, (size_t)m * sizeof *half);
+        else
+            memcpy(place(p, q, a, first + at), half, (size_t)m * sizeof *half);
+    }
+}
+
+void gq_param_write(gq_params *p, gq_param *q, gq_param_part part, int64_t first, const void *src,
+                    int64_t n)
+{
+    const gq_arena *a = arena_of(p, q, part);
+    store(p, q, a, first, src, n);
+    if (a == &p->master)
+        store(p, q, &p->weights, first, src, n);
 }
 
 void gq_param_set_f32(gq_params *p, gq_param *q, int64_t first, const float *src, int64_t n)
 {
-    void *w = gq_param_data(p, q);
-    if (p->engine->backend->real == GQ_F32)
-        memcpy((float *)w + first, src, (size_t)n * sizeof *src);
+    double *w = gq_param_data(p, q);
+    if (p->engine->backend->stat == GQ_F32)
+        gq_param_write(p, q, GQ_WEIGHT, first, src, n);
     else
         for (int64_t i = 0; i < n; i++)
-            ((double *)w)[first + i] = src[i];
+            w[first + i] = src[i];
 }
 
 void gq_param_get_f32(const gq_params *p, const gq_param *q, int64_t first, float *dst, int64_t n)
 {
-    const void *w = gq_param_data(p, q);
-    if (p->engine->backend->real == GQ_F32)
-        memcpy(dst, (const float *)w + first, (size_t)n * sizeof *dst);
+    const double *w = gq_param_data(p, q);
+    if (p->engine->backend->stat == GQ_F32)
+        gq_param_read(p, q, GQ_WEIGHT, first, dst, n);
     else
         for (int64_t i = 0; i < n; i++)
-            dst[i] = (float)((const double *)w)[first + i];
+            dst[i] = (float)w[first + i];
 }
 
 /* ---- initialisation -------------------------------------------------------------------------- */
@@ -244,7 +327,12 @@ static float sinusoid(const gq_param *q, int64_t e)
     return (float)(q->init.value * 1.4142135623730951 * (c & 1 ? cos(angle) : sin(angle)));
 }
 
-typedef struct init_job { gq_params *p; gq_param *q; uint64_t seed; } init_job;
+typedef struct init_job {
+    gq_params *p;
+    gq_param  *q;
+    uint64_t   seed;
+    float     *staging;      /* [n]: where tiles go when threads cannot write the weights themselves */
+} init_job;
 
 enum { INIT_TILE = 8192 };                          /* even: normals come in pairs                */
 
@@ -282,17 +370,39 @@ static void init_tile(void *ctx, int64_t tile, int thread)
                            : q->init.dist == GQ_INIT_CONST  ? (float)init_value(q, i)
                                                             : 0.0f;
     }
-    gq_param_set_f32(j->p, j->q, first, x, last - first);
+    if (j->staging)
+        memcpy(j->staging + first, x, (size_t)(last - first) * sizeof *x);
+    else
+        gq_param_set_f32(j->p, j->q, first, x, last - first);
 }
 
-void gq_params_init(gq_params *p, uint64_t seed)
+/* Copies to a device come from one thread: a parameter is made on the host, in parallel, then sent. */
+static float *staging_for(const gq_params *p)
 {
+    int64_t most = 1;
+    for (int32_t i = 0; i < p->count; i++)
+        if (!p->param[i].loaded && p->param[i].n > most)
+            most = p->param[i].n;
+    return gq_malloc((size_t)most, sizeof(float));
+}
+
+gq_status gq_params_init(gq_params *p, uint64_t seed, gq_error *err)
+{
+    bool   away = p->engine->backend->device != NULL;
+    float *staging = away ? staging_for(p) : NULL;
+
+    if (away && !staging)
+        return gq_fail(err, GQ_ENOMEM, "initial weights: out of memory");
     for (int32_t i = 0; i < p->count; i++)
         if (!p->param[i].loaded) {
-            init_job j = {p, &p->param[i], seed};
-            gq_parallel(p->engine->pool, (p->param[i].n + INIT_TILE - 1) / INIT_TILE, init_tile,
-                        &j);
+            gq_param *q = &p->param[i];
+            init_job  j = {p, q, seed, staging};
+            gq_parallel(p->engine->pool, (q->n + INIT_TILE - 1) / INIT_TILE, init_tile, &j);
+            if (away)
+                gq_param_set_f32(p, q, 0, staging, q->n);
         }
+    gq_free(staging);
+    return GQ_OK;
 }
 
 /* ---- optimiser ------------------------------------------------------------------------------- */
@@ -306,7 +416,7 @@ double gq_params_grad_norm(gq_params *p)
 
 void gq_params_adamw(gq_params *p, const gq_adamw_opts *o, int64_t t, double norm)
 {
-    size_t        real = gq_dtype_size(p->engine->backend->real);
+    size_t        stat = gq_dtype_size(p->engine->backend->stat);
     gq_adamw_call c = {
         .beta1 = o->beta1, .beta2 = o->beta2, .eps = o->eps,
         .gscale = o->clip > 0 ? fmin(1.0, o->clip / (norm + 1e-6)) : 1.0,    /* as PyTorch has it */
@@ -315,10 +425,11 @@ void gq_params_adamw(gq_params *p, const gq_adamw_opts *o, int64_t t, double nor
 
     for (int32_t i = 0; i < p->count; i++) {
         const gq_param *q = &p->param[i];
-        size_t          at = (size_t)q->offset * real;
+        size_t          at = (size_t)q->offset * stat;
         if (!q->active || !gq_param_grad(p, q))
             continue;
-        c.w = (char *)p->weights.base + at;
+        c.w = gq_param_data(p, q);
+        c.master = p->master.base ? (char *)p->master.base + at : NULL;
         c.g = (char *)p->grad.base + at;
         c.m = (char *)p->m.base + at;
         c.v = (char *)p->v.base + at;

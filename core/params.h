@@ -5,7 +5,8 @@
  * PARAM and STATE -> initialise or load. Layout: trainable parameters first, in reverse order of
  * declaration (so gradients become final from one end of the arena to the other), frozen ones after
  * them, without STATE. Every parameter starts at a multiple of 64 bytes; gaps are zero and stay
- * zero. Offsets count elements of the backend's real type.
+ * zero. Offsets count elements. PARAM holds the backend's real, STATE its stat; where real is the
+ * coarser of the two (bfloat16) STATE also holds the master weights that PARAM is a rounding of.
  */
 #ifndef GIFQA_CORE_PARAMS_H
 #define GIFQA_CORE_PARAMS_H
@@ -47,6 +48,7 @@ typedef struct gq_params {
     int64_t    total_n;                 /* elements of PARAM                                      */
     gq_arena   weights;                 /* PARAM                                                  */
     gq_arena   grad, m, v;              /* STATE                                                  */
+    gq_arena   master;                  /* STATE, where stat is finer than real                   */
     size_t     released_bytes;          /* of PARAM                                               */
     bool       sealed;
 } gq_params;
@@ -65,14 +67,23 @@ bool      gq_glob(const char *pattern, const char *name);   /* '*' any run of ch
 gq_status gq_params_seal(gq_params *p, bool with_state, gq_error *err);
 /* Fills every parameter that was not loaded from its init rule; a pure function of (seed, name,
  * element), so adding a parameter changes no other. */
-void      gq_params_init(gq_params *p, uint64_t seed);
+gq_status gq_params_init(gq_params *p, uint64_t seed, gq_error *err);
 
 /* Gives back the memory of frozen parameters whose names match (gq_glob) and that no tape of this
  * process will read; recording one afterwards is an error. Their values are gone. */
 void      gq_params_release(gq_params *p, const char *pattern);
 
-void     *gq_param_data(const gq_params *p, const gq_param *q);      /* real[n]                   */
+/* Where kernels work: real[n], and stat[n]. */
+void     *gq_param_data(const gq_params *p, const gq_param *q);
 void     *gq_param_grad(const gq_params *p, const gq_param *q);      /* NULL: frozen, or no STATE */
+
+/* The arrays of a parameter as the host sees them, in stat: weights (the masters where there are any),
+ * gradient and moments (of trainable ones with STATE). */
+typedef enum gq_param_part { GQ_WEIGHT, GQ_GRADIENT, GQ_MOMENT1, GQ_MOMENT2 } gq_param_part;
+/* The array itself when the host can use it in place, else NULL: gq_param_read() into memory of one's own. */
+void     *gq_param_view(const gq_params *p, const gq_param *q, gq_param_part part);
+void      gq_param_read(const gq_params *p, const gq_param *q, gq_param_part part, int64_t first, void *dst, int64_t n);
+void      gq_param_write(gq_params *p, gq_param *q, gq_param_part part, int64_t first, const void *src, int64_t n);
 void      gq_param_set_f32(gq_params *p, gq_param *q, int64_t first, const float *src, int64_t n);
 void      gq_param_get_f32(const gq_params *p, const gq_param *q, int64_t first, float *dst, int64_t n);
 

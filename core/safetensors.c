@@ -615,7 +615,6 @@ static float f32_of_bits(uint32_t bits)
     return f;
 }
 
-float gq_bf16_to_f32(uint16_t bits) { return f32_of_bits((uint32_t)bits << 16); }
 
 float gq_f16_to_f32(uint16_t half)
 {

@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/bf16.h"
 #include "core/status.h"
 
 /*   name       bytes                                                                             */
@@ -72,7 +73,6 @@ gq_status gq_st_read_f32(const gq_st_tensor *t, float *dst, gq_error *err);
 gq_status gq_st_read_f64(const gq_st_tensor *t, double *dst, gq_error *err);
 
 float gq_f16_to_f32(uint16_t half);                          /* exact, NaN payloads kept          */
-float gq_bf16_to_f32(uint16_t bits);                         /* exact                             */
 
 /* ---- writing --------------------------------------------------------------------------------- */
 

@@ -151,7 +151,7 @@ void gq_tape_free(gq_tape *t)
     gq_free(t->entry);
     gq_free(t->call);
     gq_free(t->unreached);
-    gq_free(t->host);
+    gq__free_inputs(t);
     gq_free(t->seconds);
     gq_free(t);
 }
@@ -168,6 +168,8 @@ void gq_grad_pause(gq_tape *t, bool paused)
 
 void gq_tape_eager(gq_tape *t)
 {
+    if (t->engine->backend->device)
+        gq__fail(t, NULL, "an eager tape needs a backend that works in the host's memory");
     t->eager = true;
 }
 
@@ -200,6 +202,11 @@ gq_t gq_input(gq_tape *t, const char *name, gq_dtype d, int rank, const int64_t 
 gq_t gq_input_real(gq_tape *t, const char *name, int rank, const int64_t *shape)
 {
     return gq_input(t, name, t->engine->backend->real, rank, shape);
+}
+
+gq_t gq_input_stat(gq_tape *t, const char *name, int rank, const int64_t *shape)
+{
+    return gq_input(t, name, t->engine->backend->stat, rank, shape);
 }
 
 gq_t gq_extern(gq_tape *t, const char *name, gq_dtype d, int rank, const int64_t *shape, void *data)
@@ -348,9 +355,9 @@ int gq_rank(const gq_tape *t, gq_t x)
 
 /* ---- recording ------------------------------------------------------------------------------- */
 
-int32_t gq__out(gq_tape *t, gq_node *n, int rank, const int64_t *shape)
+static int32_t out(gq_tape *t, gq_node *n, gq_dtype type, int rank, const int64_t *shape)
 {
-    int32_t i = new_tensor(t, "", t->engine->backend->real, rank, shape, 0);
+    int32_t i = new_tensor(t, "", (int32_t)type, rank, shape, 0);
     if (i) {
         t->tensor[i].node = (int32_t)(n - t->node);
         n->out[n->nout++] = i;
@@ -358,14 +365,34 @@ int32_t gq__out(gq_tape *t, gq_node *n, int rank, const int64_t *shape)
     return i;
 }
 
-int32_t gq__save(gq_tape *t, gq_node *n, int rank, const int64_t *shape)
+static int32_t save(gq_tape *t, gq_node *n, gq_dtype type, int rank, const int64_t *shape)
 {
-    int32_t i = new_tensor(t, "", t->engine->backend->real, rank, shape, GQ_TF_SAVE);
+    int32_t i = new_tensor(t, "", (int32_t)type, rank, shape, GQ_TF_SAVE);
     if (i) {
         t->tensor[i].node = (int32_t)(n - t->node);
         n->save[n->nsave++] = i;
     }
     return i;
+}
+
+int32_t gq__out(gq_tape *t, gq_node *n, int rank, const int64_t *shape)
+{
+    return out(t, n, t->engine->backend->real, rank, shape);
+}
+
+int32_t gq__out_stat(gq_tape *t, gq_node *n, int rank, const int64_t *shape)
+{
+    return out(t, n, t->engine->backend->stat, rank, shape);
+}
+
+int32_t gq__save(gq_tape *t, gq_node *n, int rank, const int64_t *shape)
+{
+    return save(t, n, t->engine->backend->stat, rank, shape);
+}
+
+int32_t gq__save_real(gq_tape *t, gq_node *n, int rank, const int64_t *shape)
+{
+    return save(t, n, t->engine->backend->real, rank, shape);
 }
 
 /* Gradients flow into this node when an input needs one; then its backward must exist in the

@@ -31,7 +31,7 @@ enum {                                              /* gq_tensor.flags          
 };
 
 typedef struct gq_tensor {
-    void    *data;                      /* set when bound                                         */
+    void    *data;                      /* set when bound: what kernels get                       */
     int64_t  shape[GQ_MAX_RANK];        /* elements; unused dimensions are 1                      */
     int32_t  rank, dtype;
     uint32_t flags;
@@ -82,7 +82,8 @@ typedef struct gq_tape {
     char     **segment; int32_t nsegment;                    /* names; segment 0 is "start"       */
     int32_t    loss;                    /* tensor, 0 for an inference tape                        */
     int32_t   *unreached; int32_t nunreached;       /* trainable parameters without gradient here */
-    void      *host; size_t host_bytes; /* inputs                                                 */
+    void      *host; size_t host_bytes; /* inputs, written by the caller                          */
+    void      *input;                   /* where kernels read them: host, or its copy on the device */
     size_t     act_bytes, temp_bytes;   /* what this tape needs of ACT and TEMP                   */
     uint32_t   bound_act;               /* generation of ACT the calls were bound to              */
     bool       finished, eager, planned_separate;
@@ -109,7 +110,8 @@ gq_status gq_tape_finish(gq_tape *t, gq_t loss, const gq_plan_opts *o, gq_error 
 
 gq_t      gq_input(gq_tape *t, const char *name, gq_dtype d, int rank, const int64_t *shape);
 gq_t      gq_input_real(gq_tape *t, const char *name, int rank, const int64_t *shape);  /* the backend's real */
-/* Memory owned by someone else that outlives the tape (key/value caches shared by two tapes). */
+gq_t      gq_input_stat(gq_tape *t, const char *name, int rank, const int64_t *shape);  /* the backend's stat */
+/* Memory from gq_engine_alloc() that outlives the tape (key/value caches shared by two tapes). */
 gq_t      gq_extern(gq_tape *t, const char *name, gq_dtype d, int rank, const int64_t *shape, void *data);
 gq_t      gq_p(gq_tape *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));  /* parameter by name */
 gq_t      gq_p_opt(gq_tape *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));  /* or none     */
@@ -126,10 +128,13 @@ int       gq_rank(const gq_tape *t, gq_t x);
 
 /* ---- running --------------------------------------------------------------------------------- */
 
-void     *gq_data(gq_tape *t, gq_t x);                     /* storage of a finished tape's tensor */
-void      gq_put_real(gq_tape *t, gq_t x, const float *src, int64_t n);      /* converts to real  */
+/* Storage of a finished tape's tensor. Of an input: on the host, to be written before gq_forward(); of
+ * anything else: where kernels work, which the host can read only when the backend has no device. */
+void     *gq_data(gq_tape *t, gq_t x);
+/* Elements first..first+n-1 of an input, converted to its type. */
+void      gq_put_real(gq_tape *t, gq_t x, int64_t first, const float *src, int64_t n);
 void      gq_get_real(gq_tape *t, gq_t x, int64_t first, float *dst, int64_t n);
-double    gq_scalar(gq_tape *t, gq_t x);                     /* first element of a real tensor    */
+double    gq_scalar(gq_tape *t, gq_t x);             /* first element of a real or stat tensor    */
 const void *gq_grad_data(gq_tape *t, gq_t x);                /* NULL: has none (valid after backward, separate plan) */
 
 gq_status gq_forward(gq_tape *t, gq_error *err);
@@ -174,14 +179,19 @@ gq_tape  *gq__at(gq_tape *t, const char *file, int line);
 /* Appends a node with these inputs (trailing ones may be none); NULL after an error. */
 gq_node  *gq__record(gq_tape *t, gq_op op, int nin, const gq_t *in, const gq_attr *attr);
 int32_t   gq__out(gq_tape *t, gq_node *n, int rank, const int64_t *shape);         /* real output */
+int32_t   gq__out_stat(gq_tape *t, gq_node *n, int rank, const int64_t *shape);    /* stat output */
+int32_t   gq__save_real(gq_tape *t, gq_node *n, int rank, const int64_t *shape);
 int32_t   gq__save(gq_tape *t, gq_node *n, int rank, const int64_t *shape);
 bool      gq__fail(gq_tape *t, const gq_node *n, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* elements of a tensor */
+static inline int64_t gq__count(const gq_tensor *x) { return (int64_t)(x->bytes / gq_dtype_size(x->dtype)); }
 static inline gq_tensor *gq__in(const gq_tape *t, const gq_node *n, int k) { return &t->tensor[n->in[k]]; }
 const char *gq__shape(const gq_tensor *x, char buf[64]);     /* "[4,32,768]"                      */
 
 int32_t   gq__grad_tensor(gq_tape *t, int32_t root);                         /* tape.c            */
 gq_status gq__plan(gq_tape *t, const gq_plan_opts *o, gq_error *err);        /* plan.c            */
 gq_status gq__bind(gq_tape *t, gq_error *err);                               /* exec.c            */
+void      gq__free_inputs(gq_tape *t);                                       /* exec.c            */
 void      gq__eager_run(gq_tape *t, int32_t node);                           /* exec.c            */
 
 #endif

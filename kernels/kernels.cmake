@@ -51,7 +51,7 @@ endif()
 # nvcc is called as a command: CMake's own CUDA language would need a compiler test with a driver's stub libraries and
 # passes the C flags on.
 if(GIFQA_HAVE_CUDA)
-  set(NVCC_FLAGS -std=c++17 -O3 -lineinfo -D_GNU_SOURCE -I${CMAKE_SOURCE_DIR} -Xcompiler=-fPIC,-Wall,-Wextra,-Wno-unused-parameter
+  set(NVCC_FLAGS -std=c++17 -O3 -lineinfo -D_GNU_SOURCE -I${CMAKE_SOURCE_DIR} -Xcompiler=-fPIC,-Wall,-Wextra,-Wno-unused-parameter,-Wno-format-truncation
     -Xcompiler=-fmacro-prefix-map=${CMAKE_SOURCE_DIR}/= --ptxas-options=-warn-spills -diag-suppress=1675)
   if(GIFQA_WERROR)
     list(APPEND NVCC_FLAGS -Werror=all-warnings)

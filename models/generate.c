@@ -116,9 +116,9 @@ static void free_tapes(gq_generator *g)
     gq_tape_free(g->step);
     g->step = NULL;
     if (g->beam_cache != g->prompt_cache)
-        gq_free(g->beam_cache);
-    gq_free(g->prompt_cache);
-    gq_free(g->spare);
+        gq_engine_release(g->engine, g->beam_cache);
+    gq_engine_release(g->engine, g->prompt_cache);
+    gq_engine_release(g->engine, g->spare);
     g->prompt_cache = g->beam_cache = g->spare = NULL;
 }
 
@@ -132,10 +132,11 @@ static gq_status make_caches(gq_generator *g, int text, gq_error *err)
     g->cap = g->visual + text + g->o.max_new;
     g->row_bytes =
         (size_t)g->cap * 2 * (size_t)g->cfg.gpt2.width * gq_dtype_size(g->engine->backend->real);
-    g->prompt_cache = gq_calloc(layers * (size_t)g->batch, g->row_bytes);
-    g->beam_cache =
-        g->o.beams > 1 ? gq_calloc(layers * (size_t)g->rows, g->row_bytes) : g->prompt_cache;
-    g->spare = g->o.beams > 1 ? gq_calloc((size_t)g->rows, g->row_bytes) : NULL;
+    g->prompt_cache = gq_engine_alloc(g->engine, layers * (size_t)g->batch * g->row_bytes);
+    g->beam_cache = g->o.beams > 1
+                        ? gq_engine_alloc(g->engine, layers * (size_t)g->rows * g->row_bytes)
+                        : g->prompt_cache;
+    g->spare = g->o.beams > 1 ? gq_engine_alloc(g->engine, (size_t)g->rows * g->row_bytes) : NULL;
     if (!g->prompt_cache || !g->beam_cache || (g->o.beams > 1 && !g->spare))
         return gq_fail(
             err, GQ_ENOMEM,
@@ -227,11 +228,8 @@ static void feed_vision(gq_generator *g, prefill *p, const gq_prompt *prompt, in
         const void *v = prompt[b < count ? b : 0].vision;    /* idle rows repeat the first prompt */
         if (g->live)
             memcpy((uint8_t *)gq_data(p->h.tape, x) + b * per, v, (size_t)per);
-        else if (g->engine->backend->real == GQ_F32)
-            memcpy((float *)gq_data(p->h.tape, x) + b * per, v, (size_t)per * sizeof(float));
         else
-            for (int64_t i = 0; i < per; i++)
-                ((double *)gq_data(p->h.tape, x))[b * per + i] = ((const float *)v)[i];
+            gq_put_real(p->h.tape, x, b * per, v, per);
     }
 }
 
@@ -341,10 +339,10 @@ static void reorder(gq_generator *g, const int *parent)
             moved |= parent[r] != r;
         if (!moved)
             return;
-        memcpy(g->spare, base, (size_t)g->rows * g->row_bytes);
+        gq_engine_copy(g->engine, g->spare, base, (size_t)g->rows * g->row_bytes);
         for (int r = 0; r < g->rows; r++)
             if (parent[r] != r)
-                memcpy(base + (size_t)r * g->row_bytes, g->spare + (size_t)parent[r] * g->row_bytes,
+                gq_engine_copy(g->engine, base + (size_t)r * g->row_bytes, g->spare + (size_t)parent[r] * g->row_bytes,
                        g->row_bytes);
     }
 }
@@ -354,7 +352,7 @@ spread_prompts(gq_generator *g) /* every beam of a prompt starts from its prompt
 {
     for (int l = 0; l < g->cfg.gpt2.layers; l++)
         for (int r = 0; r < g->rows; r++)
-            memcpy(g->beam_cache + ((size_t)l * (size_t)g->rows + (size_t)r) * g->row_bytes,
+            gq_engine_copy(g->engine, g->beam_cache + ((size_t)l * (size_t)g->rows + (size_t)r) * g->row_bytes,
                    g->prompt_cache +
                        ((size_t)l * (size_t)g->batch + (size_t)(r / g->o.beams)) * g->row_bytes,
                    g->row_bytes);

@@ -50,14 +50,14 @@ static gq_t masked_visual(gq_tape *t, const gq_stllm_config *c, gq_stllm_tape *h
     if (c->mvm.mode == GQ_MVM_DROP) {
         h->kept = gq_input(t, "kept", GQ_I32, 1, GQ_SHAPE(b * h->shape.kept));
         o->visible = h->visible =
-            gq_input_real(t, "visible", 2, GQ_SHAPE(b, h->shape.kept + h->shape.text));
+            gq_input_stat(t, "visible", 2, GQ_SHAPE(b, h->shape.kept + h->shape.text));
         x = gq_gather_rows(t, h->visual, h->kept);
         return gq_reshape(t, x, 3, GQ_SHAPE(b, h->shape.kept, d));
     }
-    h->u = c->mvm.element ? gq_input_real(t, "u", 3, GQ_SHAPE(b, n, d))
-                          : gq_input_real(t, "u", 2, GQ_SHAPE(b, n));
+    h->u = c->mvm.element ? gq_input_stat(t, "u", 3, GQ_SHAPE(b, n, d))
+                          : gq_input_stat(t, "u", 2, GQ_SHAPE(b, n));
     if (c->mvm.hidden)
-        o->visible = h->visible = gq_input_real(t, "visible", 2, GQ_SHAPE(b, n + h->shape.text));
+        o->visible = h->visible = gq_input_stat(t, "visible", 2, GQ_SHAPE(b, n + h->shape.text));
     return gq_mask_rows(t, h->visual, h->u);
 }
 
@@ -91,8 +91,8 @@ static gq_t mvm_loss(gq_tape *t, const gq_stllm_config *c, gq_stllm_tape *h)
     gq_t    x, teacher;
 
     h->student_rows = gq_input(t, "student_rows", GQ_I32, 1, &rows);
-    h->weight = gq_input_real(t, "weight", 1, &rows);
-    h->inv_mvm = gq_input_real(t, "inv_mvm", 1, GQ_SHAPE(1));
+    h->weight = gq_input_stat(t, "weight", 1, &rows);
+    h->inv_mvm = gq_input_stat(t, "inv_mvm", 1, GQ_SHAPE(1));
     x = gq_gather_rows(t, h->states, h->student_rows);
     if (c->mvm.predictor) {
         x = gq_linear(t, x, gq_p(t, "mvm.predictor.w"), gq_p(t, "mvm.predictor.b"), GQ_NONE,
@@ -127,7 +127,7 @@ static void record(gq_tape *t, const gq_stllm_config *c, gq_stllm_tape *h, bool 
     h->pos = gq_input(t, "pos", GQ_I32, 2, GQ_SHAPE(b, seen + h->shape.text));
     h->rows = gq_input(t, "rows", GQ_I32, 1, &r);
     h->labels = gq_input(t, "labels", GQ_I32, 1, &r);
-    h->inv_lm = gq_input_real(t, "inv_lm", 1, GQ_SHAPE(1));
+    h->inv_lm = gq_input_stat(t, "inv_lm", 1, GQ_SHAPE(1));
     needed = compared_rows(t, c, h) + r;
     if (!all)
         o.rows = h->needed = gq_input(t, "needed", GQ_I32, 1, &needed);

@@ -127,7 +127,7 @@ static gq_status feed_reals(numbers *n, gq_tape *t, gq_t in, const char *key, in
         return s;
     for (int64_t i = 0; i < count; i++)
         x[i] = (float)gq_normal_at(n->seed, (uint64_t)i, GQ_RNG_SAMPLE, RNG_REALS);
-    gq_put_real(t, in, x, count);
+    gq_put_real(t, in, 0, x, count);
     s = put_reals(n, key, x, rank, shape);
     gq_free(x);
     return s;

@@ -58,15 +58,10 @@ static void feed_vision(const gq_sample *s, gq_stllm_tape *h)
         gq_dim(h->tape, x, 1) * gq_dim(h->tape, x, 2) * (h->shape.live ? 3 : 1) * h->shape.frames;
 
     for (int b = 0; b < h->shape.batch; b++) {
-        if (h->shape.live) {
+        if (h->shape.live)
             memcpy((uint8_t *)gq_data(h->tape, x) + b * per, s[b].vision, (size_t)per);
-        } else if (h->tape->engine->backend->real == GQ_F64) {
-            for (int64_t i = 0; i < per; i++)
-                ((double *)gq_data(h->tape, x))[b * per + i] = ((const float *)s[b].vision)[i];
-        } else {
-            memcpy((float *)gq_data(h->tape, x) + b * per, s[b].vision,
-                   (size_t)per * sizeof(float));
-        }
+        else
+            gq_put_real(h->tape, x, b * per, s[b].vision, per);
     }
 }
 
@@ -152,7 +147,7 @@ static void feed_zero(const gq_config *c, const uint8_t *keep, const float *elem
     int32_t *rows = gq_data(h->tape, h->student_rows);
 
     if (elements)
-        gq_put_real(h->tape, h->u, elements, (int64_t)b_count * n * gq_dim(h->tape, h->u, -1));
+        gq_put_real(h->tape, h->u, 0, elements, (int64_t)b_count * n * gq_dim(h->tape, h->u, -1));
     for (int b = 0; b < b_count; b++) {
         for (int j = 0; j < n; j++) {
             float k = elements ? 1.0f : keep[b * n + j];

@@ -255,7 +255,7 @@ static gq_status first_values(gq_net *n, gq_net_report *r, gq_error *err)
             s = load_family(n, GQ_HF_GPT2, c->model.weights.gpt2, "model.weights.gpt2", r, err);
     }
     if (s == GQ_OK)
-        gq_params_init(n->params, c->model.seed);
+        s = gq_params_init(n->params, c->model.seed, err);
     return s;
 }
 

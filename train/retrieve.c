@@ -101,7 +101,7 @@ static gq_status own_model(gq_retriever *r, gq_load_report *report, gq_error *er
     if (s == GQ_OK && r->cfg.model.init == GQ_CFG_INIT_WEIGHTS)
         s = load_weights(r, report, err);
     if (s == GQ_OK)
-        gq_params_init(r->params, r->cfg.model.seed);
+        s = gq_params_init(r->params, r->cfg.model.seed, err);
     return s;
 }
 
@@ -509,28 +509,48 @@ void gq_frame_set_free(gq_frame_set *f)
 
 /* ---- GIFs seen before ------------------------------------------------------------------------ */
 
-typedef struct weighing { const gq_params *p; uint8_t (*hash)[16]; } weighing;
+typedef struct weighing {
+    const gq_params *p;
+    void            *scratch;           /* [longest parameter], when they are not on the host     */
+    uint8_t        (*hash)[16];
+} weighing;
 
 static void weigh_param(void *ctx, int64_t i, int thread)
 {
     const weighing *w = ctx;
     const gq_param *q = &w->p->param[i];
+    const void     *at = gq_param_view(w->p, q, GQ_WEIGHT);
 
     (void)thread;
+    if (!at) {
+        gq_param_read(w->p, q, GQ_WEIGHT, 0, w->scratch, q->n);
+        at = w->scratch;
+    }
     if (gq_glob("clip.v.*", q->name))
-        gq_xxh128(gq_param_data(w->p, q),
-                  (size_t)q->n * gq_dtype_size(w->p->engine->backend->real), w->hash[i]);
+        gq_xxh128(at,
+                  (size_t)q->n * gq_dtype_size(w->p->engine->backend->stat), w->hash[i]);
 }
 
 /* Hash of the vision tower's parameters, in the order of their declaration. */
 static gq_status weigh(gq_retriever *r, gq_error *err)
 {
     size_t   n = (size_t)r->params->count;
-    weighing w = {r->params, gq_calloc(n + 1, sizeof *w.hash)};
+    weighing w = {.p = r->params, .hash = gq_calloc(n + 1, sizeof *w.hash)};
+    bool     away = r->engine->backend->device != NULL;
+    int64_t  most = 1;
 
-    if (!w.hash)
+    for (size_t i = 0; i < n; i++)
+        most = r->params->param[i].n > most ? r->params->param[i].n : most;
+    if (away)
+        w.scratch = gq_malloc((size_t)most, gq_dtype_size(r->engine->backend->stat));
+
+    if (!w.hash || (away && !w.scratch)) {
+        gq_free(w.hash);
+        gq_free(w.scratch);
         return gq_fail(err, GQ_ENOMEM, "out of memory");
-    gq_parallel(r->engine->pool, (int64_t)n, weigh_param, &w);
+    }
+    gq_parallel(away ? NULL : r->engine->pool, (int64_t)n, weigh_param, &w);    /* copies: one thread */
+    gq_free(w.scratch);
     gq_xxh128(w.hash, n * sizeof *w.hash, r->weights);
     gq_free(w.hash);
     r->weighed = true;

@@ -23,12 +23,27 @@ static bool holds(section which, const gq_param *q)
     return which == FROZEN ? !q->trainable : q->trainable;
 }
 
-static void *memory(const gq_net *n, const gq_param *q, section which, int moment)
+/* Files hold the backend's stat, so that a run may go on with another backend. */
+static gq_param_part part_of(section which, int moment)
 {
-    size_t at = (size_t)q->offset * gq_dtype_size(n->engine->backend->real);
-    if (which != MOMENTS)
-        return gq_param_data(n->params, q);
-    return (char *)(moment ? n->params->v.base : n->params->m.base) + at;
+    return which != MOMENTS ? GQ_WEIGHT : moment ? GQ_MOMENT2 : GQ_MOMENT1;
+}
+
+/* Room for the largest parameter of a section, where its arrays cannot be used in place; else NULL. */
+static gq_status make_scratch(const gq_net *n, section which, void **scratch, gq_error *err)
+{
+    size_t most = 0, stat = gq_dtype_size(n->engine->backend->stat);
+
+    *scratch = NULL;
+    for (int32_t i = 0; i < n->params->count; i++) {
+        const gq_param *q = &n->params->param[i];
+        if (holds(which, q) && !gq_param_view(n->params, q, part_of(which, 0)) && (size_t)q->n > most)
+            most = (size_t)q->n;
+    }
+    if (!most)
+        return GQ_OK;
+    *scratch = gq_malloc(most, stat);
+    return *scratch ? GQ_OK : gq_fail(err, GQ_ENOMEM, "a copy of the weights: out of memory");
 }
 
 static void entry_name(section which, int moment, const gq_param *q, char name[NAME])
@@ -40,18 +55,25 @@ static void entry_name(section which, int moment, const gq_param *q, char name[N
 
 static gq_status put_all(gq_net *n, section which, gq_st_writer *w, gq_error *err)
 {
-    size_t    real = gq_dtype_size(n->engine->backend->real);
+    size_t    stat = gq_dtype_size(n->engine->backend->stat);
     char      name[NAME];
-    gq_status s = GQ_OK;
+    void     *scratch;
+    gq_status s = make_scratch(n, which, &scratch, err);
 
     for (int moment = 0; moment < (which == MOMENTS ? 2 : 1); moment++)
         for (int32_t i = 0; s == GQ_OK && i < n->params->count; i++) {
             const gq_param *q = &n->params->param[i];
+            const void     *at = gq_param_view(n->params, q, part_of(which, moment));
             if (!holds(which, q))
                 continue;
             entry_name(which, moment, q, name);
-            s = gq_st_put(w, name, memory(n, q, which, moment), (size_t)q->n * real, err);
+            if (!at) {
+                gq_param_read(n->params, q, part_of(which, moment), 0, scratch, q->n);
+                at = scratch;
+            }
+            s = gq_st_put(w, name, at, (size_t)q->n * stat, err);
         }
+    gq_free(scratch);
     return s;
 }
 
@@ -67,7 +89,7 @@ static size_t declare_all(gq_net *n, section which, gq_st_tensor *t, char (*name
             t[count] =
                 (gq_st_tensor){.name = names[count],
                                .rank = q->rank,
-                               .dtype = n->engine->backend->real == GQ_F64 ? GQ_ST_F64 : GQ_ST_F32};
+                               .dtype = n->engine->backend->stat == GQ_F64 ? GQ_ST_F64 : GQ_ST_F32};
             for (int d = 0; d < q->rank; d++)
                 t[count].shape[d] = (uint64_t)q->shape[d];
             count++;
@@ -126,14 +148,15 @@ static gq_status write_state(const gq_run_state *r, const char *dir, gq_error *e
 
 uint64_t gq_snapshot_bytes(const gq_net *n)
 {
-    return 3 * (uint64_t)n->params->trainable_n * gq_dtype_size(n->engine->backend->real) + 65536;
+    return 3 * (uint64_t)n->params->trainable_n * gq_dtype_size(n->engine->backend->stat) + 65536;
 }
 
 /* A state with a value that is not finite is never written: a healthy checkpoint must not be rotated away by it. */
 static gq_status refuse_nonfinite(gq_net *n, gq_error *err)
 {
-    double w = n->engine->backend->sumsq(n->params->weights.base, n->params->trainable_n,
-                                         &n->engine->work);
+    const gq_params *p = n->params;
+    double w = n->engine->backend->sumsq(p->master.base ? p->master.base : p->weights.base,
+                                         p->trainable_n, &n->engine->work);
     double m =
         n->engine->backend->sumsq(n->params->m.base, n->params->trainable_n, &n->engine->work);
     if (n->params->trainable_n && !(isfinite(w) && isfinite(m)))
@@ -191,17 +214,20 @@ static gq_status find(const gq_param *q, section which, int moment, const gq_saf
     return GQ_OK;
 }
 
-static gq_status take(gq_net *n, const gq_param *q, section which, int moment,
-                      const gq_safetensors *st, const char *file, gq_error *err)
+static gq_status take(gq_net *n, gq_param *q, section which, int moment, const gq_safetensors *st,
+                      const char *file, void *scratch, gq_error *err)
 {
     const gq_st_tensor *t;
+    void               *at = gq_param_view(n->params, q, part_of(which, moment));
     gq_status           s = find(q, which, moment, st, file, &t, err);
 
-    if (s != GQ_OK)
-        return s;
-    if (n->engine->backend->real == GQ_F64)
-        return gq_st_read_f64(t, memory(n, q, which, moment), err);
-    return gq_st_read_f32(t, memory(n, q, which, moment), err);
+    if (s == GQ_OK && n->engine->backend->stat == GQ_F64)
+        return gq_st_read_f64(t, at ? at : scratch, err);
+    if (s == GQ_OK)
+        s = gq_st_read_f32(t, at ? at : scratch, err);
+    if (s == GQ_OK && !at)
+        gq_param_write(n->params, q, part_of(which, moment), 0, scratch, q->n);
+    return s;
 }
 
 static gq_status read_section(gq_net *n, section which, const char *dir, const char *file,
@@ -209,17 +235,21 @@ static gq_status read_section(gq_net *n, section which, const char *dir, const c
 {
     char           *path = gq_path(dir, file);
     gq_safetensors *st = NULL;
+    void           *scratch = NULL;
     gq_status       s = path ? gq_safetensors_open(path, &st, err)
                              : gq_fail(err, GQ_ENOMEM, "%s: out of memory", dir);
 
+    if (s == GQ_OK)
+        s = make_scratch(n, which, &scratch, err);
     for (int moment = 0; moment < (which == MOMENTS ? 2 : 1); moment++)
         for (int32_t i = 0; s == GQ_OK && i < n->params->count; i++) {
             gq_param *q = &n->params->param[i];
             if (!holds(which, q))
                 continue;
-            s = take(n, q, which, moment, st, path, err);
+            s = take(n, q, which, moment, st, path, scratch, err);
             q->loaded = true;
         }
+    gq_free(scratch);
     gq_safetensors_close(st);
     gq_free(path);
     return s;

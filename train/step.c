@@ -68,9 +68,10 @@ gq_status gq_step_record(gq_step *s, int text, bool masked_too, gq_error *err)
 gq_step_bytes gq_step_plan(const gq_net *n)
 {
     double        real = (double)gq_dtype_size(n->engine->backend->real);
+    double        stat = (double)gq_dtype_size(n->engine->backend->stat);
     double        kept = (double)n->params->total_n * real - (double)n->params->released_bytes;
     gq_step_bytes b = {.param = kept,
-                       .state = 3.0 * (double)n->params->trainable_n * real,
+                       .state = (stat == real ? 3.0 : 4.0) * (double)n->params->trainable_n * stat,
                        .act = (double)n->engine->act.bytes,
                        .temp = (double)n->engine->temp.bytes};
 

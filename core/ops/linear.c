@@ -22,7 +22,7 @@ static bool infer(gq_tape *t, gq_node *n)
                             (long long)shape[rank - 1], gq__shape(r, s0));
     if (!gq__out(t, n, rank, shape))
         return false;
-    return n->attr.act == GQ_NONE || gq__save(t, n, rank, shape);
+    return n->attr.act == GQ_NONE || gq__save_real(t, n, rank, shape);
 }
 
 static void cost(const gq_tape *t, const gq_node *n, gq_cost *c)

@@ -21,7 +21,7 @@ static bool infer_lm(gq_tape *t, gq_node *n)
                         gq__shape(labels, s1));
     if (!scalar(gq__in(t, n, 4)))
         return gq__fail(t, n, "inv_denom is %s, want [1]", gq__shape(gq__in(t, n, 4), s0));
-    return gq__out(t, n, 1, (int64_t[]){1}) && gq__out(t, n, 2, (int64_t[]){r, 2}) &&
+    return gq__out_stat(t, n, 1, (int64_t[]){1}) && gq__out_stat(t, n, 2, (int64_t[]){r, 2}) &&
            gq__save(t, n, 1, &r) &&
            gq__save(t, n, 2, (int64_t[]){r < GQ_LM_CHUNK ? r : GQ_LM_CHUNK, v});
 }
@@ -42,16 +42,16 @@ static bool infer_mvm(gq_tape *t, gq_node *n)
     const gq_tensor *h = gq__in(t, n, 0), *te = gq__in(t, n, 1), *u = gq__in(t, n, 2);
     char             s0[64], s1[64];
 
-    if (h->bytes != te->bytes || h->shape[h->rank - 1] != te->shape[te->rank - 1])
+    if (gq__count(h) != gq__count(te) || h->shape[h->rank - 1] != te->shape[te->rank - 1])
         return gq__fail(t, n, "student is %s, teacher is %s", gq__shape(h, s0), gq__shape(te, s1));
-    if (u->bytes * (size_t)h->shape[h->rank - 1] != h->bytes)
+    if (gq__count(u) * h->shape[h->rank - 1] != gq__count(h))
         return gq__fail(t, n, "student is %s, kept flags are %s: want one per row",
                         gq__shape(h, s0), gq__shape(u, s1));
     if (te->flags & GQ_TF_NEEDS_GRAD)
         return gq__fail(t, n, "the teacher must be detached: pass it through gq_stop_grad");
     if (!scalar(gq__in(t, n, 3)))
         return gq__fail(t, n, "inv_denom is %s, want [1]", gq__shape(gq__in(t, n, 3), s0));
-    return gq__out(t, n, 1, (int64_t[]){1});
+    return gq__out_stat(t, n, 1, (int64_t[]){1});
 }
 
 static bool infer_combine(gq_tape *t, gq_node *n)
@@ -60,7 +60,7 @@ static bool infer_combine(gq_tape *t, gq_node *n)
     for (int k = 0; k < n->nin; k++)
         if (!scalar(gq__in(t, n, k)))
             return gq__fail(t, n, "loss %d is %s, want [1]", k, gq__shape(gq__in(t, n, k), s0));
-    return gq__out(t, n, 1, (int64_t[]){1});
+    return gq__out_stat(t, n, 1, (int64_t[]){1});
 }
 
 static void cost_stream(const gq_tape *t, const gq_node *n, gq_cost *c)

@@ -10,7 +10,8 @@ static bool infer_mask(gq_tape *t, gq_node *n)
     char             s0[64], s1[64];
 
     memcpy(shape, x->shape, sizeof shape);
-    if (u->dtype != x->dtype || (u->bytes != x->bytes && u->bytes * (size_t)d != x->bytes))
+    if (u->dtype != (int32_t)t->engine->backend->stat ||
+        (gq__count(u) != gq__count(x) && gq__count(u) * d != gq__count(x)))
         return gq__fail(t, n, "x is %s, mask is %s: want one value per row or per element",
                         gq__shape(x, s0), gq__shape(u, s1));
     return gq__out(t, n, x->rank, shape);

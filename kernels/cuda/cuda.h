@@ -16,14 +16,18 @@ extern "C" {
 #include "kernels/kernels.h"
 }
 
+enum { GQ_STEP_RING = 256 };
+
 typedef struct gq_cuda {
     gq_device     device;               /* first: what the engine sees                            */
     int           index;                /* of the GPU                                             */
+    char          name[64];
     int           multiprocessors;
     size_t        shared_bytes;         /* dynamic shared memory a block may ask for              */
     cudaStream_t  stream;
     gq_step_block *step;                /* in device memory                                       */
-    void         *step_host;            /* page-locked copy it is uploaded from                   */
+    void         *step_host;            /* page-locked copies it is uploaded from, GQ_STEP_RING   */
+    int           step_slot;            /* the next one                                           */
     gq_error      error;                /* the first one since finish()                           */
     uint64_t      launches;
     struct gq_lt *lt;                   /* matrix products, gemm.cu                               */

@@ -146,7 +146,7 @@ static void lm_inputs(lm *l)
     l->pos = gq_input(l->t, "pos", GQ_I32, 2, GQ_SHAPE(l->count, n));
     l->rows = gq_input(l->t, "rows", GQ_I32, 1, &r);
     l->labels = gq_input(l->t, "labels", GQ_I32, 1, &r);
-    l->inv = gq_input_real(l->t, "inv", 1, GQ_SHAPE(1));
+    l->inv = gq_input_stat(l->t, "inv", 1, GQ_SHAPE(1));
 }
 
 /* Samples first, first+1, ...: every token predicts the next; the denominator is a constant of
@@ -166,7 +166,7 @@ static void lm_fill(tiny *m, lm *l, int first)
                 *labels++ = m->ids[first + b][j + 1];
             }
         }
-    gq_put_real(l->t, l->inv, &(float){1.0f / 32.0f}, 1);
+    gq_put_real(l->t, l->inv, 0, &(float){1.0f / 32.0f}, 1);
 }
 
 static void lm_ops(tiny *m, lm *l)
@@ -569,9 +569,9 @@ static void first_bad_op_is_named(void **state)
         gq_param_set_f32(m.p, q, 5, &old, 1);
 
         old = (float)tiny_value(m.e, gq_data(h.tape, h.features), 7);
-        gq_put_real(h.tape, h.features, &bad, 1);
+        gq_put_real(h.tape, h.features, 0, &bad, 1);
         expect_blame(&h, "input 'features'", "linear", "qformer.c:");
-        gq_put_real(h.tape, h.features, m.features[0], 1);
+        gq_put_real(h.tape, h.features, 0, m.features[0], 1);
         assert_false(gq_find_nonfinite(h.tape, text, sizeof text));
 
         if (m.e->backend->real == GQ_F32) {         /* finite weights, but the product overflows */
@@ -606,16 +606,16 @@ static void bad_backward_is_named(void **state)
         gq_param_set_f32(m.p, q, i, i == 0 ? &small : &zero, 1);
     assert_ok(gq_tape_new(m.e, m.p, "overflow", &t, &err), &err);
     x = gq_input_real(t, "x", 2, GQ_SHAPE(1, width));
-    u = gq_input_real(t, "u", 1, GQ_SHAPE(1));
-    inv = gq_input_real(t, "inv", 1, GQ_SHAPE(1));
+    u = gq_input_stat(t, "u", 1, GQ_SHAPE(1));
+    inv = gq_input_stat(t, "inv", 1, GQ_SHAPE(1));
     h = gq_linear(t, x, gq_p(t, "proj.w"), GQ_T_NONE, GQ_NONE, GQ_T_NONE);
     line = __LINE__ + 1;
     loss = gq_mvm_loss(t, h, gq_input_real(t, "teacher", 2, GQ_SHAPE(1, 14)), u, inv, GQ_MVM_SSE);
     loss = gq_combine(t, 1, &loss, (double[]){3e38});
     assert_ok(gq_tape_finish(t, loss, NULL, &err), &err);
-    gq_put_real(t, x, &one, 1);
-    gq_put_real(t, u, &one, 1);
-    gq_put_real(t, inv, &thousand, 1);
+    gq_put_real(t, x, 0, &one, 1);
+    gq_put_real(t, u, 0, &one, 1);
+    gq_put_real(t, inv, 0, &thousand, 1);
     assert_true(gq_find_nonfinite(t, text, sizeof text));
     assert_true(isfinite(gq_scalar(t, loss)) && gq_scalar(t, loss) > 1e35);
     if (!strstr(text, "backward of mvm_loss") || !strstr(text, "bitwise.c:"))

@@ -226,7 +226,7 @@ static void init_one(const gq_backend *backend, int threads, int before, uint64_
     add(p, "w", (gq_init){.dist = GQ_INIT_NORMAL, .value = 0.02}, ROWS, COLUMNS)->trainable =
         before % 2;
     seal(p, true);
-    gq_params_init(p, seed);
+    assert_int_equal(gq_params_init(p, seed, NULL), GQ_OK);
     read_all(p, "w", x);
     close_params(p);
 }
@@ -282,7 +282,7 @@ static void distributions(void **state)
     q = add(p, "loaded", (gq_init){.dist = GQ_INIT_CONST, .value = 1.0}, 6, 8);
     seal(p, true);
     q->loaded = true;
-    gq_params_init(p, 5);
+    assert_int_equal(gq_params_init(p, 5, NULL), GQ_OK);
     read_all(p, "zero", x);
     read_all(p, "const", y);
     read_all(p, "loaded", w);
@@ -366,7 +366,7 @@ static void open_optim(optim *o, const gq_backend *backend)
     add(o->p, "bias", ZERO, 1, 5);
     add(o->p, "paused", (gq_init){.dist = GQ_INIT_CONST, .value = 1.0}, 2, 3);
     seal(o->p, true);
-    gq_params_init(o->p, 1);
+    assert_int_equal(gq_params_init(o->p, 1, NULL), GQ_OK);
     gq_params_find(o->p, "paused")->active = false;
     for (int k = 0; k < 2; k++) {
         gq_param *q = gq_params_find(o->p, names[k]);

@@ -275,7 +275,7 @@ static void indices_out_of_range(void **state)
     gq_t     labels = gq_input(l.t, "labels", GQ_I32, 1, (int64_t[]){4});
     gq_t     len = gq_input(l.t, "len", GQ_I32, 1, (int64_t[]){2});
     gq_t     pick = gq_input(l.t, "pick", GQ_I32, 1, (int64_t[]){3});
-    gq_t     inv = gq_input_real(l.t, "inv", 1, (int64_t[]){1}), x;
+    gq_t     inv = gq_input_stat(l.t, "inv", 1, (int64_t[]){1}), x;
     gq_error err = {0};
 
     (void)state;
@@ -311,7 +311,7 @@ static void negative_labels(void **state)
     gq_t     x = gq_input_real(l.t, "x", 2, (int64_t[]){2, 3});
     gq_t     rows = gq_input(l.t, "rows", GQ_I32, 1, (int64_t[]){1});
     gq_t     labels = gq_input(l.t, "labels", GQ_I32, 1, (int64_t[]){1});
-    gq_t     inv = gq_input_real(l.t, "inv", 1, (int64_t[]){1});
+    gq_t     inv = gq_input_stat(l.t, "inv", 1, (int64_t[]){1});
     gq_error err = {0};
 
     (void)state;
@@ -481,8 +481,8 @@ static void cost_of_a_known_tape(void **state)
     x = gq_linear(l.t, gq_input_real(l.t, "x", 2, (int64_t[]){5, 3}), gq_p(l.t, "w"), GQ_T_NONE,
                   GQ_NONE, GQ_T_NONE);
     y = gq_input_real(l.t, "y", 2, (int64_t[]){5, 4});
-    loss = gq_mvm_loss(l.t, x, y, gq_input_real(l.t, "u", 1, (int64_t[]){5}),
-                       gq_input_real(l.t, "inv", 1, (int64_t[]){1}), GQ_MVM_SSE);
+    loss = gq_mvm_loss(l.t, x, y, gq_input_stat(l.t, "u", 1, (int64_t[]){5}),
+                       gq_input_stat(l.t, "inv", 1, (int64_t[]){1}), GQ_MVM_SSE);
     assert_ok(gq_tape_finish(l.t, loss, NULL, &err), &err);
     c = gq_tape_cost(l.t);
     assert_int_equal((int)c.fwd_flops, 2 * 5 * 3 * 4);

@@ -275,9 +275,9 @@ static gq_tape *loss_tape(tower *w, gq_t *loss)
     gq_clip_vision(t, &w->c, frames, GQ_CLIP_HIDDEN_2, &f, &e);
     zf = gq_input_real(t, "zf", 2, GQ_SHAPE(rows, 16));
     ze = gq_input_real(t, "ze", 2, GQ_SHAPE(FRAMES, PROJ));
-    uf = gq_input_real(t, "uf", 1, &rows);
-    ue = gq_input_real(t, "ue", 1, GQ_SHAPE(FRAMES));
-    inv = gq_input_real(t, "inv", 1, &one);
+    uf = gq_input_stat(t, "uf", 1, &rows);
+    ue = gq_input_stat(t, "ue", 1, GQ_SHAPE(FRAMES));
+    inv = gq_input_stat(t, "inv", 1, &one);
     part[0] = gq_mvm_loss(t, gq_reshape(t, f, 2, GQ_SHAPE(rows, 16)), zf, uf, inv, GQ_MVM_SSE);
     part[1] = gq_mvm_loss(t, e, ze, ue, inv, GQ_MVM_SSE);
     *loss = gq_combine(t, 2, part, (double[]){0.25, 2.0});
@@ -285,7 +285,7 @@ static gq_tape *loss_tape(tower *w, gq_t *loss)
     assert_ok(gq_tape_finish(t, *loss, NULL, &err), &err);
     memcpy(gq_data(t, frames), gq_st_find(w->st, "in.frames")->data, FRAMES * 12 * 12 * 3);
     for (int i = 0; i < rows; i++) {
-        gq_put_real(t, inv, &(float){1.0f}, 1);
+        gq_put_real(t, inv, 0, &(float){1.0f}, 1);
         ((double *)gq_data(t, uf))[i] = 1.0 + i % 3;
     }
     class = gq_find(t, "clip.class_rows");

@@ -70,7 +70,7 @@ static void open_pass(net *n, pass *s, int batch, int length, bool train)
     if (train) {
         s->rows = gq_input(s->t, "rows", GQ_I32, 1, &r);
         s->labels = gq_input(s->t, "labels", GQ_I32, 1, &r);
-        s->inv = gq_input_real(s->t, "inv", 1, GQ_SHAPE(1));
+        s->inv = gq_input_stat(s->t, "inv", 1, GQ_SHAPE(1));
         s->loss = gq_lm_loss(s->t, s->states, gq_gpt2_head(s->t, &n->c), s->rows, s->labels, s->inv,
                              NULL);
     }

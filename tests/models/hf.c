@@ -304,7 +304,7 @@ static gq_params *open_gpt(bool tied)
     assert_ok(gq_params_new(e, &p, &err), &err);
     assert_ok(gq_gpt2_declare(p, &c, &err), &err);
     assert_ok(gq_params_seal(p, false, &err), &err);
-    gq_params_init(p, 1);
+    assert_int_equal(gq_params_init(p, 1, NULL), GQ_OK);
     return p;
 }
 

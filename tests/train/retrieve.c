@@ -394,7 +394,7 @@ static void full_context(const gq_config *c, const char *question, float *embed)
     assert_ok(gq_params_new(e, &p, &err), &err);
     assert_ok(gq_clip_declare(p, &m.clip, &err), &err);
     assert_ok(gq_params_seal(p, false, &err), &err);
-    gq_params_init(p, c->model.seed);
+    assert_int_equal(gq_params_init(p, c->model.seed, NULL), GQ_OK);
     assert_ok(gq_tokenizer_open(vocab, &tok, &err), &err);
     assert_ok(gq_tokenizer_encode(tok, question, strlen(question), GQ_TOK_FRAME | GQ_TOK_TRUNCATE,
                                   ids, 41, &n, &err),
