@@ -132,6 +132,10 @@ void   gq_cuda_column_sums(gq_cuda *d, int32_t real, const void *x, int64_t rows
 /* dst (+)= src, or dst = src converted; count elements of types gq_dtype. */
 void gq_cuda_convert(gq_cuda *d, void *dst, int32_t dst_type, const void *src, int32_t src_type, int64_t count, bool adds);
 
+/* rows.cu: dst[i] (+)= sum over b < B of src[b * stride + i] in the order of b, i < n; src of type `real`. */
+void gq_cuda_sum_over(gq_cuda *d, int32_t real, const void *src, int64_t B, int64_t stride, int64_t n, void *dst,
+                      int32_t dst_type, bool adds);
+
 /* ---- the column: cuda_backend.cu puts these into the table ----------------------------------- */
 extern "C" {
 #define GQ_CUDA_OPS(X)                                                                             \

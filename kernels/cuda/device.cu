@@ -198,7 +198,7 @@ static gq_status prepare(gq_cuda *d, gq_error *err)
         return gq_fail(err, GQ_EUSAGE,
                        "GPU %d (%s) has compute capability %d.%d; gifqa needs 8.0 or later (bfloat16)",
                        d->index, p.name, p.major, p.minor);
-    snprintf(d->name, sizeof d->name, "%s", p.name);
+    snprintf(d->name, sizeof d->name, "%.63s", p.name);
     d->multiprocessors = p.multiProcessorCount;
     d->shared_bytes = p.sharedMemPerBlockOptin;
     GQ_CUDA(d, cudaStreamCreateWithFlags(&d->stream, cudaStreamNonBlocking));

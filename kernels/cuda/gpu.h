@@ -59,6 +59,16 @@ template <class T> static __device__ __forceinline__ void gq_put(T *p, bool adds
     gq_save(p, adds ? gq_load(*p) + v : v);
 }
 
+/* a b rounded by itself: nvcc would fuse it with the sum that follows. */
+static __device__ __forceinline__ float gq_product(float a, float b)
+{
+#ifdef GQ_ON_HOST
+    return a * b;
+#else
+    return __fmul_rn(a, b);
+#endif
+}
+
 /* 16 bytes of T: 4 floats or 8 bf16. */
 template <class T> struct alignas(16) gq_pack {
     static constexpr int N = 16 / sizeof(T);
