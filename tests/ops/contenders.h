@@ -6,38 +6,48 @@
 
 typedef struct contender {
     const gq_backend *be;
-    double unit, gemm_operand;
+    double unit, gemm_operand, intermediate;                  /* see number.h                     */
+    void (*turn)(int i);                /* a backend whose runs are repeated in another order of its
+                                         * threads (i > 0), not with more of them; NULL: with more */
 } contender;
 
 static inline int contenders(contender list[8])
 {
     static const char *const rungs[] = {"scalar", "avx2", "avx512", "avx512bf16"};
     int n = 0;
-    list[n++] = (contender){&gq_backend_ref64, 0x1p-53, 0};
-    list[n++] = (contender){&gq_backend_ref32, 0x1p-24, 0};
+    list[n++] = (contender){.be = &gq_backend_ref64, .unit = 0x1p-53};
+    list[n++] = (contender){.be = &gq_backend_ref32, .unit = 0x1p-24};
     for (size_t i = 0; i < sizeof rungs / sizeof rungs[0]; i++)
         if (gq_backend_cpu(rungs[i]))
-            list[n++] = (contender){gq_backend_cpu(rungs[i]), 0x1p-24, 0};
-    for (size_t i = 0; i < 2; i++) {                          /* 8 bits of significand            */
+            list[n++] = (contender){.be = gq_backend_cpu(rungs[i]), .unit = 0x1p-24};
+    for (size_t i = 0; i < 2; i++) {
         const gq_backend *be = gq_backend_cpu_bf16(i == 0 ? "avx512bf16" : "amx");
         if (be)
-            list[n++] = (contender){be, 0x1p-24, 0x1p-9};
+            list[n++] = (contender){.be = be, .unit = 0x1p-24, .gemm_operand = BF16_ERROR};
     }
     return n;
 }
 
-/* Both sides may be off by the bound; see cpu_vs_ref.c for float. */
-static inline void compare(const char *what, int64_t n, const double *got, const double *want,
-                           const num *allowed)
+/* Both sides may be off by the bound; see check.h for float. `type`: what the results are stored as. */
+static inline void compare_as(int32_t type, const char *what, int64_t n, const double *got,
+                              const double *want, const num *allowed)
 {
     for (int64_t i = 0; i < n; i++) {
         double bound = 2 * allowed[i].e;
-        if (isnan(allowed[i].v))                              /* left undefined by the contract   */
-            continue;
-        if (!(fabs(got[i] - want[i]) <= bound))
-            fail_msg("%s[%lld] of %lld: got %.9g, want %.9g, off by %.3g, may be off by %.3g", what,
-                     (long long)i, (long long)n, got[i], want[i], got[i] - want[i], bound);
+        bool   good = type == GQ_BF16 ? got[i] >= as_stored(type, want[i] - bound) &&
+                                            got[i] <= as_stored(type, want[i] + bound)
+                                      : fabs(got[i] - want[i]) <= bound;
+        if (!good && !isnan(allowed[i].v))                    /* NaN: left undefined by the contract */
+            fail_msg("%s[%lld] of %lld: got %.9g, want %.9g, off by %.3g, may be off by %.3g%s", what,
+                     (long long)i, (long long)n, got[i], want[i], got[i] - want[i], bound,
+                     type == GQ_BF16 ? " before it is stored as bfloat16" : "");
     }
+}
+
+static inline void compare(const char *what, int64_t n, const double *got, const double *want,
+                           const num *allowed)
+{
+    compare_as(GQ_F64, what, n, got, want, allowed);
 }
 
 static inline void same_bits(const char *what, int64_t n, const double *a, const double *b)

@@ -4,6 +4,11 @@
  * These are independent of kernels/ref: other expressions for the activations, masks by a plain
  * predicate, gradients in another order. They give the value each kernel must produce and how far
  * it may be from it. Operand letters and rules are those of kernels/kernels.h.
+ *
+ * A backend that stores bfloat16 computes in float all the same: its inputs are exact, its results
+ * are rounded when they are stored (compare()), and what it hands from one kernel of an op to the
+ * next in bfloat16 is kept() here: the product of a linear layer before bias and activation and the
+ * activation before the residual, du, pixels, attention probabilities and dS, dlogits.
  */
 #ifndef GIFQA_TESTS_OPS_FORMULAS_H
 #define GIFQA_TESTS_OPS_FORMULAS_H
@@ -83,6 +88,7 @@ static inline void linear_values(const op_case *c, const values *v, estimate *to
         for (int64_t k = 0; k < K; k++)
             sum_add(&s, mul(operand_of_gemm(exact(v->in[0][i / N * K + k])),
                             operand_of_gemm(exact(v->in[1][i % N * K + k]))));
+        s.e += intermediate * (fabs(s.v) + s.e);
         if (v->in[2])
             sum_add(&s, exact(v->in[2][i % N]));
         u = sum_of(&s);
@@ -90,7 +96,7 @@ static inline void linear_values(const op_case *c, const values *v, estimate *to
             to->save[0][i] = rounded(u.v, u.e);
         to->out[0][i] = activation(c->attr.act, u);
         if (v->in[3])
-            to->out[0][i] = add(to->out[0][i], exact(v->in[3][i]));
+            to->out[0][i] = add(kept(to->out[0][i]), exact(v->in[3][i]));
         to->out[0][i] = rounded(to->out[0][i].v, to->out[0][i].e);
     }
 }
@@ -104,7 +110,8 @@ static inline void linear_gradients(const op_case *c, const values *v, estimate 
     for (int64_t i = 0; i < rows * N; i++) {
         double dy = v->dout[0] ? v->dout[0][i] : 0;
         int    act = c->attr.act;
-        du[i] = act == GQ_NONE ? exact(dy) : mul(exact(dy), activation_slope(act, v->save[0][i]));
+        du[i] = act == GQ_NONE ? exact(dy)
+                               : kept(mul(exact(dy), activation_slope(act, v->save[0][i])));
         sum_add(&db[i % N], du[i]);
         for (int64_t k = 0; k < K; k++) {
             num g = operand_of_gemm(du[i]);
@@ -136,7 +143,7 @@ static inline num pixel_value(const op_case *c, const values *v, int64_t b, int6
     float   unit_value = (float)v->in[0][((b * S + y) * S + x) * 3 + ch] * (1 / 255.f);
     float   value = (unit_value - c->attr.mean[ch]) / c->attr.std[ch];
     float   size = (unit_value + fabsf(c->attr.mean[ch])) / c->attr.std[ch];
-    return (num){value, unit > 0x1p-30 ? 4 * unit * (double)size : 0};
+    return kept((num){value, unit > 0x1p-30 ? 4 * unit * (double)size : 0});
 }
 
 static inline void patch_embed_values(const op_case *c, const values *v, estimate *to)
@@ -149,6 +156,7 @@ static inline void patch_embed_values(const op_case *c, const values *v, estimat
         for (int64_t k = 0; t >= first && k < columns_w; k++)
             sum_add(&s,
                     mul(pixel_value(c, v, b, t - first, k), exact(v->in[1][d * columns_w + k])));
+        s.e += intermediate * (fabs(s.v) + s.e);
         if (t < first)
             sum_add(&s, exact(v->in[2][d]));
         if (v->in[3])
@@ -512,7 +520,7 @@ static inline void sdpa_values(const op_case *c, const values *v, estimate *to)
             sum s = {0};
             for (int64_t j = 0; j < a.Tk; j++)
                 if (p[j].v > 0)
-                    sum_add(&s, mul(mul(p[j], attention_factor(c, &a, b, h, i, j)),
+                    sum_add(&s, mul(kept(mul(p[j], attention_factor(c, &a, b, h, i, j))),
                                     exact(a.kv[v_at(c, &a, b, h, j, d)])));
             to->out[0][(b * a.Tq + i) * a.C + h * a.width + d] =
                 any ? quotient(sum_of(&s), total) : exact(0);
@@ -544,8 +552,8 @@ static inline void score_estimates(const op_case *c, const values *v, const atte
         delta.n += a->width;
         for (int64_t j = 0; j < a->Tk; j++) {
             num *P = &Z[i * a->Tk + j], *s = &ds[i * a->Tk + j];
-            *s = mul(*P, sub(*s, sum_of(&delta)));
-            *P = mul(*P, attention_factor(c, a, b, h, i, j));
+            *s = kept(mul(*P, sub(*s, sum_of(&delta))));
+            *P = kept(mul(*P, attention_factor(c, a, b, h, i, j)));
         }
     }
 }
@@ -651,7 +659,7 @@ static inline void lm_loss_gradients(const op_case *c, const values *v, estimate
         if (v->in[3][r] < 0)
             continue;
         p = exponential(sub(logit(c, v, r, w), stored(v->save[0][r])));
-        dz = mul(sub(p, exact(v->in[3][r] == (double)w)), factor);
+        dz = kept(mul(sub(p, exact(v->in[3][r] == (double)w)), factor));
         for (int64_t d = 0; d < D; d++) {
             sum_add(&dh[row + d], mul(dz, exact(v->in[1][w * D + d])));
             sum_add(&dw[w * D + d], mul(dz, exact(v->in[0][row + d])));

@@ -2,12 +2,14 @@
  * it must not.
  *
  * A test case (op_case) describes operands; its values are kept once as doubles that are exact in
- * float (`values`) and copied into fresh buffers for every run, in the element type of the backend.
+ * float (`values`) and copied into fresh buffers for every run, in the element type of the backend:
+ * its `real`, or its `stat` for statistics and the gradients of parameters (kernels/kernels.h). For a
+ * backend whose real is bfloat16 round_values() makes them exact in that first.
  * Every buffer
  *  - stands between guard bytes, which are checked after the run (under ASan they are also
  *    poisoned, so that reading them is an error at once),
- *  - is filled with signalling NaNs when the kernel shall write it: a read of it, or an element
- *    that was not written, shows in the result,
+ *  - is filled with NaNs when the kernel shall write it: a read of it, or an element that was not
+ *    written, shows in the result,
  *  - is compared with its source when the kernel shall only read it.
  * Memory of a case (owned doubles, guarded buffers) is released by drop_all() at the end of the
  * case.
@@ -52,16 +54,15 @@ static inline void *zeros(int64_t n, size_t size)
 }
 static inline double *doubles(int64_t n) { return zeros(n, sizeof(double)); }
 
-/* A buffer whose address is 64-byte aligned plus `shift`, between guards and full of signalling
- * NaNs. */
+/* A buffer whose address is 64-byte aligned plus `shift`, between guards and full of NaNs. */
 static inline void *guarded(size_t bytes, size_t shift)
 {
     size_t               head = GUARD + shift;
     unsigned char       *base = own(bytes, head), *p = base + head;
-    static const uint32_t nan_in_any_type = 0x7ff4a5a5;  /* two of them are a NaN as a double too */
+    static const uint16_t nan_in_any_type = 0x7ff4;      /* as bfloat16, and two or four of them  */
     memset(base, GUARD_BYTE, head + bytes + GUARD);
-    for (size_t i = 0; i + 4 <= bytes; i += 4)
-        memcpy(p + i, &nan_in_any_type, 4);
+    for (size_t i = 0; i + 2 <= bytes; i += 2)
+        memcpy(p + i, &nan_in_any_type, 2);
     ASAN_POISON_MEMORY_REGION(base, head);
     ASAN_POISON_MEMORY_REGION(p + bytes, GUARD);
     return p;
@@ -104,10 +105,12 @@ typedef enum fill {
 
 typedef struct operand {
     int32_t rank;                       /* 0: absent                                              */
-    int32_t dtype;                      /* GQ_F32 stands for the backend's real                   */
+    int32_t dtype;                      /* GQ_F32 stands for the backend's real or stat           */
     int64_t shape[GQ_MAX_RANK];
     fill    how;
     int64_t hi;                         /* FILL_INDEX...: one above the largest                   */
+    bool    stat;                       /* of the backend's stat                                  */
+    bool    parameter;                  /* its gradient is                                        */
 } operand;
 
 typedef struct op_case {
@@ -138,12 +141,35 @@ static inline int64_t columns(const operand *o) { return o->shape[o->rank - 1]; 
 
 static inline operand reals(fill how, int rank, int64_t a, int64_t b, int64_t c)
 {
-    return (operand){rank, GQ_F32, {a, rank > 1 ? b : 1, rank > 2 ? c : 1, 1}, how, 0};
+    return (operand){.rank = rank, .dtype = GQ_F32, .how = how,
+                     .shape = {a, rank > 1 ? b : 1, rank > 2 ? c : 1, 1}};
+}
+
+static inline operand stats(fill how, int rank, int64_t a, int64_t b, int64_t c)
+{
+    operand o = reals(how, rank, a, b, c);
+    o.stat = true;
+    return o;
+}
+
+static inline operand parameters(fill how, int rank, int64_t a, int64_t b)
+{
+    operand o = reals(how, rank, a, b, 1);
+    o.parameter = true;
+    return o;
+}
+
+/* What din[k] of an input is. */
+static inline operand gradient_of(operand o)
+{
+    o.stat |= o.parameter;
+    return o;
 }
 
 static inline operand ints(fill how, int64_t hi, int rank, int64_t a, int64_t b)
 {
-    return (operand){rank, GQ_I32, {a, rank > 1 ? b : 1, 1, 1}, how, hi};
+    return (operand){.rank = rank, .dtype = GQ_I32, .how = how, .hi = hi,
+                     .shape = {a, rank > 1 ? b : 1, 1, 1}};
 }
 
 static inline double fill_value(const operand *o, uint64_t seed, int64_t i, uint32_t stream)
@@ -200,37 +226,97 @@ static inline values values_of(const op_case *c, uint64_t seed)
 
 /* ---- buffers in the element type of a backend ------------------------------------------------ */
 
-static inline size_t element_bytes(const operand *o, const gq_backend *be)
+static inline int32_t element_type(const operand *o, const gq_backend *be)
 {
-    return o->dtype == GQ_U8 ? 1 : o->dtype == GQ_F32 && be->real == GQ_F64 ? 8 : 4;
+    return o->dtype != GQ_F32 ? o->dtype : (int32_t)(o->stat ? be->stat : be->real);
+}
+
+static inline size_t element_bytes(int32_t type)
+{
+    return type == GQ_U8 ? 1 : type == GQ_BF16 ? 2 : type == GQ_F64 ? 8 : 4;
+}
+
+/* The bfloat16 nearest to a float, ties to even, as the upper half of a float's bits. */
+static inline uint16_t to_bf16(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    if (isnan(x))
+        return (uint16_t)(bits >> 16 | 0x40);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+static inline float from_bf16(uint16_t x)
+{
+    uint32_t bits = (uint32_t)x << 16;
+    float    y;
+    memcpy(&y, &bits, sizeof y);
+    return y;
+}
+
+/* x as an element of this type. A double is first rounded to odd in float, so that it is rounded to bfloat16 once. */
+static inline double as_stored(int32_t type, double x)
+{
+    float f = (float)x;
+    if (type != GQ_BF16)
+        return type == GQ_F32 ? f : x;
+    if (isfinite(x) && (double)f != x) {
+        uint32_t bits;
+        if (fabs((double)f) > fabs(x))
+            f = nextafterf(f, 0);
+        memcpy(&bits, &f, sizeof bits);
+        bits |= 1;
+        memcpy(&f, &bits, sizeof f);
+    }
+    return from_bf16(to_bf16(f));
+}
+
+static inline void round_to(int32_t type, double *x, int64_t n)
+{
+    for (int64_t i = 0; x && i < n; i++)
+        x[i] = as_stored(type, x[i]);
+}
+
+/* Makes the inputs, and what gradients are added to, exact in the element types of the backend. */
+static inline void round_values(const op_case *c, const gq_backend *be, values *v)
+{
+    for (int k = 0; k < GQ_MAX_IN; k++) {
+        operand gradient = gradient_of(c->in[k]);
+        round_to(element_type(&c->in[k], be), v->in[k], count(&c->in[k]));
+        round_to(element_type(&gradient, be), v->prior[k], count(&c->in[k]));
+    }
+    for (int k = 0; k < GQ_MAX_OUT; k++)
+        round_to(element_type(&c->out[k], be), v->dout[k], count(&c->out[k]));
 }
 
 static inline void to_buffer(const operand *o, const gq_backend *be, const double *x, void *p)
 {
+    int32_t type = element_type(o, be);
     for (int64_t i = 0; i < count(o); i++)
-        if (o->dtype == GQ_U8)
-            ((uint8_t *)p)[i] = (uint8_t)x[i];
-        else if (o->dtype == GQ_I32)
-            ((int32_t *)p)[i] = (int32_t)x[i];
-        else if (be->real == GQ_F64)
-            ((double *)p)[i] = x[i];
-        else
-            ((float *)p)[i] = (float)x[i];
+        switch (type) {
+        case GQ_U8:   ((uint8_t *)p)[i] = (uint8_t)x[i]; break;
+        case GQ_I32:  ((int32_t *)p)[i] = (int32_t)x[i]; break;
+        case GQ_F64:  ((double *)p)[i] = x[i]; break;
+        case GQ_BF16: ((uint16_t *)p)[i] = to_bf16((float)x[i]); break;
+        default:      ((float *)p)[i] = (float)x[i];
+        }
 }
 
 static inline void from_buffer(const gq_buf *b, double *x)
 {
     for (int64_t i = 0; i < gq_size(b); i++)
-        x[i] = b->dtype == GQ_F64 ? ((const double *)b->p)[i] : ((const float *)b->p)[i];
+        x[i] = b->dtype == GQ_F64    ? ((const double *)b->p)[i]
+               : b->dtype == GQ_BF16 ? (double)from_bf16(((const uint16_t *)b->p)[i])
+                                     : (double)((const float *)b->p)[i];
 }
 
 /* x NULL: poisoned. shift: elements by which the address is off its 64-byte alignment. */
 static inline gq_buf make_buffer(const operand *o, const gq_backend *be, const double *x,
                                  size_t shift)
 {
-    size_t size = element_bytes(o, be);
-    gq_buf b = {.p = guarded((size_t)count(o) * size, shift * size), .rank = o->rank,
-                .dtype = o->dtype == GQ_F32 ? (int32_t)be->real : o->dtype};
+    int32_t type = element_type(o, be);
+    size_t  size = element_bytes(type);
+    gq_buf  b = {.p = guarded((size_t)count(o) * size, shift * size), .rank = o->rank, .dtype = type};
     memcpy(b.shape, o->shape, sizeof b.shape);
     if (x)
         to_buffer(o, be, x, b.p);
@@ -240,7 +326,7 @@ static inline gq_buf make_buffer(const operand *o, const gq_backend *be, const d
 static inline void check_untouched(const operand *o, const gq_backend *be, const double *x,
                                    const gq_buf *b, const char *what)
 {
-    size_t         bytes = (size_t)count(o) * element_bytes(o, be);
+    size_t         bytes = (size_t)count(o) * element_bytes(element_type(o, be));
     unsigned char *again = own(bytes, 0);
     to_buffer(o, be, x, again);
     if (memcmp(again, b->p, bytes) != 0)
@@ -282,6 +368,18 @@ static inline void with_workspace(gq_call *call, gq_work *work, const op_case *c
         work->device->set_step(work->device, call->step);
 }
 
+/* Starts the kernel and waits for it. */
+static inline void run_kernel(gq_kernel kernel, const gq_call *call, const char *what)
+{
+    gq_device *d = call->work->device;
+    gq_error   err = {0};
+    if (!kernel)
+        fail_msg("%s: this backend has no kernel", what);
+    kernel(call);
+    if (d && d->finish(d, &err) != GQ_OK)
+        fail_msg("%s: %s", what, err.text);
+}
+
 /* Runs forward on v->in; results go to out[] and save[] (images as in v; may be v's own). */
 static inline void run_forward(const op_case *c, const values *v, const how_to_run *how,
                                double *const out[], double *const save[])
@@ -301,9 +399,7 @@ static inline void run_forward(const op_case *c, const values *v, const how_to_r
         if (c->save[k].rank && !how->no_saves)
             call.save[k] = make_buffer(&c->save[k], how->be, NULL, how->shift);
     with_workspace(&call, &work, c, how, 0);
-    if (!how->be->ops[c->op].fwd)
-        fail_msg("%s: this backend has no kernel", what);
-    how->be->ops[c->op].fwd(&call);
+    run_kernel(how->be->ops[c->op].fwd, &call, what);
     for (int k = 0; k < GQ_MAX_IN; k++)
         if (c->in[k].rank && !(c->in_place && k == 1))
             check_untouched(&c->in[k], how->be, v->in[k], &call.in[k], what);
@@ -329,9 +425,11 @@ static inline void run_backward(const op_case *c, const values *v, const how_to_
     for (int k = 0; k < GQ_MAX_IN; k++) {
         if (c->in[k].rank)
             call.in[k] = make_buffer(&c->in[k], how->be, v->in[k], how->shift);
-        if (c->in[k].rank && how->wants >> k & 1)
+        if (c->in[k].rank && how->wants >> k & 1) {
+            operand gradient = gradient_of(c->in[k]);
             call.din[k] =
-                make_buffer(&c->in[k], how->be, how->acc >> k & 1 ? v->prior[k] : NULL, how->shift);
+                make_buffer(&gradient, how->be, how->acc >> k & 1 ? v->prior[k] : NULL, how->shift);
+        }
     }
     for (int k = 0; k < GQ_MAX_OUT; k++)
         if (c->out[k].rank) {
@@ -343,9 +441,7 @@ static inline void run_backward(const op_case *c, const values *v, const how_to_
         if (c->save[k].rank)
             call.save[k] = make_buffer(&c->save[k], how->be, v->save[k], how->shift);
     with_workspace(&call, &work, c, how, 1);
-    if (!how->be->ops[c->op].bwd)
-        fail_msg("%s: this backend has no kernel", what);
-    how->be->ops[c->op].bwd(&call);
+    run_kernel(how->be->ops[c->op].bwd, &call, what);
     for (int k = 0; k < GQ_MAX_IN; k++) {
         if (c->in[k].rank)
             check_untouched(&c->in[k], how->be, v->in[k], &call.in[k], what);

@@ -18,7 +18,15 @@
 typedef struct num { double v, e; } num;
 
 static double unit = 0x1p-24;           /* roundoff of the arithmetic under test                  */
-static double gemm_operand = 0;    /* relative error of GEMM operands: 2^-9 when they become bf16 */
+
+/* Roundings to bfloat16, which has 8 bits of significand: half a unit in the last place is at most
+ * 2^-8 of the value. Bounds are doubled when results are compared, because both sides compute; these
+ * roundings happen on one side only, so half of each is put into the bound: 2^-9. Where an op's
+ * result is itself stored as bfloat16 nothing is added here: compare() rounds the ends of the
+ * interval that the result before storing must be in, and rounding keeps order. */
+#define BF16_ERROR 0x1p-9
+static double gemm_operand = 0;         /* given operands of a matrix product: BF16_ERROR or 0    */
+static double intermediate = 0;         /* computed tensors between two kernels of an op: the same */
 
 /* Units an elementary function (exp, log, erf, tanh, sigmoid) may be off: 4 ulp, relative; for the
  * functions that end in [-1,1] absolute. kernels/cpu/vec.h states at most 2e-7 = 3.4 units of
@@ -28,6 +36,10 @@ enum { FUNCTION_UNITS = 8 };
 static inline num exact(double v) { return (num){v, 0}; }
 static inline num stored(double v) { return (num){v, unit * fabs(v)}; }          /* rounded once  */
 static inline num rounded(double v, double e) { return (num){v, e + unit * (fabs(v) + e)}; }
+static inline num kept(num a)           /* as an intermediate tensor                              */
+{
+    return (num){a.v, a.e + intermediate * (fabs(a.v) + a.e)};
+}
 static inline num add(num a, num b) { return rounded(a.v + b.v, a.e + b.e); }
 static inline num sub(num a, num b) { return rounded(a.v - b.v, a.e + b.e); }
 static inline num mul(num a, num b)

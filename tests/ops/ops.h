@@ -26,11 +26,11 @@ static inline bool linear_case(int i, op_case *c)
         return false;
     c->in[0] = t[i].rows % 2 ? reals(FILL_NORMAL, 2, t[i].rows, t[i].K, 1)
                              : reals(FILL_NORMAL, 3, 2, t[i].rows / 2, t[i].K);
-    c->in[1] = reals(FILL_NORMAL, 2, t[i].N, t[i].K, 1);
+    c->in[1] = parameters(FILL_NORMAL, 2, t[i].N, t[i].K);
     c->out[0] = c->in[0];
     c->out[0].shape[c->out[0].rank - 1] = t[i].N;
     if (t[i].bias)
-        c->in[2] = reals(t[i].act == GQ_RELU ? FILL_FAR : FILL_NORMAL, 1, t[i].N, 1, 1);
+        c->in[2] = parameters(t[i].act == GQ_RELU ? FILL_FAR : FILL_NORMAL, 1, t[i].N, 1);
     if (t[i].residual)
         c->in[3] = c->out[0];
     if (t[i].act != GQ_NONE)
@@ -52,12 +52,13 @@ static inline bool patch_embed_case(int i, op_case *c)
     if (i >= COUNT(t))
         return false;
     tokens = (t[i].S / t[i].p) * (t[i].S / t[i].p) + t[i].cls;
-    c->in[0] = (operand){4, GQ_U8, {t[i].B, t[i].S, t[i].S, 3}, FILL_PIXEL, 0};
-    c->in[1] = reals(FILL_NORMAL, 2, t[i].D, 3 * t[i].p * t[i].p, 1);
+    c->in[0] = (operand){.rank = 4, .dtype = GQ_U8, .how = FILL_PIXEL,
+                         .shape = {t[i].B, t[i].S, t[i].S, 3}};
+    c->in[1] = parameters(FILL_NORMAL, 2, t[i].D, 3 * t[i].p * t[i].p);
     if (t[i].cls)
-        c->in[2] = reals(FILL_NORMAL, 1, t[i].D, 1, 1);
+        c->in[2] = parameters(FILL_NORMAL, 1, t[i].D, 1);
     if (t[i].pos)
-        c->in[3] = reals(FILL_NORMAL, 2, tokens, t[i].D, 1);
+        c->in[3] = parameters(FILL_NORMAL, 2, tokens, t[i].D);
     c->out[0] = reals(FILL_NORMAL, 3, t[i].B, tokens, t[i].D);
     c->attr = (gq_attr){.patch = t[i].p, .mean = {0.48145466f, 0.4578275f, 0.40821073f},
                         .std = {0.26862954f, 0.26130258f, 0.27577711f}};
@@ -74,7 +75,7 @@ static inline bool embed_case(int i, op_case *c)
     if (i >= COUNT(t))
         return false;
     c->in[0] = ints(FILL_INDEX, t[i].V, 2, t[i].a, t[i].b);
-    c->in[1] = reals(FILL_NORMAL, 2, t[i].V, t[i].D, 1);
+    c->in[1] = parameters(FILL_NORMAL, 2, t[i].V, t[i].D);
     c->out[0] = reals(FILL_NORMAL, 3, t[i].a, t[i].b, t[i].D);
     if (t[i].base)
         c->in[2] = c->out[0];
@@ -94,11 +95,11 @@ static inline bool layernorm_case(int i, op_case *c)
     if (i >= COUNT(t))
         return false;
     c->in[0] = reals(t[i].how, 2, t[i].rows, t[i].D, 1);
-    c->in[1] = reals(FILL_GAIN, 1, t[i].D, 1, 1);
+    c->in[1] = parameters(FILL_GAIN, 1, t[i].D, 1);
     if (t[i].bias)
-        c->in[2] = reals(FILL_NORMAL, 1, t[i].D, 1, 1);
+        c->in[2] = parameters(FILL_NORMAL, 1, t[i].D, 1);
     c->out[0] = c->in[0];
-    c->save[0] = c->save[1] = reals(FILL_NORMAL, 1, t[i].rows, 1, 1);
+    c->save[0] = c->save[1] = stats(FILL_NORMAL, 1, t[i].rows, 1, 1);
     c->attr.eps = t[i].eps;
     c->wants = 7;
     c->gives = 1;
@@ -114,11 +115,11 @@ static inline bool add_norm_case(int i, op_case *c)
     if (i >= COUNT(t))
         return false;
     c->in[0] = c->in[1] = reals(FILL_NORMAL, 2, t[i].rows, t[i].D, 1);
-    c->in[2] = reals(FILL_GAIN, 1, t[i].D, 1, 1);
+    c->in[2] = parameters(FILL_GAIN, 1, t[i].D, 1);
     if (t[i].bias)
-        c->in[3] = reals(FILL_NORMAL, 1, t[i].D, 1, 1);
+        c->in[3] = parameters(FILL_NORMAL, 1, t[i].D, 1);
     c->out[0] = c->out[1] = c->in[0];
-    c->save[0] = c->save[1] = reals(FILL_NORMAL, 1, t[i].rows, 1, 1);
+    c->save[0] = c->save[1] = stats(FILL_NORMAL, 1, t[i].rows, 1, 1);
     c->attr.eps = 1e-5f;
     c->wants = 15;
     c->gives = (uint32_t)t[i].gives;
@@ -160,9 +161,9 @@ static inline bool sdpa_case(int i, op_case *c)
     if (t[i].hi_length)
         c->in[2] = ints(FILL_INDEX, t[i].hi_length, 1, t[i].B, 1);
     if (t[i].visible)
-        c->in[3] = reals(FILL_BITS, 2, t[i].B, Tk, 1);
+        c->in[3] = stats(FILL_BITS, 2, t[i].B, Tk, 1);
     c->out[0] = reals(FILL_NORMAL, 3, t[i].B, t[i].Tq, C);
-    c->save[0] = reals(FILL_NORMAL, 3, t[i].B, t[i].H, t[i].Tq);
+    c->save[0] = stats(FILL_NORMAL, 3, t[i].B, t[i].H, t[i].Tq);
     c->attr = (gq_attr){.heads = t[i].H,
                         .width = (int32_t)C,
                         .mask = t[i].mask,
@@ -201,8 +202,8 @@ static inline bool mask_rows_case(int i, op_case *c)
     if (i >= COUNT(t))
         return false;
     c->in[0] = c->out[0] = reals(FILL_NORMAL, 3, t[i].B, t[i].T, t[i].D);
-    c->in[1] = t[i].each ? reals(t[i].how, 3, t[i].B, t[i].T, t[i].D)
-                         : reals(t[i].how, 2, t[i].B, t[i].T, 1);
+    c->in[1] = t[i].each ? stats(t[i].how, 3, t[i].B, t[i].T, t[i].D)
+                         : stats(t[i].how, 2, t[i].B, t[i].T, 1);
     c->wants = c->gives = 1;
     return true;
 }
@@ -238,10 +239,13 @@ static inline bool concat_rows_case(int i, op_case *c)
 
 static inline bool expand_rows_case(int i, op_case *c)
 {
-    static const struct { int B, n, D; } t[] = {{1, 1, 1}, {3, 2, 7}, {5, 9, 33}};
+    static const struct { int B, n, D, parameter; } t[] = {
+        {1, 1, 1, 0}, {3, 2, 7, 1}, {5, 9, 33, 0}, {4, 3, 17, 1},
+    };
     if (i >= COUNT(t))
         return false;
     c->in[0] = reals(FILL_NORMAL, 2, t[i].n, t[i].D, 1);
+    c->in[0].parameter = t[i].parameter;
     c->out[0] = reals(FILL_NORMAL, 3, t[i].B, t[i].n, t[i].D);
     c->attr.width = t[i].B;                                  /* how the tape tells the shape rule */
     c->wants = c->gives = 1;
@@ -259,14 +263,14 @@ static inline bool lm_loss_case(int i, op_case *c)
     if (i >= COUNT(t))
         return false;
     c->in[0] = reals(t[i].how, 2, t[i].n, t[i].D, 1);
-    c->in[1] = reals(t[i].how, 2, t[i].V, t[i].D, 1);
+    c->in[1] = parameters(t[i].how, 2, t[i].V, t[i].D);
     c->in[2] = ints(FILL_INDEX, t[i].n, 1, t[i].R, 1);
     c->in[3] = ints(FILL_LABEL, t[i].V, 1, t[i].R, 1);
-    c->in[4] = reals(FILL_POSITIVE, 1, 1, 1, 1);
-    c->out[0] = reals(FILL_NORMAL, 1, 1, 1, 1);
-    c->out[1] = reals(FILL_NORMAL, 2, t[i].R, 2, 1);
-    c->save[0] = reals(FILL_NORMAL, 1, t[i].R, 1, 1);
-    c->save[1] = reals(FILL_NORMAL, 2, t[i].R < GQ_LM_CHUNK ? t[i].R : GQ_LM_CHUNK, t[i].V, 1);
+    c->in[4] = stats(FILL_POSITIVE, 1, 1, 1, 1);
+    c->out[0] = stats(FILL_NORMAL, 1, 1, 1, 1);
+    c->out[1] = stats(FILL_NORMAL, 2, t[i].R, 2, 1);
+    c->save[0] = stats(FILL_NORMAL, 1, t[i].R, 1, 1);
+    c->save[1] = stats(FILL_NORMAL, 2, t[i].R < GQ_LM_CHUNK ? t[i].R : GQ_LM_CHUNK, t[i].V, 1);
     c->wants = 3;
     c->gives = 1;
     c->rough = t[i].R > 100;
@@ -285,9 +289,9 @@ static inline bool mvm_loss_case(int i, op_case *c)
         return false;
     c->in[0] = reals(t[i].how, 2, t[i].R, t[i].D, 1);
     c->in[1] = reals(FILL_NORMAL, 2, t[i].R, t[i].D, 1);
-    c->in[2] = reals(i % 2 && t[i].how == FILL_NORMAL ? FILL_BITS : FILL_NORMAL, 1, t[i].R, 1, 1);
-    c->in[3] = reals(FILL_POSITIVE, 1, 1, 1, 1);
-    c->out[0] = reals(FILL_NORMAL, 1, 1, 1, 1);
+    c->in[2] = stats(i % 2 && t[i].how == FILL_NORMAL ? FILL_BITS : FILL_NORMAL, 1, t[i].R, 1, 1);
+    c->in[3] = stats(FILL_POSITIVE, 1, 1, 1, 1);
+    c->out[0] = stats(FILL_NORMAL, 1, 1, 1, 1);
     c->attr.kind = t[i].kind;
     c->wants = c->gives = 1;
     c->rough = t[i].kind == GQ_MVM_COS && t[i].how != FILL_NORMAL;
@@ -299,7 +303,7 @@ static inline bool combine_case(int i, op_case *c)
     if (i >= 4)
         return false;
     for (int k = 0; k <= i; k++)
-        c->in[k] = reals(FILL_NORMAL, 1, 1, 1, 1);
+        c->in[k] = stats(FILL_NORMAL, 1, 1, 1, 1);
     c->out[0] = c->in[0];
     c->attr = (gq_attr){.w = {1, 0.25f, -3, 0.1f}};
     c->wants = 15;
