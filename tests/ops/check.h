@@ -249,6 +249,8 @@ static inline void check_not_finite(const op_case *c, const values *v, const con
 static inline void check_case(const op_case *c, const expected *x, const contender *who)
 {
     int first = nblocks;
+    if (who->turn)
+        who->turn(0);
     for (size_t shift = who->turn ? 0 : 1; shift <= 1; shift++) {
         check_forward(c, x, who, shift);
         if (c->wants)
