@@ -31,6 +31,7 @@ typedef struct gq_cuda {
     gq_error      error;                /* the first one since finish()                           */
     uint64_t      launches;
     struct gq_lt *lt;                   /* matrix products, gemm.cu                               */
+    struct gq_cudnn *cudnn;             /* attention plans, cudnn_sdpa.cu                         */
     int           capturing;
     int           attention;            /* gq_cuda_attention                                      */
 } gq_cuda;
@@ -135,6 +136,10 @@ void gq_cuda_convert(gq_cuda *d, void *dst, int32_t dst_type, const void *src, i
 /* rows.cu: dst[i] (+)= sum over b < B of src[b * stride + i] in the order of b, i < n; src of type `real`. */
 void gq_cuda_sum_over(gq_cuda *d, int32_t real, const void *src, int64_t B, int64_t stride, int64_t n, void *dst,
                       int32_t dst_type, bool adds);
+
+/* cudnn_sdpa.cu: sdpa by cuDNN; false: not done, cuDNN is not there or does not do this case. */
+extern "C" bool gq_cuda_cudnn_sdpa_fwd(const gq_call *c) __attribute__((weak));
+extern "C" bool gq_cuda_cudnn_sdpa_bwd(const gq_call *c) __attribute__((weak));
 
 /* ---- the column: cuda_backend.cu puts these into the table ----------------------------------- */
 extern "C" {
