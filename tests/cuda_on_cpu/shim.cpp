@@ -14,13 +14,9 @@
 #include <ucontext.h>
 #include <vector>
 
-#if defined(__SANITIZE_ADDRESS__)
-#include <pthread.h>
+/* This file itself is built without sanitizers, for speed; GQ_SHIM_ASAN: the kernels have them. */
+#ifdef GQ_SHIM_ASAN
 #include <sanitizer/asan_interface.h>
-#include <sanitizer/common_interface_defs.h>
-#define UNCHECKED __attribute__((no_sanitize("address")))
-#else
-#define UNCHECKED
 #endif
 
 uint3          threadIdx, blockIdx;
@@ -29,11 +25,12 @@ gq_shim_counts gq_shim_counted;
 
 namespace {
 
-enum { WARP = 32, WARPS = GQ_SHIM_THREADS / WARP, PAGE = 4096, STACK = 256 * 1024, GUARD = 64, DYNAMIC_GUARD = 1024,
+enum { WARP = 32, WARPS = GQ_SHIM_THREADS / WARP, PAGE = 4096, STACK = 128 * 1024, GUARD = 64, DYNAMIC_GUARD = 1024,
        MAX_STATIC = 64 };
+constexpr size_t   STACKS = (size_t)GQ_SHIM_THREADS * (STACK + PAGE);
 constexpr uint32_t GUARD_WORD = 0x7fb67fb6u;        /* NaN too: a read beyond the end shows */
 
-struct copy { void *to; uint32_t data[4]; int group; };
+struct copy { void *to; uint4 data; int group; };
 
 struct fibre {
     void *sp;
@@ -64,6 +61,7 @@ struct machine {
     void  *main_sp, *gone;
     const void *main_stack;
     size_t main_stack_bytes;
+    unsigned char *stacks;
     bool   running, entered, failed;
     uint64_t random;
     unsigned seed;
@@ -109,7 +107,8 @@ extern "C" void gq_shim_jump(void **from, void *to);
 asm(".text\n.p2align 4\n.hidden gq_shim_jump\n.globl gq_shim_jump\n.type gq_shim_jump,@function\ngq_shim_jump:\n"
     "  pushq %rbp\n  pushq %rbx\n  pushq %r12\n  pushq %r13\n  pushq %r14\n  pushq %r15\n"
     "  movq %rsp, (%rdi)\n  movq %rsi, %rsp\n"
-    "  popq %r15\n  popq %r14\n  popq %r13\n  popq %r12\n  popq %rbx\n  popq %rbp\n  ret\n"
+    "  popq %r15\n  popq %r14\n  popq %r13\n  popq %r12\n  popq %rbx\n  popq %rbp\n"
+    "  popq %rdx\n  jmp *%rdx\n"          /* a ret would be predicted to where this was called from */
     ".size gq_shim_jump,.-gq_shim_jump\n");
 void *fresh(fibre *f, size_t bytes, void (*entry)())
 {
@@ -141,47 +140,52 @@ void *fresh(fibre *f, size_t bytes, void (*entry)())
 }
 #endif
 
-/* The sanitizer must know which stack is in use. */
-inline void leaving(void **fake, const void *stack, size_t bytes)
+/* The sanitizer must know which stack is in use. It is told that all fibres have one, m.stacks: a word to it at every
+ * switch would cost more than the switch. */
+void to_fibres(void **fake)
 {
-#if defined(__SANITIZE_ADDRESS__)
-    __sanitizer_start_switch_fiber(fake, stack, bytes);
-#else
-    (void)fake, (void)stack, (void)bytes;
-#endif
-}
-UNCHECKED inline void arrived(void *fake)
-{
-#if defined(__SANITIZE_ADDRESS__)
-    const void *stack;
-    size_t      bytes;
-    __sanitizer_finish_switch_fiber(fake, &stack, &bytes);
-    if (!m.entered) {
-        m.main_stack = stack;
-        m.main_stack_bytes = bytes;
-    }
+    m.entered = false;
+#ifdef GQ_SHIM_ASAN
+    __sanitizer_start_switch_fiber(fake, m.stacks, STACKS);
 #else
     (void)fake;
 #endif
+}
+void among_fibres()
+{
+    if (m.entered)
+        return;
     m.entered = true;
+#ifdef GQ_SHIM_ASAN
+    __sanitizer_finish_switch_fiber(nullptr, &m.main_stack, &m.main_stack_bytes);
+#endif
+}
+void from_fibres(void *fake)
+{
+#ifdef GQ_SHIM_ASAN
+    __sanitizer_finish_switch_fiber(fake, nullptr, nullptr);
+    if (m.failed)                        /* frames that were left without returning               */
+        __asan_unpoison_memory_region(m.stacks, STACKS);
+#else
+    (void)fake;
+#endif
 }
 
 void go(fibre *to)
 {
     fibre *from = m.now;
-    void  *fake = nullptr;
     if (to == from)
         return;
     m.now = to;
     threadIdx = to->index;
     gq_shim_counted.switches++;
-    leaving(&fake, to->stack, STACK);
     gq_shim_jump(&from->sp, to->sp);
-    arrived(fake);
 }
 void go_home()                           /* of a fibre that ended or will not be resumed          */
 {
-    leaving(nullptr, m.main_stack, m.main_stack_bytes);
+#ifdef GQ_SHIM_ASAN
+    __sanitizer_start_switch_fiber(nullptr, m.main_stack, m.main_stack_bytes);
+#endif
     gq_shim_jump(&m.gone, m.main_sp);
 }
 
@@ -292,9 +296,9 @@ fibre *next()                            /* NULL: all have ended, or there was a
     }
 }
 
-UNCHECKED void entry()
+void entry()
 {
-    arrived(nullptr);
+    among_fibres();
     m.call(m.args);
     m.warps[m.now->warp].live &= ~(1u << m.now->lane);
     fibre *to = next();
@@ -302,7 +306,6 @@ UNCHECKED void entry()
         m.now = to;
         threadIdx = to->index;
         gq_shim_counted.switches++;
-        leaving(nullptr, to->stack, STACK);
         gq_shim_jump(&m.gone, to->sp);
     }
     go_home();
@@ -402,8 +405,10 @@ void *area(size_t bytes)                 /* between pages that may not be touche
 
 void words(void *p, uint32_t word, size_t bytes)
 {
-    for (size_t i = 0; i < bytes; i += 4)
-        memcpy(static_cast<unsigned char *>(p) + i, &word, bytes - i < 4 ? bytes - i : 4);
+    unsigned char *q = static_cast<unsigned char *>(p);
+    for (; bytes >= 4; bytes -= 4, q += 4)
+        memcpy(q, &word, 4);
+    memcpy(q, &word, bytes);
 }
 bool whole(const unsigned char *p, size_t bytes)
 {
@@ -462,9 +467,11 @@ void build()                             /* once: stacks and shared memory      
     /* the end of the dynamic area is the end of its pages but for the guard */
     size_t pages = (GQ_SHIM_SHARED_BYTES + 2 * DYNAMIC_GUARD + PAGE - 1) / PAGE * PAGE;
     m.dynamic_end = static_cast<unsigned char *>(area(pages)) + pages - DYNAMIC_GUARD;
+    m.stacks = static_cast<unsigned char *>(area(STACKS));
     for (int i = 0; i < GQ_SHIM_THREADS; i++) {
         fibre *f = &m.threads[i];
-        f->stack = static_cast<unsigned char *>(area(STACK));
+        f->stack = m.stacks + (size_t)i * (STACK + PAGE) + PAGE;
+        mprotect(f->stack - PAGE, PAGE, PROT_NONE);
         f->warp = i / WARP;
         f->lane = i % WARP;
     }
@@ -496,18 +503,11 @@ void run_block()
     m.now = next();
     threadIdx = m.now->index;
     m.running = true;
-    m.entered = false;
     void *fake = nullptr;
-    leaving(&fake, m.now->stack, STACK);
+    to_fibres(&fake);
     gq_shim_jump(&m.main_sp, m.now->sp);
-    m.entered = true;
-    arrived(fake);
+    from_fibres(fake);
     m.running = false;
-#if defined(__SANITIZE_ADDRESS__)
-    if (m.failed)                        /* frames that were left without returning               */
-        for (int i = 0; i < n; i++)
-            __asan_unpoison_memory_region(m.threads[i].stack, STACK);
-#endif
     if (!m.failed)
         check_shared();
 }
@@ -650,17 +650,12 @@ void gq_ldmatrix_x4_trans(uint32_t r[4], const void *row, int line)
 }
 
 /* Until it is waited for, the place holds NaNs: neither what was there nor what comes may be read. */
-void gq_copy16(void *shared, const void *src, bool there, int line)
+void gq_shim_copy16(void *shared, uint4 data, int line)
 {
-    copy c = {shared, {0, 0, 0, 0}, m.now->groups};
     if ((uintptr_t)shared % 16 != 0 || !is_shared(shared, 16))
         THREAD_FAULT("gq_copy16 to %p, which is not 16 aligned bytes of shared memory", line, shared);
-    if ((uintptr_t)src % 16 != 0)
-        THREAD_FAULT("gq_copy16 from %p, which is not aligned to 16", line, src);
-    if (there)
-        memcpy(c.data, src, 16);
     words(shared, GQ_SHIM_POISON, 16);
-    m.now->copies.push_back(c);
+    m.now->copies.push_back({shared, data, m.now->groups});
 }
 void gq_copy_commit() { m.now->groups++; }
 void gq_shim_copy_wait(int groups)
@@ -669,7 +664,7 @@ void gq_shim_copy_wait(int groups)
     size_t             kept = 0;
     for (size_t i = 0; i < list.size(); i++) {
         if (list[i].group < m.now->groups - groups)
-            memcpy(list[i].to, list[i].data, 16);
+            memcpy(list[i].to, &list[i].data, 16);
         else
             list[kept++] = list[i];
     }

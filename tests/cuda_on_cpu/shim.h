@@ -135,7 +135,11 @@ void *gq_shim_dynamic(size_t align);
 void gq_mma_16816(float d[4], const uint32_t a[4], const uint32_t b[2], int line = __builtin_LINE());
 void gq_ldmatrix_x4(uint32_t r[4], const void *row, int line = __builtin_LINE());
 void gq_ldmatrix_x4_trans(uint32_t r[4], const void *row, int line = __builtin_LINE());
-void gq_copy16(void *shared, const void *src, bool there, int line = __builtin_LINE());
+void gq_shim_copy16(void *shared, uint4 data, int line);
+static inline void gq_copy16(void *shared, const void *src, bool there, int line = __builtin_LINE())
+{
+    gq_shim_copy16(shared, there ? *static_cast<const uint4 *>(src) : uint4{0, 0, 0, 0}, line);
+}
 void gq_copy_commit();
 void gq_shim_copy_wait(int groups);
 template <int N> static inline void gq_copy_wait() { gq_shim_copy_wait(N); }
