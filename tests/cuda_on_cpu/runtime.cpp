@@ -11,8 +11,17 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <vector>
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
+#define ASAN_UNPOISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
+#endif
 
 typedef std::function<void()> work;
 
@@ -37,8 +46,9 @@ struct gq_shim_event {
 
 namespace {
 
-enum { GUARD = 256, GLOBAL_BYTES_SHIFT = 33 };
-struct block { size_t bytes; unsigned char *base; bool device; };
+enum { GUARD = 256, GUARD_BYTE = 0xA7 };
+constexpr size_t TOTAL = (size_t)8 << 30;
+struct block { size_t bytes, room; unsigned char *base; bool device; };
 
 std::recursive_mutex           lock;
 #define ENTER std::lock_guard<std::recursive_mutex> entered(lock)
@@ -57,12 +67,16 @@ cudaError_t result(cudaError_t code)
 }
 gq_shim_stream *of(cudaStream_t s) { return s ? s : &stream0; }
 
+void reach(bool yes);
+
 void drain(gq_shim_stream *s, uint64_t upto)
 {
+    reach(true);
     while (s->done < s->list.size() && s->base + s->done < upto) {
         work w = std::move(s->list[s->done++]);
         w();
     }
+    reach(false);
     if (s->done == s->list.size()) {
         s->base += s->done;
         s->done = 0;
@@ -100,11 +114,56 @@ cudaError_t waiting()
     gq_shim_counted.syncs++;
     return cudaSuccess;
 }
+/* What a wait returns: whether a kernel failed. */
 cudaError_t ran()
 {
-    cudaError_t code = last == cudaErrorLaunchFailure ? last : cudaSuccess;
-    return code;
+    if (last != cudaErrorLaunchFailure)
+        return cudaSuccess;
+    last = cudaSuccess;
+    return cudaErrorLaunchFailure;
 }
+
+/* ---- the memory of the device: out of the host's reach but while work runs --------------------- */
+
+struct arena {
+    unsigned char *base = nullptr;
+    size_t         used = 0;             /* the highest end of a block so far                     */
+    int            open = 0;
+} device;
+
+void reach(bool yes)
+{
+    if (yes ? device.open++ == 0 : --device.open == 0)
+        if (device.used && mprotect(device.base, device.used, yes ? PROT_READ | PROT_WRITE : PROT_NONE) != 0) {
+            perror("cuda_on_cpu: mprotect");
+            abort();
+        }
+}
+/* The first gap of `room` bytes between the blocks, which are in the order of their addresses. */
+unsigned char *device_room(size_t room)
+{
+    if (!device.base) {
+        void *p = mmap(nullptr, TOTAL, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (p == MAP_FAILED)
+            return nullptr;
+        device.base = static_cast<unsigned char *>(p);
+    }
+    unsigned char *at = device.base;
+    for (const auto &i : blocks) {
+        if (!i.second.device)
+            continue;
+        if ((size_t)(i.second.base - at) >= room)
+            break;
+        at = i.second.base + i.second.room;
+    }
+    if (room > TOTAL - (size_t)(at - device.base))
+        return nullptr;
+    size_t end = ((size_t)(at - device.base) + room + 4095) / 4096 * 4096;
+    if (end > device.used)
+        device.used = end;
+    return at;
+}
+
 const block *find(const void *p)
 {
     auto i = blocks.upper_bound(const_cast<void *>(p));
@@ -185,7 +244,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int index)
     p->sharedMemPerBlock = 48 * 1024;
     p->sharedMemPerBlockOptin = GQ_SHIM_SHARED_BYTES;
     p->sharedMemPerMultiprocessor = 228 * 1024;
-    p->totalGlobalMem = (size_t)1 << GLOBAL_BYTES_SHIFT;
+    p->totalGlobalMem = TOTAL;
     p->l2CacheSize = 50 << 20;
     p->warpSize = 32;
     p->maxThreadsPerBlock = GQ_SHIM_THREADS;
@@ -194,7 +253,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int index)
 cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total_bytes)
 {
     ENTER;
-    *total_bytes = (size_t)1 << GLOBAL_BYTES_SHIFT;
+    *total_bytes = TOTAL;
     *free_bytes = *total_bytes - gq_shim_counted.device_bytes;
     return cudaSuccess;
 }
@@ -212,20 +271,25 @@ cudaError_t gq_shim_malloc(void **p, size_t bytes, bool device)
         return result(cudaErrorMemoryAllocation);
     if (bytes == 0)
         return cudaSuccess;
-    if (device && gq_shim_counted.device_bytes + bytes > (size_t)1 << GLOBAL_BYTES_SHIFT)
-        return result(cudaErrorMemoryAllocation);
-    size_t         room = (bytes + GUARD - 1) / GUARD * GUARD + 2 * GUARD;
-    unsigned char *base = static_cast<unsigned char *>(aligned_alloc(GUARD, room));
+    size_t room = bytes <= TOTAL ? (bytes + GUARD - 1) / GUARD * GUARD + 2 * GUARD : 0;
+    void  *base = !room ? nullptr : device ? device_room(room) : aligned_alloc(GUARD, room);
     if (!base)
         return result(cudaErrorMemoryAllocation);
-    memset(base, 0xA7, room);
-    gq_shim_poison(base + GUARD, bytes);
-    *p = base + GUARD;
-    blocks[*p] = {bytes, base, device};
+    block b = {bytes, room, static_cast<unsigned char *>(base), device};
+    if (device)
+        reach(true);
+    ASAN_UNPOISON_MEMORY_REGION(b.base, room);
+    memset(b.base, GUARD_BYTE, room);
+    gq_shim_poison(b.base + GUARD, bytes);
+    ASAN_POISON_MEMORY_REGION(b.base, GUARD);
+    ASAN_POISON_MEMORY_REGION(b.base + GUARD + bytes, room - GUARD - bytes);
     if (device) {
+        reach(false);
         gq_shim_counted.device_blocks++;
         gq_shim_counted.device_bytes += bytes;
     }
+    *p = b.base + GUARD;
+    blocks[*p] = b;
     return cudaSuccess;
 }
 static cudaError_t give_back(void *p, bool device)
@@ -239,20 +303,25 @@ static cudaError_t give_back(void *p, bool device)
     auto i = blocks.find(p);
     if (i == blocks.end() || i->second.device != device)
         return result(cudaErrorInvalidValue);
-    block  b = i->second;
-    size_t room = (b.bytes + GUARD - 1) / GUARD * GUARD + 2 * GUARD;
-    for (size_t k = 0; k < room; k++)
-        if ((k < GUARD || k >= GUARD + b.bytes) && b.base[k] != 0xA7) {
+    block b = i->second;
+    blocks.erase(i);
+    if (device)
+        reach(true);
+    ASAN_UNPOISON_MEMORY_REGION(b.base, b.room);
+    for (size_t k = 0; k < b.room; k++)
+        if ((k < GUARD || k >= GUARD + b.bytes) && b.base[k] != GUARD_BYTE) {
             gq_shim_note("%s memory of %zu bytes: byte %ld was written", device ? "device" : "page-locked", b.bytes,
                          (long)k - GUARD);
             break;
         }
     if (device) {
+        ASAN_POISON_MEMORY_REGION(b.base, b.room);
+        reach(false);
         gq_shim_counted.device_blocks--;
         gq_shim_counted.device_bytes -= b.bytes;
+    } else {
+        free(b.base);
     }
-    blocks.erase(i);
-    free(b.base);
     return cudaSuccess;
 }
 cudaError_t cudaFree(void *p) { return give_back(p, true); }
@@ -291,10 +360,11 @@ cudaError_t cudaMemcpy(void *dst, const void *src, size_t bytes, cudaMemcpyKind 
     cudaError_t code = waiting();
     if (code != cudaSuccess)
         return code;
+    (void)kind;
     drain(&stream0, UINT64_MAX);
-    if (kind == cudaMemcpyHostToHost)
-        return result(cudaErrorInvalidValue);
+    reach(true);
     memmove(dst, src, bytes);
+    reach(false);
     return cudaSuccess;
 }
 cudaError_t cudaMemset(void *dst, int byte, size_t bytes) { return cudaMemsetAsync(dst, byte, bytes, nullptr); }
@@ -314,7 +384,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t s)
     ENTER;
     for (size_t i = 0; i < streams.size(); i++)
         if (streams[i] == s) {
-            drain(s, UINT64_MAX);
+            drain_all();                 /* others may wait for it                                */
             streams.erase(streams.begin() + (long)i);
             delete s;
             return cudaSuccess;

@@ -443,13 +443,13 @@ void fill_shared()
 
 void check_shared()
 {
-    for (int i = 0; i < m.nvars && !m.failed; i++) {
-        const variable *v = &m.vars[i];
-        size_t          end = v->at + (v->bytes + 3) / 4 * 4, after = i + 1 < m.nvars ? m.vars[i + 1].at : m.used;
-        if (!whole(m.fixed + v->at - GUARD, GUARD))
-            fault(": bytes before shared variable %s were written", v->name);
-        else if (!whole(m.fixed + end, after - end))
-            fault(": bytes after shared variable %s were written", v->name);
+    size_t from = 0;
+    for (int i = 0; i <= m.nvars && !m.failed; i++) {           /* the gaps between variables         */
+        const char *before = i > 0 ? m.vars[i - 1].name : "the first", *after = i < m.nvars ? m.vars[i].name : "the end";
+        if (!whole(m.fixed + from, (i < m.nvars ? m.vars[i].at : m.used) - from))
+            fault(": bytes between %s and %s of the shared variables were written", before, after);
+        if (i < m.nvars)
+            from = m.vars[i].at + (m.vars[i].bytes + 3) / 4 * 4;
     }
     if (!m.failed && !whole(dynamic() - DYNAMIC_GUARD, DYNAMIC_GUARD))
         fault(": bytes before the dynamic shared memory were written");
