@@ -81,7 +81,8 @@ template <class S, class G> void start_move(gq_cuda *d, const moved *m)
 /* ---- sums over the first dimension ----------------------------------------------------------- */
 
 template <class S, class G, int N>
-__global__ void sum_over(const S *__restrict__ src, int64_t B, int64_t stride, int64_t n, G *__restrict__ dst, bool adds)
+__global__ void sum_over(const S *__restrict__ src, int64_t B, int64_t stride, int64_t n, G *__restrict__ dst,
+                         bool adds)
 {
     constexpr int DEPTH = N == 1 ? 8 : 128 / (N * sizeof(S));
     int64_t       i = ((int64_t)blockIdx.x * SUM_BLOCK + threadIdx.x) * N;
@@ -233,12 +234,12 @@ template <class T> void start_append(const gq_call *c)
 /* Part k of the concatenation `whole` (an output or its gradient): where it lies and how long it is. */
 moved part_of(const gq_call *c, int k, void *whole, int32_t dtype)
 {
-    int64_t B = c->in[0].shape[0], na = c->in[0].shape[1] * c->in[0].shape[2], nb = c->in[1].shape[1] * c->in[1].shape[2];
+    int64_t na = c->in[0].shape[1] * c->in[0].shape[2], nb = c->in[1].shape[1] * c->in[1].shape[2];
     moved   m = {};
     m.dst = (char *)whole + (k ? (size_t)na * gq_dtype_bytes(dtype) : 0);
     m.dst_stride = na + nb;
     m.src_stride = m.n = k ? nb : na;
-    m.rows = B;
+    m.rows = c->in[0].shape[0];
     return m;
 }
 

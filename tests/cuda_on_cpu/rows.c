@@ -1,5 +1,6 @@
-/* rows.c - what the tables of tests/ops are too small for: rows wide enough for 16-byte accesses; sums in the
- * promised order, bit for bit; dropout's bits, those of core/philox.h. */
+/* rows.c - what the tables of tests/ops are too small for: lookups with more rows than one sorted tile, with
+ * runs of repeats longer than a warp, rows wide enough for several slices and 16-byte accesses; sums in the
+ * promised order, bit for bit; dropout's bits beside the CPU's. */
 #include "core/mem.h"
 #include "core/philox.h"
 #include "tests/cuda_on_cpu/shim_api.h"
@@ -102,6 +103,82 @@ static void run(const gq_backend *be, gq_op op, gq_call *c, int backward)
         fail_msg("%s", err.text);
 }
 
+/* ---- lookups --------------------------------------------------------------------------------- */
+
+typedef struct lookup {
+    int64_t V, R, D;
+    uint32_t kinds;                     /* ids are drawn from so many of the V, spread evenly     */
+    size_t  shift;
+    int     none;                       /* every fifth id is -1                                   */
+} lookup;
+
+static int32_t *ids_of(const lookup *l)
+{
+    int32_t *ids = gq_calloc((size_t)l->R, sizeof *ids);
+    assert_non_null(ids);
+    for (int64_t r = 0; r < l->R; r++)
+        ids[r] = l->none && draw(1, r) % 5 == 0 ? -1 : (int32_t)(draw(2, r) % l->kinds * (uint64_t)l->V / l->kinds);
+    return ids;
+}
+
+/* The gradient of the table, of type `dtype`: repeats in the order of the rows, in float, stored once. */
+static void check_lookup(const gq_backend *be, const lookup *l, gq_op op, int32_t dtype, int adds)
+{
+    int      k = op == GQ_OP_EMBED;     /* the operand that is looked up                          */
+    int32_t *ids = ids_of(l);
+    float   *table = numbers(l->V * l->D, 3, be->real), *dy = numbers(l->R * l->D, 4, be->real);
+    float   *prior = numbers(l->V * l->D, 5, dtype), *sum = gq_calloc((size_t)(l->V * l->D), sizeof *sum), *got;
+    gq_device *d = be->device;
+    gq_call  c = {.acc = adds ? 1u << k : 0};
+    c.in[k] = device_buffer(d, be->real, l->V, l->D, table, l->shift);
+    c.in[!k] = device_buffer(d, GQ_I32, l->R, 1, ids, 0);
+    c.out[0] = device_buffer(d, be->real, l->R, l->D, NULL, l->shift);
+    c.dout[0] = device_buffer(d, be->real, l->R, l->D, dy, l->shift);
+    c.din[k] = device_buffer(d, dtype, l->V, l->D, adds ? prior : NULL, l->shift);
+    run(be, op, &c, 0);
+    got = fetched(d, &c.out[0]);
+    for (int64_t i = 0; i < l->R * l->D; i++)
+        assert_true(got[i] == (ids[i / l->D] < 0 ? 0 : table[ids[i / l->D] * l->D + i % l->D]));
+    gq_free(got);
+    run(be, op, &c, 1);
+    for (int64_t i = 0; i < l->R * l->D; i++)
+        if (ids[i / l->D] >= 0)
+            sum[ids[i / l->D] * l->D + i % l->D] += dy[i];
+    got = fetched(d, &c.din[k]);
+    for (int64_t i = 0; i < l->V * l->D; i++)
+        if (got[i] != as_stored(adds ? prior[i] + sum[i] : sum[i], dtype))
+            fail_msg("%s, %ld rows into [%ld,%ld], shift %zu, type %d: element %ld is %.9g, not %.9g", be->name,
+                     (long)l->R, (long)l->V, (long)l->D, l->shift, dtype, (long)i, (double)got[i], (double)sum[i]);
+    for (int i = 0; i < 2; i++)
+        release(d, &c.in[i], i == k ? l->shift : 0);
+    release(d, &c.out[0], l->shift);
+    release(d, &c.dout[0], l->shift);
+    release(d, &c.din[k], l->shift);
+    void *own[] = {ids, table, dy, prior, sum, got};
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        gq_free(own[i]);
+}
+
+static void test_lookups(void **state)
+{
+    static const lookup t[] = {
+        {1, 1, 8, 1, 0, 0},         {3, 32, 8, 1, 0, 0},       {3, 33, 8, 1, 0, 0},       {50, 64, 768, 7, 0, 1},
+        {40, 300, 264, 3, 0, 1},    {300, 2047, 8, 300, 0, 1}, {300, 2048, 8, 300, 0, 0}, {300, 2049, 8, 2, 0, 1},
+        {5000, 6200, 8, 977, 0, 1}, {97, 4500, 12, 97, 1, 1},  {4, 200, 33, 2, 1, 0},     {7, 5000, 3, 1, 0, 0},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof t / sizeof *t; i++)
+        for (int bf16 = 0; bf16 < 2; bf16++)
+            for (int as_float = !bf16; as_float < 2; as_float++)
+                for (int adds = 0; adds < 2; adds++) {
+                    gq_shim_order((unsigned)(2 * i + (size_t)adds));
+                    check_lookup(cuda[bf16], &t[i], GQ_OP_GATHER_ROWS, as_float ? GQ_F32 : GQ_BF16, adds);
+                    if (!t[i].none)
+                        check_lookup(cuda[bf16], &t[i], GQ_OP_EMBED, as_float ? GQ_F32 : GQ_BF16, adds);
+                }
+    gq_shim_order(0);
+}
+
 /* ---- one operand, elementwise or summed ------------------------------------------------------ */
 
 /* Backward of a one-operand op on [rows,D] -> [outer,rows,D]; *got is owned by the caller. */
@@ -175,7 +252,8 @@ static void test_dropout(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_expand), cmocka_unit_test(test_dropout)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_lookups), cmocka_unit_test(test_expand),
+                                       cmocka_unit_test(test_dropout)};
     gq_error err = {0};
     for (int bf16 = 0; bf16 < 2; bf16++) {
         cuda[bf16] = gq_backend_on_host(bf16, &err);

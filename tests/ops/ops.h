@@ -47,6 +47,7 @@ static inline bool patch_embed_case(int i, op_case *c)
     static const struct { int B, S, p, D, cls, pos; } t[] = {
         {1, 2, 2, 1, 0, 0},   {2, 6, 3, 5, 1, 1},   {3, 4, 2, 7, 0, 1},
         {1, 15, 5, 33, 1, 0}, {2, 16, 4, 19, 1, 1},
+        {2, 16, 8, 16, 1, 1},
     };
     int64_t tokens;
     if (i >= COUNT(t))
@@ -70,7 +71,7 @@ static inline bool patch_embed_case(int i, op_case *c)
 static inline bool embed_case(int i, op_case *c)
 {
     static const struct { int a, b, V, D, base; } t[] = {
-        {1, 1, 1, 1, 0}, {3, 5, 4, 7, 1}, {2, 3, 50, 17, 0}, {11, 13, 6, 33, 1},
+        {1, 1, 1, 1, 0}, {3, 5, 4, 7, 1}, {2, 3, 50, 17, 0}, {11, 13, 6, 33, 1}, {5, 9, 6, 264, 1},
     };
     if (i >= COUNT(t))
         return false;
@@ -198,6 +199,8 @@ static inline bool mask_rows_case(int i, op_case *c)
         {2, 3, 5, 0, FILL_BITS},
         {3, 1, 17, 1, FILL_NORMAL},
         {7, 9, 33, 0, FILL_NORMAL},
+        {2, 3, 264, 0, FILL_NORMAL},
+        {3, 1, 136, 1, FILL_NORMAL},
     };
     if (i >= COUNT(t))
         return false;
@@ -211,7 +214,7 @@ static inline bool mask_rows_case(int i, op_case *c)
 static inline bool gather_rows_case(int i, op_case *c)
 {
     static const struct { int n, D, a, b; } t[] = {
-        {1, 1, 1, 1}, {4, 7, 3, 5}, {9, 17, 2, 2}, {67, 33, 11, 13},
+        {1, 1, 1, 1}, {4, 7, 3, 5}, {9, 17, 2, 2}, {67, 33, 11, 13}, {13, 264, 3, 7},
     };
     if (i >= COUNT(t))
         return false;
@@ -219,13 +222,14 @@ static inline bool gather_rows_case(int i, op_case *c)
     c->in[1] = ints(FILL_INDEX_OR_NONE, t[i].n, 2, t[i].a, t[i].b);
     c->out[0] = reals(FILL_NORMAL, 3, t[i].a, t[i].b, t[i].D);
     c->wants = c->gives = 1;
+    c->rough = count(&c->out[0]) > 5000;
     return true;
 }
 
 static inline bool concat_rows_case(int i, op_case *c)
 {
     static const struct { int B, N, P, D; } t[] = {
-        {1, 1, 1, 1}, {3, 2, 5, 7}, {2, 9, 1, 33}, {5, 11, 13, 17},
+        {1, 1, 1, 1}, {3, 2, 5, 7}, {2, 9, 1, 33}, {5, 11, 13, 17}, {3, 2, 5, 16}, {2, 33, 2, 264},
     };
     if (i >= COUNT(t))
         return false;
@@ -234,13 +238,14 @@ static inline bool concat_rows_case(int i, op_case *c)
     c->out[0] = reals(FILL_NORMAL, 3, t[i].B, t[i].N + t[i].P, t[i].D);
     c->wants = 3;
     c->gives = 1;
+    c->rough = count(&c->out[0]) > 5000;
     return true;
 }
 
 static inline bool expand_rows_case(int i, op_case *c)
 {
     static const struct { int B, n, D, parameter; } t[] = {
-        {1, 1, 1, 0}, {3, 2, 7, 1}, {5, 9, 33, 0}, {4, 3, 17, 1},
+        {1, 1, 1, 0}, {3, 2, 7, 1}, {5, 9, 33, 0}, {4, 3, 17, 1}, {19, 2, 264, 1}, {3, 2, 16, 0},
     };
     if (i >= COUNT(t))
         return false;
@@ -249,6 +254,7 @@ static inline bool expand_rows_case(int i, op_case *c)
     c->out[0] = reals(FILL_NORMAL, 3, t[i].B, t[i].n, t[i].D);
     c->attr.width = t[i].B;                                  /* how the tape tells the shape rule */
     c->wants = c->gives = 1;
+    c->rough = count(&c->out[0]) > 5000;
     return true;
 }
 
@@ -315,7 +321,7 @@ static inline bool kv_append_case(int i, op_case *c)
 {
     static const struct { int B, T, cap, C, hi; fill how; } t[] = {
         {1, 1, 1, 1, 1, FILL_INDEX}, {3, 2, 9, 5, 8, FILL_INDEX}, {2, 7, 7, 33, 1, FILL_INDEX},
-        {4, 3, 5, 2, 5, FILL_LAST},
+        {4, 3, 5, 2, 5, FILL_LAST},  {3, 2, 5, 264, 5, FILL_INDEX},
     };
     if (i >= COUNT(t))
         return false;
