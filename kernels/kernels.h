@@ -206,6 +206,7 @@ struct gq_device {
     void    (*graph_run)(gq_device *d, void *graph);
     void    (*graph_free)(gq_device *d, void *graph);    /* NULL allowed                          */
     double  (*seconds)(gq_device *d);                    /* waits; a clock of the device          */
+    void    (*attention)(gq_device *d, int which);       /* for calls that follow: 0 auto, 1 own, 2 cuDNN, 3 unfused */
 };
 
 typedef struct gq_backend {

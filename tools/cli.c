@@ -87,6 +87,15 @@ void gq_cli_rung(gq_cli_list *overrides)
     overrides->item[overrides->n++] = item;
 }
 
+void gq_cli_device(gq_cli_list *overrides, const char *device)
+{
+    static char item[64];
+    if (!device || overrides->n == GQ_CLI_LIST_MAX)
+        return;
+    snprintf(item, sizeof item, "engine.device=%s", device);
+    overrides->item[overrides->n++] = item;
+}
+
 bool gq_cli_tty(FILE *f)
 {
     const char *term = getenv("TERM");

@@ -97,6 +97,11 @@ extern volatile sig_atomic_t gq_cli_stop;
  * tests can force a rung of the CPU kernels on any program. The list then holds static memory. */
 void gq_cli_rung(gq_cli_list *overrides);
 
+/* --device as one more override "engine.device=..."; NULL: none. The list then holds static memory. */
+void gq_cli_device(gq_cli_list *overrides, const char *device);
+#define GQ_CLI_DEVICE(to)                                                                          \
+    {"device", 0, GQ_CLI_TEXT, &(to), "NAME", "auto, cpu, cuda, cuda:1 (default: engine.device)", 0, 0}
+
 bool gq_cli_tty(FILE *f);               /* a terminal that understands carriage return            */
 bool gq_cli_color(FILE *f);             /* a terminal, and NO_COLOR is not set                    */
 

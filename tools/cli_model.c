@@ -15,6 +15,7 @@ gq_status gq_cli_open_model(const gq_cli_model *m, const char *path, gq_session 
     if (m->beams)
         set.item[set.n++] = beams;
     gq_cli_rung(&set);
+    gq_cli_device(&set, m->device);
     o.n_set = set.n;
     return gq_session_open(path, &o, out, err);
 }

@@ -11,6 +11,7 @@
 typedef struct gq_cli_model {
     int64_t     beams, threads;         /* 0: as configured */
     bool        last;
+    const char *device;                 /* NULL: as configured */
     gq_cli_list set;                    /* overrides of its configuration */
 } gq_cli_model;
 
@@ -22,6 +23,7 @@ typedef struct gq_cli_model {
     {"last", 0, GQ_CLI_FLAG, &(m).last, NULL, "the newest checkpoint of a run, not the best", 0,   \
      0},                                                                                           \
     {"set", 's', GQ_CLI_LIST, &(m).set, "KEY=V", "overrides a key of its config.yaml", 0, 0},      \
+    GQ_CLI_DEVICE((m).device),                                                                     \
     {"threads", 0, GQ_CLI_INT, &(m).threads, "N", "threads (default: all cores)", 1, 256}
 
 /* Opens a run or an export as the options say, $GIFQA_CPU included. */

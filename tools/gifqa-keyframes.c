@@ -10,7 +10,7 @@
 #include "train/retrieve.h"
 
 typedef struct options {
-    const char *strip, *weights, *tokenizer, *preset, *config;
+    const char *strip, *weights, *tokenizer, *preset, *config, *device;
     int64_t     k, threads;             /* -1: not given */
     gq_cli_list set;
     bool        json;
@@ -32,6 +32,7 @@ static const gq_cli_option table[] = {
     {"config", 0, GQ_CLI_TEXT, &opt.config, "FILE",
      "a configuration with other sizes, limits or groups", 0, 0},
     {"set", 0, GQ_CLI_LIST, &opt.set, "KEY=VALUE", "change one of its keys: clipcut.group=1", 0, 0},
+    GQ_CLI_DEVICE(opt.device),
     {"threads", 0, GQ_CLI_INT, &opt.threads, "N", "threads (default: all cores)", 1, 256},
     GQ_CLI_CACHE_OPTIONS(cache),
     {"json", 0, GQ_CLI_FLAG, &opt.json, NULL,
@@ -116,6 +117,7 @@ static gq_status configure(gq_config *cfg, gq_error *err)
     override_int(&o, "clipcut.k", opt.k);
     override_int(&o, "engine.threads", opt.threads);
     gq_cli_rung(&opt.set);
+    gq_cli_device(&opt.set, opt.device);
     for (size_t i = 0; i < opt.set.n; i++)
         o.item[o.n++] = opt.set.item[i];
     if (s == GQ_OK)

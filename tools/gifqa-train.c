@@ -10,6 +10,7 @@
 static const char *config, *run_dir, *resume = "auto", *explain, *prove;
 static bool        check, print_config, dry_run, keys, reference, json, quiet, overfit;
 static gq_cli_list set;
+static const char *device;
 
 static const gq_cli_option options[] = {
     {.name = "config",
@@ -30,6 +31,7 @@ static const gq_cli_option options[] = {
      .to = &set,
      .arg = "KEY=V",
      .help = "overrides a key; repeatable"},
+    GQ_CLI_DEVICE(device),
     {.name = "resume",
      .type = GQ_CLI_TEXT,
      .to = &resume,
@@ -268,6 +270,7 @@ static int with_config(const char *self)
     if (!check && !print_config && !dry_run && !prove)
         listen();
     gq_cli_rung(&set);
+    gq_cli_device(&set, device);
     if (overfit && set.n < GQ_CLI_LIST_MAX)
         set.item[set.n++] = "train.overfit_batch=true";
     if (gq_config_load(config, set.item, set.n, &c, NULL, &err) != GQ_OK)

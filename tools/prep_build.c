@@ -10,7 +10,7 @@
 
 enum { SHOWN = 10, REJECTS_MAX = 1 << 28 };
 
-static const char *gifs, *out, *config, *tokenizer, *weights, *source;
+static const char *gifs, *out, *config, *device, *tokenizer, *weights, *source;
 static const char *sampler = "uniform", *kind = "none", *codec = "none";
 static bool        example, bf16, json;
 static int64_t     frames;
@@ -22,6 +22,7 @@ static const gq_cli_option options[] = {
     {"tokenizer", 't', GQ_CLI_TEXT, &tokenizer, "DIR|FILE",
      "GPT-2's vocabulary, or words.txt; else the table's words", 0, 0},
     {"frames", 'k', GQ_CLI_INT, &frames, "N", "frames of each GIF: data.frames", 1, 1024},
+    GQ_CLI_DEVICE(device),
     {"sampler", 0, GQ_CLI_TEXT, &sampler, "HOW",
      "uniform, or clipcut: those nearest to the question", 0, 0},
     {"features", 0, GQ_CLI_TEXT, &kind, "WHAT", "none: pixels; clip: CLIP's states instead; both",
@@ -78,6 +79,7 @@ static gq_status configure(gq_config **c, gq_error *err)
     if (frames)
         list.item[list.n++] = count;
     gq_cli_rung(&sets);
+    gq_cli_device(&sets, device);
     if (list.n + sets.n > GQ_CLI_LIST_MAX)
         return gq_fail(err, GQ_EUSAGE, "--set is given too often");
     for (size_t i = 0; i < sets.n; i++)

@@ -76,11 +76,12 @@ enum {
                             X(GQ_CFG_SOURCE_LIVE, "live")
 #define GQ_LIST_SCHEDULE(X) X(GQ_CFG_COSINE, "cosine") X(GQ_CFG_LINEAR, "linear") X(GQ_CFG_CONSTANT, "constant")
 #define GQ_LIST_POLICY(X)   X(GQ_CFG_POLICY_KEEP, "keep") X(GQ_CFG_POLICY_SEGMENT, "segment")
-#define GQ_LIST_DEVICE(X)   X(GQ_CFG_DEVICE_CPU, "cpu")
+#define GQ_LIST_ATTENTION(X) X(GQ_CFG_ATTENTION_AUTO, "auto") X(GQ_CFG_ATTENTION_OWN, "own") \
+                            X(GQ_CFG_ATTENTION_CUDNN, "cudnn") X(GQ_CFG_ATTENTION_UNFUSED, "unfused")
 #define GQ_LIST_BACKEND(X)  X(GQ_CFG_BACKEND_AUTO, "auto") X(GQ_CFG_BACKEND_REF, "ref") X(GQ_CFG_BACKEND_CPU, "cpu")
 #define GQ_LIST_RUNG(X)     X(GQ_CFG_RUNG_AUTO, "auto") X(GQ_CFG_RUNG_SCALAR, "scalar") X(GQ_CFG_RUNG_AVX2, "avx2") \
                             X(GQ_CFG_RUNG_AVX512, "avx512") X(GQ_CFG_RUNG_AVX512BF16, "avx512bf16")
-#define GQ_LIST_PREC(X)     X(GQ_CFG_FP32, "fp32") X(GQ_CFG_BF16, "bf16")
+#define GQ_LIST_PREC(X)     X(GQ_CFG_PREC_AUTO, "auto") X(GQ_CFG_FP32, "fp32") X(GQ_CFG_BF16, "bf16")
 #define GQ_LIST_BEAMLEN(X)  X(GQ_CFG_BEAM_GENERATED, "generated") X(GQ_CFG_BEAM_HF_LEGACY, "hf_legacy")
 #define GQ_LIST_EARLY(X)    X(GQ_CFG_EARLY_FALSE, "false") X(GQ_CFG_EARLY_TRUE, "true") X(GQ_CFG_EARLY_NEVER, "never")
 
@@ -110,7 +111,7 @@ typedef enum gq_cfg_filter   { GQ_LIST_FILTER(GQ_ENUM_NAME)   } gq_cfg_filter;
 typedef enum gq_cfg_source   { GQ_LIST_SOURCE(GQ_ENUM_NAME)   } gq_cfg_source;
 typedef enum gq_cfg_schedule { GQ_LIST_SCHEDULE(GQ_ENUM_NAME) } gq_cfg_schedule;
 typedef enum gq_cfg_policy   { GQ_LIST_POLICY(GQ_ENUM_NAME)   } gq_cfg_policy;
-typedef enum gq_cfg_device   { GQ_LIST_DEVICE(GQ_ENUM_NAME)   } gq_cfg_device;
+typedef enum gq_cfg_attention { GQ_LIST_ATTENTION(GQ_ENUM_NAME) } gq_cfg_attention;
 typedef enum gq_cfg_backend  { GQ_LIST_BACKEND(GQ_ENUM_NAME)  } gq_cfg_backend;
 typedef enum gq_cfg_rung     { GQ_LIST_RUNG(GQ_ENUM_NAME)     } gq_cfg_rung;
 typedef enum gq_cfg_prec     { GQ_LIST_PREC(GQ_ENUM_NAME)     } gq_cfg_prec;
@@ -339,10 +340,12 @@ typedef struct gq_config {
     } train;
 
     struct {
-        gq_cfg_device  device;
+        char           device[32];      /* "auto", "cpu", "cuda", "cuda:1"                        */
         gq_cfg_backend backend;
         gq_cfg_rung    cpu;             /* instruction set of the CPU kernels                     */
-        gq_cfg_prec    precision;       /* operands of matrix products                            */
+        gq_cfg_prec    precision;       /* CPU: operands of matrix products; GPU: activations too */
+        gq_cfg_attention attention;     /* on a GPU: which kernels                                */
+        bool           graph;           /* on a GPU: a step is captured once, then launched whole */
         int64_t        threads;         /* 0 = all cores                                          */
         uint64_t       memory_limit;    /* bytes; 0 = none                                        */
     } engine;
@@ -373,6 +376,9 @@ typedef struct gq_problems {
     size_t     more;                    /* found beyond GQ_PROBLEMS_MAX (a lower bound)           */
     gq_problem item[GQ_PROBLEMS_MAX];
 } gq_problems;
+
+/* The number of the GPU that engine.device names: "cuda:N" N, "cuda" 0; -1: cpu, auto, or no such name. */
+int       gq_config_gpu(const char *device);
 
 /* Defaults, then the file (NULL: none), then the overrides "a.b=c" in order, then resolution and the rules between
  * keys. GQ_ECONFIG with every problem in `problems` (may be NULL) and as many as fit in err->text, one a line. */

@@ -193,10 +193,15 @@ GQ_BOOL(train.finite_check, "true", "Check every step for NaN and infinity; the 
 GQ_BOOL(train.overfit_batch, "false", "Train on the first batch only: a test that the loss can fall.")
 
 GQ_SECTION("engine", "The machine.")
-GQ_ENUM(engine.device, device, "cpu", "Where the run computes.")
+GQ_STR(engine.device, "auto", "", "Where the run computes: cpu, cuda (the first GPU), cuda:1, ...; auto: a GPU where "
+       "there is one.")
 GQ_ENUM(engine.backend, backend, "auto", "Kernels: auto the fastest, ref the plain specification, cpu the packed ones.")
 GQ_ENUM(engine.cpu, rung, "auto", "Instruction set of the CPU kernels; auto: the best this machine has.")
-GQ_ENUM(engine.precision, prec, "fp32", "Operands of matrix products; everything else is fp32.")
+GQ_ENUM(engine.precision, prec, "auto", "auto: fp32 on a CPU, bf16 on a GPU. bf16 on a CPU: operands of matrix products; "
+        "on a GPU: weights and activations, with fp32 masters, gradients of weights, statistics and losses.")
+GQ_ENUM(engine.attention, attention, "auto", "Attention on a GPU: own fused kernels, cudnn, unfused (any width and mask); "
+        "auto: own where they apply.")
+GQ_BOOL(engine.graph, "true", "On a GPU: capture a step once and launch it whole; the bits are the same without.")
 GQ_INT(engine.threads, "0", 0, 1024, "threads", "Results do not depend on it. 0 = all cores.")
 GQ_SIZE(engine.memory_limit, "0", 0, 0x1p60, "bytes", "A plan beyond it is refused before step 1. 0 = none.")
 

@@ -1,4 +1,5 @@
 /* config_rules.c - what one key means for another: presets, "0 = from ...", and combinations that cannot work. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "train/config_load.h"
@@ -213,8 +214,29 @@ static void check_train(gq_config_loader *l)
         gq_problem_key(l, "train.mix", "every weight is 0: nothing would be drawn");
 }
 
+/* "cuda:N" gives N, "cuda" 0; -1: not a GPU's name. */
+int gq_config_gpu(const char *device)
+{
+    char *end;
+    long  n;
+    if (strcmp(device, "cuda") == 0)
+        return 0;
+    if (strncmp(device, "cuda:", 5) != 0 || device[5] < '0' || device[5] > '9')
+        return -1;
+    n = strtol(device + 5, &end, 10);
+    return *end || n > 255 ? -1 : (int)n;
+}
+
+static void check_engine(gq_config_loader *l)
+{
+    const char *d = l->c->engine.device;
+    if (strcmp(d, "auto") != 0 && strcmp(d, "cpu") != 0 && gq_config_gpu(d) < 0)
+        gq_problem_key(l, "engine.device", "'%s' is not auto, cpu, cuda or cuda:N", d);
+}
+
 void gq_config_check(gq_config_loader *l)
 {
+    check_engine(l);
     check_clip(l);
     check_towers(l);
     check_sequence(l);

@@ -23,7 +23,7 @@ NAMES(clip, CLIP) NAMES(feature, FEATURE) NAMES(act, ACT) NAMES(bridge, BRIDGE)
             NAMES(sampler, SAMPLER) NAMES(grain, GRAIN) NAMES(pos, POS) NAMES(zattn, ZATTN)
                 NAMES(mvm_loss, MVM_LOSS) NAMES(denom, DENOM) NAMES(predict, PREDICT)
                     NAMES(reduce, REDUCE) NAMES(filter, FILTER) NAMES(source, SOURCE)
-                        NAMES(schedule, SCHEDULE) NAMES(policy, POLICY) NAMES(device, DEVICE)
+                        NAMES(schedule, SCHEDULE) NAMES(policy, POLICY) NAMES(attention, ATTENTION)
                             NAMES(backend, BACKEND) NAMES(rung, RUNG) NAMES(prec, PREC)
                                 NAMES(beamlen, BEAMLEN) NAMES(early, EARLY)
 

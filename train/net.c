@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/mem.h"
 
@@ -92,13 +93,28 @@ void gq_net_model(const gq_config *c, gq_stllm_config *m)
     m->proj_scale = c->proj.init_scale;
 }
 
+/* Asked before anything of CUDA is: machines without a driver load none of it. */
+static bool gpu_driver(void)
+{
+    return access("/dev/nvidiactl", F_OK) == 0 || access("/dev/dxg", F_OK) == 0;
+}
+
 const gq_backend *gq_net_backend(const gq_config *c, gq_error *err)
 {
     static const char *const rungs[] = {NULL, "scalar", "avx2", "avx512", "avx512bf16"};
     const gq_backend        *b;
+    int                      gpu = gq_config_gpu(c->engine.device);
+    bool                     anywhere = strcmp(c->engine.device, "auto") == 0;
 
     if (c->engine.backend == GQ_CFG_BACKEND_REF)
         return &gq_backend_ref32;
+    if (gpu >= 0 || (anywhere && c->engine.backend == GQ_CFG_BACKEND_AUTO && gpu_driver())) {
+        b = gq_backend_cuda(gpu >= 0 ? gpu : 0, c->engine.precision != GQ_CFG_FP32, err);
+        if (b)
+            b->device->attention(b->device, (int)c->engine.attention);
+        if (b || !anywhere)
+            return b;
+    }
     b = c->engine.precision == GQ_CFG_BF16 ? gq_backend_cpu_bf16(NULL)
                                            : gq_backend_cpu(rungs[c->engine.cpu]);
     if (!b)
@@ -284,7 +300,7 @@ gq_status gq_net_open(const gq_config *c, gq_net_use use, bool weights, gq_net *
     if (s == GQ_OK) {
         n->cfg = *c;
         gq_net_model(c, &n->model);
-        o.backend = gq_net_backend(c, err);
+        o.backend = use == GQ_NET_DECLARE ? gq_backend_cpu(NULL) : gq_net_backend(c, err);
         s = o.backend ? gq_engine_new(&o, &n->engine, err) : GQ_ECONFIG;
     }
     if (s == GQ_OK && (s = gq_params_new(n->engine, &n->params, err)) == GQ_OK)

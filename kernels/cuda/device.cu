@@ -170,13 +170,18 @@ static void device_graph_free(gq_device *device, void *graph)
         GQ_CUDA(self(device), cudaGraphExecDestroy(reinterpret_cast<cudaGraphExec_t>(graph)));
 }
 
+static void device_attention(gq_device *device, int which)
+{
+    self(device)->attention = which;
+}
+
 /* ---- life ------------------------------------------------------------------------------------ */
 
 static const gq_device operations = {
     device_alloc,        device_release,     device_alloc_host, device_release_host, device_upload,
     device_download,     device_copy,        device_fill,       device_set_step,     device_finish,
     device_room,         device_capture_begin, device_capture_end, device_graph_run, device_graph_free,
-    device_seconds,
+    device_seconds,      device_attention,
 };
 
 static gq_status no_gpu(int index, cudaError_t code, int count, gq_error *err)
