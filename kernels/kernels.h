@@ -160,11 +160,12 @@ typedef struct gq_adamw_call {
     int64_t n;
     double  lr, beta1, beta2, eps, decay, gscale, c1, c2;       /* c1 = 1-beta1^t, c2 = 1-beta2^t */
     void   *master;                     /* stat [n]: what w is a rounding of; NULL: w itself      */
+    int32_t real;                       /* gq_dtype of w, for kernels shared by two backends      */
 } gq_adamw_call;
 
 /* The update of all parameters in one call, for backends that run steps without the host: the gradient
- * norm of elements [0,n), then AdamW on the parts, both where the arenas are. Nothing is changed when
- * the norm is not finite. */
+ * norm of elements [0,n), then AdamW on the parts (which do not overlap), both where the arenas are, with
+ * gradients scaled by min(1, clip / (norm + 1e-6)). Nothing is changed when the norm is not finite. */
 typedef struct gq_update_part {         /* one active parameter                                   */
     int64_t first, n;                   /* elements of the flat arenas                            */
     float   lr_mult, decay;
@@ -179,9 +180,9 @@ typedef struct gq_update_call {
     int64_t n;
     const gq_update_part *part;         /* [parts], in the backend's memory                       */
     int32_t parts;
-    int64_t longest;                    /* elements of the longest part                           */
     const gq_update_scalars *scalars;   /* in the backend's memory                                */
     double *norm;                       /* [1], in the backend's memory: result                   */
+    int32_t real;                       /* gq_dtype of w                                          */
 } gq_update_call;
 
 /* Memory and time of a backend whose kernels do not work in the host's memory. All work is in one
@@ -219,6 +220,7 @@ typedef struct gq_backend {
      * added by index; NaN or infinity in x gives a non-finite result */
     double       (*sumsq)(const void *x, int64_t n, gq_work *);
     void         (*update)(const gq_update_call *, gq_work *);      /* NULL: not offered          */
+    size_t       (*update_temp)(int64_t n, int32_t parts);          /* bytes of temp it needs     */
 } gq_backend;
 
 extern const gq_backend gq_backend_ref32, gq_backend_ref64;

@@ -19,6 +19,7 @@ static void fill_column(gq_backend *b)
     b->adamw = gq_cuda_adamw;
     b->sumsq = gq_cuda_sumsq;
     b->update = gq_cuda_update;
+    b->update_temp = gq_cuda_update_temp;
 }
 
 extern "C" const gq_backend *gq_backend_cuda(int index, int bf16, gq_error *err)

@@ -155,6 +155,7 @@ void gq_cuda_kv_append_fwd(const gq_call *c) __attribute__((weak));
 void   gq_cuda_adamw(const gq_adamw_call *c, gq_work *work) __attribute__((weak));
 double gq_cuda_sumsq(const void *x, int64_t n, gq_work *work) __attribute__((weak));
 void   gq_cuda_update(const gq_update_call *c, gq_work *work) __attribute__((weak));
+size_t gq_cuda_update_temp(int64_t n, int32_t parts) __attribute__((weak));
 }
 
 #endif

@@ -587,7 +587,7 @@ static void test_adamw_pytorch(void **state)
         double  off = who[j].be->real == GQ_F64 ? 1e-14 : 3 * 8 * 3 * 0x1p-24;
         for (int t = 0; t < 3; t++) {
             gq_adamw_call a = {w.p, g.p, m.p, v.p, 4, 0.01, 0.9, 0.95, 1e-8, 0.1, 1,
-                               1 - pow(0.9, t + 1), 1 - pow(0.95, t + 1), NULL};
+                               1 - pow(0.9, t + 1), 1 - pow(0.95, t + 1), NULL, GQ_F32};
             to_buffer(&o, who[j].be, grads[t], g.p);
             who[j].be->adamw(&a, &work);
             from_buffer(&w, got);

@@ -264,7 +264,8 @@ static inline bool lm_loss_case(int i, op_case *c)
         {1, 1, 1, 1, FILL_NORMAL},      {5, 7, 11, 9, FILL_NORMAL},
         {3, 4, 33, 8, FILL_NORMAL},     {4, 3, 40, 12, FILL_SMALL_INT},
         {40, 17, 67, 128, FILL_NORMAL}, {11, 5, 37, 131, FILL_NORMAL},
-        {7, 9, 301, 259, FILL_NORMAL},
+        {7, 9, 301, 259, FILL_NORMAL},  {4, 3, 600, 12, FILL_SMALL_INT},
+        {6, 8, 33, 1100, FILL_NORMAL},
     };
     if (i >= COUNT(t))
         return false;
@@ -290,6 +291,7 @@ static inline bool mvm_loss_case(int i, op_case *c)
         {5, 7, GQ_MVM_MSE, FILL_NORMAL},     {6, 9, GQ_MVM_COS, FILL_NORMAL},
         {7, 33, GQ_MVM_COS, FILL_ZERO_ROWS}, {67, 65, GQ_MVM_MSE, FILL_ZERO_ROWS},
         {67, 65, GQ_MVM_COS, FILL_NORMAL},   {5, 9, GQ_MVM_COS, FILL_TINY_ROWS},
+        {9, 264, GQ_MVM_COS, FILL_NORMAL},   {9, 264, GQ_MVM_SSE, FILL_ZERO_ROWS},
     };
     if (i >= COUNT(t))
         return false;
