@@ -15,6 +15,7 @@
 extern "C" {
 #include "kernels/kernels.h"
 }
+#include "kernels/cuda/gemm.h"
 
 enum { GQ_STEP_RING = 256 };
 
@@ -88,34 +89,6 @@ static inline unsigned gq_blocks(int64_t n, int64_t per) { return (unsigned)((n 
         if ((dtype) == GQ_BF16) { typedef gq_bf16 T; __VA_ARGS__; }                                \
         else                    { typedef float T;   __VA_ARGS__; }                                \
     } while (0)
-
-/* ---- matrix products (gemm.cu, through cuBLASLt) --------------------------------------------- */
-
-/* D[m,n] = epilogue(alpha * op(A)[m,k] op(B)[k,n]) + beta D, everything row-major.
- * op(A) = A [m,k], or its transpose when A is stored [k,m]; likewise B [k,n] or [n,k]. Row strides in
- * elements. batch: products at these strides, 1 for one. Sums are float. */
-typedef enum gq_epilogue {
-    GQ_EPI_NONE,
-    GQ_EPI_BIAS,                        /* + bias[n]                                              */
-    GQ_EPI_BIAS_GELU_AUX,               /* aux = x + bias; D = gelu_tanh(aux): what cuBLASLt calls GELU */
-    GQ_EPI_DGELU_BGRAD,                 /* D = x * gelu_tanh'(aux); bias[n] = column sums of D (float) */
-    GQ_EPI_BGRAD_A,                     /* bias[m] = row sums of op(A): bias gradient beside a weight gradient */
-} gq_epilogue;
-
-typedef struct gq_gemm {
-    int64_t m, n, k, lda, ldb, ldd, ld_aux;
-    int64_t stride_a, stride_b, stride_d;        /* between the products of a batch               */
-    int32_t batch, ta, tb;
-    int32_t type_ab, type_d;                     /* gq_dtype: GQ_BF16 or GQ_F32                   */
-    int32_t type_bias;
-    int32_t epilogue;                            /* gq_epilogue                                   */
-    float   alpha, beta;                         /* beta 0 or 1                                   */
-} gq_gemm;
-
-/* Plans are made at the first use of a description and kept (gq_lt); inside a captured step only known ones appear. */
-void gq_cuda_gemm(gq_cuda *d, const gq_gemm *g, const void *a, const void *b, void *out, void *bias, void *aux);
-/* May a plan with this epilogue be had here? linear falls back to a plain product and own kernels. */
-bool gq_cuda_gemm_has(gq_cuda *d, const gq_gemm *g);
 
 /* ---- own kernels that others call ------------------------------------------------------------ */
 

@@ -212,7 +212,7 @@ static gq_status prepare(gq_cuda *d, gq_error *err)
     if (d->error.code != GQ_OK || !d->step || !d->step_host)
         return gq_fail(err, GQ_ENOMEM, "GPU %d (%s): cannot be used: %s", d->index, d->name,
                        d->error.code != GQ_OK ? d->error.text : "no memory");
-    return GQ_OK;
+    return gq_lt_open(d, err);
 }
 
 gq_device *gq_cuda_open(int index, gq_error *err)
