@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <thread>
 #include <vector>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -26,8 +27,10 @@
 typedef std::function<void()> work;
 
 struct gq_shim_graph {
-    std::vector<work> nodes;
-    bool              invalid = false;
+    std::vector<work>     nodes;
+    cudaStreamCaptureMode mode;
+    std::thread::id       thread;        /* that began the capture                                */
+    bool                  invalid = false;
 };
 struct gq_shim_exec { std::shared_ptr<std::vector<work>> nodes; };
 struct gq_shim_stream {
@@ -96,20 +99,21 @@ void add(gq_shim_stream *s, work w)
     else
         s->list.push_back(std::move(w));
 }
-bool any_capture(bool invalidate)
+/* Is there a capture, by this thread or of the whole program, during which the host may not wait or take memory? It
+ * ends with an error. */
+bool spoils_capture()
 {
     bool found = false;
     for (gq_shim_stream *s : streams)
-        if (s->capture) {
-            found = true;
-            s->capture->invalid |= invalidate;
-        }
+        if (s->capture && (s->capture->mode == cudaStreamCaptureModeGlobal ||
+                           (s->capture->mode == cudaStreamCaptureModeThreadLocal &&
+                            s->capture->thread == std::this_thread::get_id())))
+            found = s->capture->invalid = true;
     return found;
 }
-/* The host waits: not allowed while anything is captured (global mode). */
 cudaError_t waiting()
 {
-    if (any_capture(true))
+    if (spoils_capture())
         return result(cudaErrorStreamCaptureUnsupported);
     gq_shim_counted.syncs++;
     return cudaSuccess;
@@ -264,7 +268,7 @@ cudaError_t gq_shim_malloc(void **p, size_t bytes, bool device)
 {
     ENTER;
     *p = nullptr;
-    if (any_capture(true))
+    if (spoils_capture())
         return result(cudaErrorStreamCaptureUnsupported);
     gq_shim_counted.mallocs += device;
     if (fail_in > 0 && --fail_in == 0)
@@ -297,7 +301,7 @@ static cudaError_t give_back(void *p, bool device)
     ENTER;
     if (!p)
         return cudaSuccess;
-    if (any_capture(true))
+    if (spoils_capture())
         return result(cudaErrorStreamCaptureUnsupported);
     drain_all();                         /* cudaFree waits for all that may use it                */
     auto i = blocks.find(p);
@@ -397,6 +401,10 @@ cudaError_t cudaStreamSynchronize(cudaStream_t s)
     cudaError_t code = waiting();
     if (code != cudaSuccess)
         return code;
+    if (of(s)->capture) {
+        s->capture->invalid = true;
+        return result(cudaErrorStreamCaptureUnsupported);
+    }
     drain(of(s), UINT64_MAX);
     return ran();
 }
@@ -431,7 +439,11 @@ cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t stream)
     e->capture = s->capture;
     if (s->capture)
         return cudaSuccess;              /* nodes of a graph run in the order they were recorded  */
-    add(s, [=] { e->seconds = std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); });
+    add(s, [=] {
+        e->seconds =
+            std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch())
+                .count();
+    });
     e->at = s->base + s->list.size();
     return cudaSuccess;
 }
@@ -520,10 +532,11 @@ void gq_shim_host_start(cudaStream_t stream, const void *f, void (*call)(const v
 cudaError_t cudaStreamBeginCapture(cudaStream_t s, cudaStreamCaptureMode mode)
 {
     ENTER;
-    (void)mode;
     if (!s || s->capture)
         return result(s ? cudaErrorIllegalState : cudaErrorStreamCaptureUnsupported);
     s->capture = new gq_shim_graph;
+    s->capture->mode = mode;
+    s->capture->thread = std::this_thread::get_id();
     s->origin = true;
     return cudaSuccess;
 }

@@ -61,8 +61,14 @@ cudaError_t cudaDeviceSynchronize(void);
 cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total_bytes);
 
 cudaError_t gq_shim_malloc(void **p, size_t bytes, bool device);
-template <class T> static inline cudaError_t cudaMalloc(T **p, size_t bytes) { return gq_shim_malloc((void **)p, bytes, true); }
-template <class T> static inline cudaError_t cudaMallocHost(T **p, size_t bytes) { return gq_shim_malloc((void **)p, bytes, false); }
+template <class T> static inline cudaError_t cudaMalloc(T **p, size_t bytes)
+{
+    return gq_shim_malloc((void **)p, bytes, true);
+}
+template <class T> static inline cudaError_t cudaMallocHost(T **p, size_t bytes)
+{
+    return gq_shim_malloc((void **)p, bytes, false);
+}
 cudaError_t cudaFree(void *p);
 cudaError_t cudaFreeHost(void *p);
 cudaError_t cudaMemcpyAsync(void *dst, const void *src, size_t bytes, cudaMemcpyKind kind, cudaStream_t s = nullptr);

@@ -1,5 +1,5 @@
-/* shim.c - the machine that runs CUDA kernels on the host (shim.h): does it do what a GPU does, and does it tell when a
- * kernel is wrong? */
+/* shim.c - the machine that runs CUDA kernels on the host (shim.h): does it do what a GPU does, and does
+ * it tell when a kernel is wrong? */
 #include "core/philox.h"
 #include "tests/cuda_on_cpu/shim_kernels.h"
 #include "tests/support.h"
@@ -148,12 +148,18 @@ static void test_uninitialised(void **state)
 static void test_mistakes(void **state)
 {
     static const char *const says[SHIM_MISTAKES] = {
-        [SHIM_BARRIER_OF_SOME] = "waits for ever at __syncthreads", [SHIM_TWO_BARRIERS] = "waits for ever at __syncthreads",
-        [SHIM_SHUFFLE_OF_SOME] = "waits for ever at __shfl_xor_sync", [SHIM_TWO_COLLECTIVES] = "while other lanes",
-        [SHIM_PART_MASK] = "full mask", [SHIM_OVER_STATIC] = "between part and the end",
-        [SHIM_UNDER_STATIC] = "between before and part", [SHIM_OVER_DYNAMIC] = "after the 100 of dynamic",
-        [SHIM_UNDER_DYNAMIC] = "before the dynamic", [SHIM_NO_DYNAMIC] = "launched with none",
-        [SHIM_MUCH_SHARED] = "dynamic bytes of shared memory, a block may have", [SHIM_ROW_NOT_SHARED] = "not 16 aligned bytes",
+        [SHIM_BARRIER_OF_SOME] = "waits for ever at __syncthreads",
+        [SHIM_TWO_BARRIERS] = "waits for ever at __syncthreads",
+        [SHIM_SHUFFLE_OF_SOME] = "waits for ever at __shfl_xor_sync",
+        [SHIM_TWO_COLLECTIVES] = "while other lanes",
+        [SHIM_PART_MASK] = "full mask",
+        [SHIM_OVER_STATIC] = "between part and the end",
+        [SHIM_UNDER_STATIC] = "between before and part",
+        [SHIM_OVER_DYNAMIC] = "after the 100 of dynamic",
+        [SHIM_UNDER_DYNAMIC] = "before the dynamic",
+        [SHIM_NO_DYNAMIC] = "launched with none",
+        [SHIM_MUCH_SHARED] = "dynamic bytes of shared memory, a block may have",
+        [SHIM_ROW_NOT_SHARED] = "not 16 aligned bytes",
         [SHIM_COPY_UNALIGNED] = "not 16 aligned bytes"};
     (void)state;
     gq_shim_catch(1);

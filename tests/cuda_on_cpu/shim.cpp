@@ -194,8 +194,9 @@ void go_home()                           /* of a fibre that ended or will not be
 const char *kind_name(gq_shim_kind k)
 {
     static const char *const names[] = {
-        "nothing", "__syncthreads", "__syncwarp", "__shfl_sync", "__shfl_xor_sync", "__shfl_up_sync", "__shfl_down_sync",
-        "__ballot_sync", "__any_sync", "__all_sync", "gq_mma_16816", "gq_ldmatrix_x4", "gq_ldmatrix_x4_trans"};
+        "nothing",        "__syncthreads",    "__syncwarp",    "__shfl_sync", "__shfl_xor_sync",
+        "__shfl_up_sync", "__shfl_down_sync", "__ballot_sync", "__any_sync",  "__all_sync",
+        "gq_mma_16816",   "gq_ldmatrix_x4",   "gq_ldmatrix_x4_trans"};
     return names[k];
 }
 
@@ -234,10 +235,12 @@ void stuck()
     }
     char where[160] = "";
     if (other)
-        snprintf(where, sizeof where, ", thread (%u,%u,%u) waits at %s in line %d", other->index.x, other->index.y, other->index.z,
-                 kind_name(other->at), other->line);
-    fault(", thread (%u,%u,%u): waits for ever at %s in line %d: %d of %d threads came there, %d have ended%s", first->index.x,
-          first->index.y, first->index.z, kind_name(first->at), first->line, same, n, ended, where);
+        snprintf(where, sizeof where, ", thread (%u,%u,%u) waits at %s in line %d", other->index.x,
+                 other->index.y, other->index.z, kind_name(other->at), other->line);
+    fault(", thread (%u,%u,%u): waits for ever at %s in line %d: %d of %d threads came there, %d "
+          "have ended%s",
+          first->index.x, first->index.y, first->index.z, kind_name(first->at), first->line, same,
+          n, ended, where);
 }
 
 void new_phase()
@@ -323,8 +326,8 @@ bool meet(gq_shim_kind kind, int line)
         w->kind = kind;
         w->line = line;
     } else if (w->kind != kind || w->line != line) {
-        THREAD_FAULT("at %s while other lanes of its warp wait at %s in line %d", line, kind_name(kind), kind_name(w->kind),
-                     w->line);
+        THREAD_FAULT("at %s while other lanes of its warp wait at %s in line %d", line,
+                     kind_name(kind), kind_name(w->kind), w->line);
     }
     if (++w->arrived == WARP) {
         w->arrived = 0;
@@ -445,7 +448,8 @@ void check_shared()
 {
     size_t from = 0;
     for (int i = 0; i <= m.nvars && !m.failed; i++) {           /* the gaps between variables         */
-        const char *before = i > 0 ? m.vars[i - 1].name : "the first", *after = i < m.nvars ? m.vars[i].name : "the end";
+        const char *before = i > 0 ? m.vars[i - 1].name : "the first",
+                   *after = i < m.nvars ? m.vars[i].name : "the end";
         if (!whole(m.fixed + from, (i < m.nvars ? m.vars[i].at : m.used) - from))
             fault(": bytes between %s and %s of the shared variables were written", before, after);
         if (i < m.nvars)
@@ -485,7 +489,8 @@ void run_block()
     m.nwarps = n / WARP;
     for (int i = 0; i < n; i++) {
         fibre *f = &m.threads[i];
-        f->index = {(unsigned)i % blockDim.x, (unsigned)i / blockDim.x % blockDim.y, (unsigned)i / (blockDim.x * blockDim.y)};
+        f->index = {(unsigned)i % blockDim.x, (unsigned)i / blockDim.x % blockDim.y,
+                    (unsigned)i / (blockDim.x * blockDim.y)};
         /* tops differ in their cache sets, or a warp's stacks would throw each other out */
         f->sp = fresh(f, STACK - (size_t)(i % WARP) * 320, entry);
         f->at = GQ_SHIM_NONE;
@@ -676,12 +681,14 @@ void *gq_shim_shared(const void *key, const char *name, size_t bytes, size_t ali
     for (int i = 0; i < m.nvars; i++)
         if (m.vars[i].key == key)
             return m.fixed + m.vars[i].at;
-    size_t step = align > 16 ? align : 16, at = (m.used + step - 1) / step * step, end = at + (bytes + 15) / 16 * 16 + GUARD;
+    size_t step = align > 16 ? align : 16, at = (m.used + step - 1) / step * step,
+           end = at + (bytes + 15) / 16 * 16 + GUARD;
     size_t sum = bytes;
     for (int i = 0; i < m.nvars; i++)
         sum += m.vars[i].bytes;
     if (m.nvars == MAX_STATIC || sum > GQ_SHIM_STATIC_BYTES || align > 256)
-        fault(": shared variable %s: %zu bytes of static shared memory, a block may have %d", name, sum, GQ_SHIM_STATIC_BYTES);
+        fault(": shared variable %s: %zu bytes of static shared memory, a block may have %d", name,
+              sum, GQ_SHIM_STATIC_BYTES);
     if (sum + m.dynamic_bytes > GQ_SHIM_SHARED_BYTES)
         fault(": %zu static and %zu dynamic bytes of shared memory, a block may have %d", sum, m.dynamic_bytes,
               GQ_SHIM_SHARED_BYTES);

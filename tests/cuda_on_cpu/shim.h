@@ -156,9 +156,13 @@ static inline void gq_shim_launch(cudaStream_t s, const char *name, void (*kerne
                                   size_t bytes, A... a)
 {
     typedef std::tuple<void (*)(P...), P...> args;
-    gq_shim_start(s, name, reinterpret_cast<const void *>(kernel), grid, block, bytes, new args(kernel, static_cast<P>(a)...),
-                  [](const void *p) { std::apply([](auto k, auto... v) { k(v...); }, *static_cast<const args *>(p)); },
-                  [](const void *p) { delete static_cast<const args *>(p); });
+    gq_shim_start(
+        s, name, reinterpret_cast<const void *>(kernel), grid, block, bytes,
+        new args(kernel, static_cast<P>(a)...),
+        [](const void *p) {
+            std::apply([](auto k, auto... v) { k(v...); }, *static_cast<const args *>(p));
+        },
+        [](const void *p) { delete static_cast<const args *>(p); });
 }
 
 /* Host code in the order of a stream, captured like a launch: f() is called when its turn comes. For what a

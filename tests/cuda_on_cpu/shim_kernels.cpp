@@ -197,7 +197,9 @@ static __global__ void mistake(shim_mistake wrong, int one)
 }
 int shim_wrong(shim_mistake wrong)
 {
-    size_t bytes = wrong == SHIM_OVER_DYNAMIC || wrong == SHIM_UNDER_DYNAMIC ? 100 : wrong == SHIM_MUCH_SHARED ? 227 * 1024 : 0;
+    size_t bytes = wrong == SHIM_OVER_DYNAMIC || wrong == SHIM_UNDER_DYNAMIC ? 100
+                   : wrong == SHIM_MUCH_SHARED                               ? 227 * 1024
+                                                                             : 0;
     if (bytes > 48 * 1024)
         cudaFuncSetAttribute(mistake, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes);
     gq_shim_launch(nullptr, "mistake", mistake, dim3(1, 2), 64, bytes, wrong, 1);
@@ -226,7 +228,8 @@ int shim_launch_limits(void)
     MUST(cudaGetLastError() == cudaErrorInvalidConfiguration);
     gq_shim_launch(nullptr, "twice", twice, 1, 64, 48 * 1024 + 4, x, 64);
     MUST(cudaGetLastError() == cudaErrorInvalidValue);
-    MUST(cudaFuncSetAttribute(twice, cudaFuncAttributeMaxDynamicSharedMemorySize, 227 * 1024 + 1) == cudaErrorInvalidValue);
+    MUST(cudaFuncSetAttribute(twice, cudaFuncAttributeMaxDynamicSharedMemorySize, 227 * 1024 + 1) ==
+         cudaErrorInvalidValue);
     MUST(cudaGetLastError() == cudaErrorInvalidValue && cudaGetLastError() == cudaSuccess);
     MUST(cudaFuncSetAttribute(twice, cudaFuncAttributeMaxDynamicSharedMemorySize, 227 * 1024) == cudaSuccess);
     gq_shim_launch(nullptr, "twice", twice, 1, 64, 227 * 1024, x, 64);
@@ -267,7 +270,8 @@ int shim_streams(void)
 
     MUST(cudaGetLastError() == cudaErrorNotReady);
     MUST(cudaEventDestroy(e) == cudaSuccess && cudaEventDestroy(f) == cudaSuccess);
-    MUST(cudaStreamDestroy(a) == cudaSuccess && cudaStreamDestroy(b) == cudaSuccess && cudaStreamDestroy(b) != cudaSuccess);
+    MUST(cudaStreamDestroy(a) == cudaSuccess && cudaStreamDestroy(b) == cudaSuccess &&
+         cudaStreamDestroy(b) != cudaSuccess);
     MUST(cudaFree(x) == cudaSuccess && cudaFreeHost(locked) == cudaSuccess && cudaFree(nullptr) == cudaSuccess);
     cudaGetLastError();
     return 0;
@@ -296,7 +300,8 @@ int shim_graphs(void)
     cudaGraph_t     graph = nullptr;
     cudaGraphExec_t exec = nullptr;
     MUST(cudaMalloc(&x, sizeof host) == cudaSuccess && cudaMallocHost(&locked, sizeof host) == cudaSuccess);
-    MUST(cudaStreamCreate(&s) == cudaSuccess && cudaStreamCreate(&side) == cudaSuccess && cudaEventCreate(&e) == cudaSuccess);
+    MUST(cudaStreamCreate(&s) == cudaSuccess && cudaStreamCreate(&side) == cudaSuccess &&
+         cudaEventCreate(&e) == cudaSuccess);
     for (int i = 0; i < 64; i++)
         locked[i] = (float)i;
     int line = captured(s, side, e, x, locked, &graph);
@@ -321,6 +326,10 @@ int shim_graphs(void)
                           : cudaMemcpy(host, x, 4, cudaMemcpyDeviceToHost)) == cudaErrorStreamCaptureUnsupported);
         MUST(cudaStreamEndCapture(s, &graph) == cudaErrorStreamCaptureInvalidated && !graph && !more);
     }
+    /* but in another stream it does not wait for, where the mode leaves that to the caller */
+    MUST(cudaStreamBeginCapture(s, cudaStreamCaptureModeRelaxed) == cudaSuccess);
+    MUST(cudaStreamSynchronize(side) == cudaSuccess && cudaStreamSynchronize(s) == cudaErrorStreamCaptureUnsupported);
+    MUST(cudaStreamEndCapture(s, &graph) == cudaErrorStreamCaptureInvalidated);
     cudaGetLastError();
     MUST(cudaGraphExecDestroy(exec) == cudaSuccess && cudaEventDestroy(e) == cudaSuccess);
     MUST(cudaStreamDestroy(s) == cudaSuccess && cudaStreamDestroy(side) == cudaSuccess);
@@ -347,7 +356,8 @@ int shim_memory(void)
     MUST(now.device_blocks == before.device_blocks + 3 && now.mallocs == before.mallocs + 5);
     gq_shim_launch(nullptr, "read_first", read_first, 1, 32, 0, x, &out);
     MUST(cudaStreamSynchronize(nullptr) == cudaSuccess && out != out);
-    MUST(cudaFree(x) == cudaSuccess && cudaFree(q) == cudaSuccess && cudaFree(p + 1) != cudaSuccess && cudaFreeHost(p) != cudaSuccess);
+    MUST(cudaFree(x) == cudaSuccess && cudaFree(q) == cudaSuccess &&
+         cudaFree(p + 1) != cudaSuccess && cudaFreeHost(p) != cudaSuccess);
     cudaGetLastError();
 #ifndef __SANITIZE_ADDRESS__             /* it ends the program at the access                     */
     gq_shim_launch(nullptr, "write_at", write_at, 1, 32, 0, p, 1000L);
@@ -357,7 +367,8 @@ int shim_memory(void)
     gq_shim_launch(nullptr, "write_at", write_at, 1, 32, 0, p, 999L);
     MUST(cudaFree(p) == cudaSuccess && !gq_shim_fault());
 #endif
-    MUST(gq_shim_count().device_bytes == before.device_bytes && gq_shim_count().device_blocks == before.device_blocks);
+    MUST(gq_shim_count().device_bytes == before.device_bytes &&
+         gq_shim_count().device_blocks == before.device_blocks);
     return 0;
 }
 const char *shim_device_block(void)

@@ -17,10 +17,11 @@ enum { SHIM_SHUFFLES = 8, SHIM_VOTES = 3 };
 GQ_SHIM_API int shim_shuffles(const float *x, float *out, double *wide, uint32_t *votes);
 
 /* out[16,16] = a[16,16] b[16,16]; b is [k,n] in b_kn and [n,k] in b_nk; the two ways to load it */
-GQ_SHIM_API int shim_product(const uint16_t *a, const uint16_t *b_kn, const uint16_t *b_nk, float *out_kn, float *out_nk);
+GQ_SHIM_API int shim_product(const uint16_t *a, const uint16_t *b_kn, const uint16_t *b_nk,
+                             float *out_kn, float *out_nk);
 
-/* out[4][128]: two groups of copies of x[256] (the last 64 are not there), read after waiting for none, one, both; what
- * a later copy to the first place leaves */
+/* out[4][128]: two groups of copies of x[256] (the last 64 are not there), read after waiting for none, one,
+ * both; what a later copy to the first place leaves */
 GQ_SHIM_API int shim_copies(const float *x, float *out);
 
 /* out[3]: an uninitialised word of static shared memory, of dynamic, a bf16 */
