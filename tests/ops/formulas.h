@@ -8,7 +8,7 @@
  * A backend that stores bfloat16 computes in float all the same: its inputs are exact, its results
  * are rounded when they are stored (compare()), and what it hands from one kernel of an op to the
  * next in bfloat16 is kept() here: the product of a linear layer before bias and activation and the
- * activation before the residual, du, pixels, attention probabilities and dS, dlogits.
+ * activation before the residual, du, pixels, s of add_norm, attention probabilities and dS, dlogits.
  */
 #ifndef GIFQA_TESTS_OPS_FORMULAS_H
 #define GIFQA_TESTS_OPS_FORMULAS_H
@@ -356,11 +356,13 @@ static inline void layernorm_values(const op_case *c, const values *v, estimate 
 static inline void add_norm_values(const op_case *c, const values *v, estimate *to)
 {
     int64_t D = columns(&c->in[0]);
+    num    *x = nums(D);
     for (int64_t r = 0; r < rows_of(&c->in[0]); r++) {
-        for (int64_t i = r * D; i < (r + 1) * D; i++)
-            to->out[0][i] = stored(v->in[0][i] + v->in[1][i]);
-        norm_row(c, to->out[0] + r * D, D, v->in[2], v->in[3], to->out[1] + r * D, to->save[0] + r,
-                 to->save[1] + r);
+        for (int64_t d = 0; d < D; d++) {
+            to->out[0][r * D + d] = stored(v->in[0][r * D + d] + v->in[1][r * D + d]);
+            x[d] = kept(to->out[0][r * D + d]);
+        }
+        norm_row(c, x, D, v->in[2], v->in[3], to->out[1] + r * D, to->save[0] + r, to->save[1] + r);
     }
 }
 
