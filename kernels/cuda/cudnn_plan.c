@@ -260,7 +260,8 @@ static bool look_at_engine(maker *m, void *config, int64_t *index)
     if (!m->bad)
         check(m, m->api->get(engine, GQ_DNN_ENGINE_INDEX, GQ_DNN_T_INT64, 1, &one, index), "an engine's number");
     if (!m->bad)
-        check(m, m->api->get(engine, GQ_DNN_ENGINE_NOTE, GQ_DNN_T_NUMERICAL_NOTE, 16, &count, notes), "an engine's notes");
+        check(m, m->api->get(engine, GQ_DNN_ENGINE_NOTE, GQ_DNN_T_NUMERICAL_NOTE, 16, &count, notes),
+              "an engine's notes");
     for (int64_t i = 0; i < count && i < 16; i++)
         if (notes[i] == GQ_DNN_NOTE_NONDETERMINISTIC)
             same_bits = false;
@@ -280,7 +281,8 @@ static void build(maker *m, gq_cudnn_plan *p, void *handle, void *config)
     set(m, p->plan, GQ_DNN_PLAN_CONFIG, GQ_DNN_T_DESCRIPTOR, 1, &config, "a plan");
     finish(m, p->plan, "building a plan");
     if (!m->bad)
-        check(m, m->api->get(p->plan, GQ_DNN_PLAN_WORKSPACE, GQ_DNN_T_INT64, 1, &one, &p->workspace), "a plan's workspace");
+        check(m, m->api->get(p->plan, GQ_DNN_PLAN_WORKSPACE, GQ_DNN_T_INT64, 1, &one, &p->workspace),
+              "a plan's workspace");
     if (m->bad && p->plan) {
         m->api->destroy(p->plan);
         p->plan = NULL;

@@ -37,8 +37,20 @@ typedef struct sdpa {
 } sdpa;
 enum { Q, KV, O, LSE, DQ, DKV, DO };
 
-static float    from_bf16(uint16_t h) { uint32_t u = (uint32_t)h << 16; float f; memcpy(&f, &u, 4); return f; }
-static uint16_t to_bf16(float f) { uint32_t u; memcpy(&u, &f, 4); return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16); }
+static float from_bf16(uint16_t h)
+{
+    uint32_t u = (uint32_t)h << 16;
+    float    f;
+    memcpy(&f, &u, 4);
+    return f;
+}
+
+static uint16_t to_bf16(float f)
+{
+    uint32_t u;
+    memcpy(&u, &f, 4);
+    return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
+}
 
 static gq_buf buffer(int32_t dtype, void *p, int64_t a, int64_t b, int64_t c)
 {
@@ -61,7 +73,8 @@ static void describe_call(sdpa *x, const shape *s, const int32_t *lengths, int32
     x->call.dout[0] = buffer(dtype, p[DO], s->B, s->Tq, C);
     x->call.save[0] = buffer(GQ_F32, x->f[LSE], s->B, s->H, s->Tq);
     x->call.attr = (gq_attr){.heads = s->H, .width = (int32_t)C, .mask = s->causal ? GQ_MASK_CAUSAL : GQ_MASK_NONE,
-                             .scale = 0.125f, .koff = s->Tk ? 0 : (int32_t)C, .voff = s->Tk ? (int32_t)C : 2 * (int32_t)C};
+                             .scale = 0.125f, .koff = s->Tk ? 0 : (int32_t)C,
+                             .voff = s->Tk ? (int32_t)C : 2 * (int32_t)C};
 }
 
 /* Inputs and dout are random, everything else NaN. */
@@ -109,17 +122,18 @@ static void by_reference(sdpa *x, int backward)
 static void compare(const shape *s, const char *what, const sdpa *want, const sdpa *got, int k, double bound)
 {
     double error = 0, norm = 0;
+    char   text[120];
+    snprintf(text, sizeof text, "B %d, H %d, Tq %d, Tk %d, causal %d, lengths %d", s->B, s->H, s->Tq, s->Tk, s->causal,
+             s->lengths[0]);
     for (int64_t i = 0; i < want->n[k]; i++) {
         double w = want->f[k][i], g = k == LSE ? got->f[k][i] : from_bf16(got->h[k][i]);
         if (w == 0 && fabs(g) > 1e-6)                /* the softmax of one key has rounding left    */
-            fail_msg("%s of B %d, H %d, Tq %d, Tk %d, causal %d, lengths %d: element %lld is %g where the reference has zero",
-                     what, s->B, s->H, s->Tq, s->Tk, s->causal, s->lengths[0], (long long)i, g);
+            fail_msg("%s of %s: element %lld is %g where the reference has zero", what, text, (long long)i, g);
         error += (w - g) * (w - g);
         norm += w * w;
     }
     if (!(error <= bound * bound * norm))
-        fail_msg("%s of B %d, H %d, Tq %d, Tk %d, causal %d, lengths %d: error %.3g, bound %.3g", what, s->B, s->H, s->Tq,
-                 s->Tk, s->causal, s->lengths[0], sqrt(error / norm), bound);
+        fail_msg("%s of %s: error %.3g, bound %.3g", what, text, sqrt(error / norm), bound);
 }
 
 static int through_cudnn(sdpa *x, int backward)
@@ -259,8 +273,8 @@ static const gq_cudnn_api *need_cudnn(void)
     if (!api)
         print_message("skipped: whether cuDNN accepts our attention was not checked: %s\n", err.text);
     else if (!has_driver())
-        print_message("skipped: whether cuDNN accepts our attention was not checked: there is neither a CUDA driver nor "
-                      "the toolkit's stub of it\n");
+        print_message("skipped: whether cuDNN accepts our attention was not checked: there is neither a CUDA driver "
+                      "nor the toolkit's stub of it\n");
     else
         return api;
     skip();
@@ -314,7 +328,8 @@ static void test_compiled(void **state)
         gq_cudnn_case  a = case_of(64, 296, 0, 3, backward);
         gq_cudnn_plan *p = plan_of(api, &a, GQ_PLAN_BUILD, &err);
         if (p)
-            print_message("workspace of %s: %zu bytes\n", backward ? "backward" : "forward", gq_cudnn_plan_workspace(p));
+            print_message("%s: workspace of %zu bytes\n", backward ? "backward" : "forward",
+                          gq_cudnn_plan_workspace(p));
         else
             assert_non_null(strstr(err.text, "CUDNN_STATUS_EXECUTION_FAILED_CUDA_DRIVER"));
         gq_cudnn_plan_free(p);

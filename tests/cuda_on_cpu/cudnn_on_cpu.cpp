@@ -179,7 +179,7 @@ gq_cudnn_plan *gq_cudnn_plan_make(const gq_cudnn_api *, void *, const char *, co
     return p;
 }
 void   gq_cudnn_plan_free(gq_cudnn_plan *p) { delete p; }
-size_t gq_cudnn_plan_workspace(const gq_cudnn_plan *) { return 1000; }       /* an odd size: what follows must be aligned */
+size_t gq_cudnn_plan_workspace(const gq_cudnn_plan *) { return 1000; }       /* no multiple of 256 */
 
 gq_status gq_cudnn_plan_run(gq_cudnn_plan *p, void *, void *const pointer[GQ_AT_OPERANDS], void *, gq_error *)
 {

@@ -17,7 +17,7 @@ extern "C" {
 GQ_SHIM_API void gq_shim_cudnn(int there);
 
 /* One direction of sdpa by kernels/cuda/cudnn_sdpa.cu, on a device of its own, and the wait for it; buffers are in
- * the host's memory. 1: done; 0: it is not for cuDNN; negative with an error: it failed. twice: captured, done again. */
+ * the host's memory. 1: done; 0: it is not for cuDNN; negative with an error: it failed. twice: once more, captured. */
 GQ_SHIM_API int gq_shim_cudnn_sdpa(const gq_call *c, int backward, int twice, gq_error *err);
 #ifdef __cplusplus
 }
