@@ -63,7 +63,7 @@ struct machine {
     size_t main_stack_bytes;
     unsigned char *stacks;
     bool   running, entered, failed;
-    uint64_t random;
+    uint64_t random, launches;           /* launches: since gq_shim_order()                      */
     unsigned seed;
 
     const char *name;
@@ -558,7 +558,7 @@ bool gq_shim_grid(const char *name, dim3 grid, dim3 block, size_t bytes, void (*
     m.dynamic_bytes = bytes;
     m.nvars = 0;
     m.used = GUARD;
-    m.random = (m.seed + 1) * 0x9E3779B97F4A7C15ull + gq_shim_counted.launches;
+    m.random = (m.seed + 1) * 0x9E3779B97F4A7C15ull + m.launches++;
     gq_shim_counted.launches++;
     gridDim = grid;
     blockDim = block;
@@ -708,7 +708,11 @@ void *gq_shim_dynamic(size_t align)
     return dynamic();
 }
 
-void gq_shim_order(unsigned seed) { m.seed = seed; }
+void gq_shim_order(unsigned seed)
+{
+    m.seed = seed;
+    m.launches = 0;
+}
 void gq_shim_catch(int on)
 {
     m.catching = on != 0;
