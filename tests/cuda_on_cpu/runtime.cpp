@@ -49,7 +49,8 @@ struct gq_shim_event {
 
 namespace {
 
-enum { GUARD = 256, GUARD_BYTE = 0xA7 };
+/* PAGE: a huge one, so that taking the device's memory out of reach and back changes few entries of the page table */
+enum { GUARD = 256, GUARD_BYTE = 0xA7, PAGE = 2 << 20 };
 constexpr size_t TOTAL = (size_t)8 << 30;
 struct block { size_t bytes, room; unsigned char *base; bool device; };
 
@@ -74,6 +75,8 @@ void reach(bool yes);
 
 void drain(gq_shim_stream *s, uint64_t upto)
 {
+    if (s->done == s->list.size())
+        return;
     reach(true);
     while (s->done < s->list.size() && s->base + s->done < upto) {
         work w = std::move(s->list[s->done++]);
@@ -147,10 +150,11 @@ void reach(bool yes)
 unsigned char *device_room(size_t room)
 {
     if (!device.base) {
-        void *p = mmap(nullptr, TOTAL, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        void *p = mmap(nullptr, TOTAL + PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (p == MAP_FAILED)
             return nullptr;
-        device.base = static_cast<unsigned char *>(p);
+        device.base = reinterpret_cast<unsigned char *>(((uintptr_t)p + PAGE - 1) / PAGE * PAGE);
+        madvise(device.base, TOTAL, MADV_HUGEPAGE);
     }
     unsigned char *at = device.base;
     for (const auto &i : blocks) {
@@ -162,7 +166,7 @@ unsigned char *device_room(size_t room)
     }
     if (room > TOTAL - (size_t)(at - device.base))
         return nullptr;
-    size_t end = ((size_t)(at - device.base) + room + 4095) / 4096 * 4096;
+    size_t end = ((size_t)(at - device.base) + room + PAGE - 1) / PAGE * PAGE;
     if (end > device.used)
         device.used = end;
     return at;
