@@ -434,6 +434,7 @@ void gq_params_adamw(gq_params *p, const gq_adamw_opts *o, int64_t t, double nor
         c.m = (char *)p->m.base + at;
         c.v = (char *)p->v.base + at;
         c.n = q->n;
+        c.real = (int32_t)p->engine->backend->real;
         c.lr = o->lr * q->lr_mult;
         c.decay = q->decay;
         p->engine->backend->adamw(&c, &p->engine->work);
