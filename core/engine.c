@@ -87,6 +87,14 @@ void gq_arena_free(gq_arena *a)
     *a = (gq_arena){.device = device};
 }
 
+gq_status gq_engine_workspace(gq_engine *e, size_t bytes, gq_error *err)
+{
+    gq_status s = gq_arena_reserve(&e->temp, bytes, err);
+    e->work.temp = e->temp.base;
+    e->work.temp_bytes = e->temp.bytes;
+    return s;
+}
+
 void *gq_engine_alloc(gq_engine *e, size_t bytes)
 {
     gq_device *d = e->backend->device;

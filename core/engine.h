@@ -42,6 +42,8 @@ void      gq_engine_free(gq_engine *e);           /* after all its tapes and par
 gq_status gq_arena_reserve(gq_arena *a, size_t bytes, gq_error *err);
 void      gq_arena_free(gq_arena *a);
 
+/* Makes the workspace of kernels at least `bytes` large. */
+gq_status gq_engine_workspace(gq_engine *e, size_t bytes, gq_error *err);
 /* Memory that kernels of this engine work in, zero-filled, NULL: no room; for caches that outlive a tape. */
 void     *gq_engine_alloc(gq_engine *e, size_t bytes);
 void      gq_engine_release(gq_engine *e, void *p);          /* NULL allowed                      */

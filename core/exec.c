@@ -70,14 +70,6 @@ static size_t temp_bytes(const gq_tape *t)
     return most;
 }
 
-static gq_status reserve_temp(gq_engine *e, size_t bytes, gq_error *err)
-{
-    gq_status s = gq_arena_reserve(&e->temp, bytes, err);
-    e->work.temp = e->temp.base;
-    e->work.temp_bytes = e->temp.bytes;
-    return s;
-}
-
 static void point(gq_tape *t)
 {
     for (int32_t i = 1; i < t->ntensor; i++) {
@@ -100,8 +92,10 @@ static bool make_inputs(gq_tape *t)
 {
     gq_device *d = t->engine->backend->device;
     if (d) {
-        t->host = d->alloc_host(d, t->host_bytes);
-        t->input = d->alloc(d, t->host_bytes);
+        t->host = d->alloc_host(d, t->host_bytes + sizeof(float));
+        t->input = d->alloc(d, t->host_bytes + sizeof(float));
+        if (t->host)
+            *(float *)((char *)t->host + t->host_bytes) = 1.0f;         /* see seed_loss()          */
         return t->host && t->input;
     }
     t->host = t->input = gq_aligned(256, t->host_bytes);
@@ -134,7 +128,7 @@ gq_status gq__bind(gq_tape *t, gq_error *err)
         return s;
     point(t);
     t->temp_bytes = temp_bytes(t);
-    return reserve_temp(t->engine, t->temp_bytes, err);
+    return gq_engine_workspace(t->engine, t->temp_bytes, err);
 }
 
 gq_status gq_tape_finish(gq_tape *t, gq_t loss, const gq_plan_opts *o, gq_error *err)
@@ -252,7 +246,7 @@ static void send(const gq_tape *t)
     gq_device *d = t->engine->backend->device;
     if (!d)
         return;
-    d->upload(d, t->input, t->host, t->host_bytes);
+    d->upload(d, t->input, t->host, t->host_bytes + sizeof(float));
     d->set_step(d, &t->engine->step);
 }
 
@@ -345,7 +339,8 @@ static gq_status run_entry(gq_tape *t, const gq_entry *e, bool accumulate, gq_er
     double               start = t->seconds ? now(t) : 0.0;
 
 #ifdef GIFQA_CHECKED
-    if (!t->eager)
+    bool                 watched = !t->eager && !t->capturing;
+    if (watched)
         guards(t, e, true);
 #endif
     if (e->phase == GQ_BACKWARD) {
@@ -355,7 +350,7 @@ static gq_status run_entry(gq_tape *t, const gq_entry *e, bool accumulate, gq_er
         k->fwd(c);
     }
 #ifdef GIFQA_CHECKED
-    if (!t->eager && !guards(t, e, false))
+    if (watched && !guards(t, e, false))
         return gq_fail(err, GQ_EBUG, "%s:%d: %s wrote past the end of a buffer (backend %s)",
                        n->file, n->line, gq_op_table[n->op].name, t->engine->backend->name);
 #else
@@ -373,27 +368,38 @@ void gq__eager_run(gq_tape *t, int32_t node)
     gq_call              c;
 
     build_call(t, node, &c);
-    if (k->temp && reserve_temp(e, k->temp(&c, 0, gq_pool_size(e->pool)), &t->err) != GQ_OK)
+    if (k->temp && gq_engine_workspace(e, k->temp(&c, 0, gq_pool_size(e->pool)), &t->err) != GQ_OK)
         return;
     k->fwd(&c);
 }
 
-gq_status gq_forward(gq_tape *t, gq_error *err)
+static gq_status ready(gq_tape *t, gq_error *err)
 {
-    gq_status s;
-
     if (!t->finished)
         return gq_fail(err, GQ_EBUG, "tape '%s' is not finished", t->name);
     if (t->bound_act != t->engine->act.generation)
         point(t);
-    s = check_indices(t, err);
+    return check_indices(t, err);
+}
+
+static gq_status run_forward(gq_tape *t, gq_error *err)
+{
+    gq_status s = GQ_OK;
 #ifdef GIFQA_CHECKED
     poison(t);
 #endif
-    if (s == GQ_OK)
-        send(t);
+    send(t);
     for (int32_t i = 0; s == GQ_OK && i < t->forward_entries; i++)
         s = run_entry(t, &t->entry[i], false, err);
+    return s;
+}
+
+gq_status gq_forward(gq_tape *t, gq_error *err)
+{
+    gq_status s = ready(t, err);
+
+    if (s == GQ_OK)
+        s = run_forward(t, err);
     return s == GQ_OK && !t->loss ? finish(t, err) : s;
 }
 
@@ -409,28 +415,97 @@ static void clear_unreached(gq_tape *t)
 
 static void seed_loss(gq_tape *t)                   /* d loss / d loss = 1                        */
 {
-    static const float one = 1.0f;
-    gq_tensor         *d = &t->tensor[t->tensor[t->tensor[t->loss].root].grad];
-    gq_device         *device = t->engine->backend->device;
+    gq_tensor *d = &t->tensor[t->tensor[t->tensor[t->loss].root].grad];
+    gq_device *device = t->engine->backend->device;
     if (device)
-        device->upload(device, d->data, &one, sizeof one);
+        device->copy(device, d->data, (char *)t->input + t->host_bytes, sizeof(float));
     else if (d->dtype == GQ_F64)
         *(double *)d->data = 1.0;
     else
         *(float *)d->data = 1.0f;
 }
 
-gq_status gq_backward(gq_tape *t, bool accumulate, gq_error *err)
+static gq_status run_backward(gq_tape *t, bool accumulate, gq_error *err)
 {
     gq_status s = GQ_OK;
 
-    if (!t->finished || !t->loss)
-        return gq_fail(err, GQ_EBUG, "tape '%s' has no loss to go backward from", t->name);
     seed_loss(t);
     if (!accumulate)
         clear_unreached(t);
     for (int32_t i = t->forward_entries; s == GQ_OK && i < t->nentry; i++)
         s = run_entry(t, &t->entry[i], accumulate, err);
+    return s;
+}
+
+gq_status gq_backward(gq_tape *t, bool accumulate, gq_error *err)
+{
+    gq_status s;
+
+    if (!t->finished || !t->loss)
+        return gq_fail(err, GQ_EBUG, "tape '%s' has no loss to go backward from", t->name);
+    s = run_backward(t, accumulate, err);
+    return s == GQ_OK ? finish(t, err) : s;
+}
+
+/* ---- a step as one piece of the device's work ------------------------------------------------ */
+
+static gq_status run_step(gq_tape *t, bool accumulate, bool update, gq_error *err)
+{
+    gq_status s = run_forward(t, err);
+    if (s == GQ_OK)
+        s = run_backward(t, accumulate, err);
+    if (s == GQ_OK && update)
+        gq_params_update_run(t->params);
+    return s;
+}
+
+/* A graph holds addresses: it is of no use once an arena has moved. */
+static void drop_moved_graphs(gq_tape *t)
+{
+    gq_device *d = t->engine->backend->device;
+    if (t->graph_act == t->engine->act.generation && t->graph_temp == t->engine->temp.generation)
+        return;
+    for (int i = 0; i < 4; i++) {
+        d->graph_free(d, t->graph[i]);
+        t->graph[i] = NULL;
+        t->warm[i] = false;
+    }
+    t->graph_act = t->engine->act.generation;
+    t->graph_temp = t->engine->temp.generation;
+}
+
+static gq_status capture(gq_tape *t, bool accumulate, bool update, void **graph, gq_error *err)
+{
+    gq_device *d = t->engine->backend->device;
+    gq_status  s;
+
+    d->capture_begin(d);
+    t->capturing = true;
+    s = run_step(t, accumulate, update, err);
+    t->capturing = false;
+    *graph = d->capture_end(d);
+    return s != GQ_OK || *graph ? s : finish(t, err);
+}
+
+gq_status gq_tape_step(gq_tape *t, bool accumulate, bool update, bool graph, gq_error *err)
+{
+    gq_device *d = t->engine->backend->device;
+    int        kind = (accumulate ? 1 : 0) + (update ? 2 : 0);
+    gq_status  s = ready(t, err);
+
+    if (s != GQ_OK)
+        return s;
+    drop_moved_graphs(t);
+    graph = graph && !t->seconds;
+    if (graph && t->warm[kind] && !t->graph[kind])
+        s = capture(t, accumulate, update, &t->graph[kind], err);
+    if (s == GQ_OK && graph && t->graph[kind]) {
+        d->set_step(d, &t->engine->step);
+        d->graph_run(d, t->graph[kind]);
+    } else if (s == GQ_OK) {
+        s = run_step(t, accumulate, update, err);
+        t->warm[kind] = true;               /* products have their plans, nothing is allocated any more */
+    }
     return s == GQ_OK ? finish(t, err) : s;
 }
 

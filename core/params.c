@@ -29,6 +29,30 @@ gq_status gq_params_new(gq_engine *e, gq_params **out, gq_error *err)
     return GQ_OK;
 }
 
+/* What gq_params_update_run() reads and writes, in the backend's memory; scalars go there from page-locked
+ * memory, which the copy may still be reading when the next step's are set: hence two. */
+struct gq_update_state {
+    gq_update_part    *part;
+    int32_t            parts;
+    gq_update_scalars *scalars, *host;  /* [1]; [2]                                               */
+    int                slot;
+    double            *norm;
+};
+
+static void close_update(gq_params *p)
+{
+    struct gq_update_state *u = p->update;
+    gq_device              *d = p->engine->backend->device;
+    if (!u)
+        return;
+    d->release(d, u->part);
+    d->release(d, u->scalars);
+    d->release(d, u->norm);
+    d->release_host(d, u->host);
+    gq_free(u);
+    p->update = NULL;
+}
+
 void gq_params_free(gq_params *p)
 {
     if (!p)
@@ -42,6 +66,7 @@ void gq_params_free(gq_params *p)
     gq_arena_free(&p->m);
     gq_arena_free(&p->v);
     gq_arena_free(&p->master);
+    close_update(p);
     gq_free(p);
 }
 
@@ -439,4 +464,84 @@ void gq_params_adamw(gq_params *p, const gq_adamw_opts *o, int64_t t, double nor
         c.decay = q->decay;
         p->engine->backend->adamw(&c, &p->engine->work);
     }
+}
+
+/* ---- the update as one piece of the device's work ----------------------------------------------- */
+
+static void fill_parts(const gq_params *p, gq_update_part *part, struct gq_update_state *u)
+{
+    for (int32_t i = 0; i < p->count; i++) {
+        const gq_param *q = &p->param[i];
+        if (!q->active || !gq_param_grad(p, q))
+            continue;
+        part[u->parts++] = (gq_update_part){q->offset, q->n, (float)q->lr_mult, (float)q->decay};
+    }
+}
+
+gq_status gq_params_update_open(gq_params *p, gq_error *err)
+{
+    gq_device              *d = p->engine->backend->device;
+    size_t                  bytes = ((size_t)p->count + 1) * sizeof(gq_update_part);
+    gq_update_part         *part;
+    struct gq_update_state *u;
+
+    part = gq_calloc(1, bytes);
+    u = p->update;
+    if (!u && (u = p->update = gq_calloc(1, sizeof *u))) {       /* graphs keep its addresses       */
+        u->part = d->alloc(d, bytes);
+        u->scalars = d->alloc(d, sizeof *u->scalars);
+        u->norm = d->alloc(d, sizeof *u->norm);
+        u->host = d->alloc_host(d, 2 * sizeof *u->host);
+    }
+    if (!part || !u || !u->part || !u->scalars || !u->norm || !u->host) {
+        gq_free(part);
+        return gq_fail(err, GQ_ENOMEM, "the optimiser's table: out of memory");
+    }
+    u->parts = 0;
+    fill_parts(p, part, u);
+    d->upload(d, u->part, part, bytes);
+    gq_free(part);
+    return gq_engine_workspace(p->engine, p->engine->backend->update_temp(p->trainable_n, u->parts), err);
+}
+
+void gq_params_update_set(gq_params *p, const gq_adamw_opts *o, int64_t t)
+{
+    struct gq_update_state *u = p->update;
+    gq_device              *d = p->engine->backend->device;
+    gq_update_scalars      *s = &u->host[u->slot];
+
+    u->slot ^= 1;
+    *s = (gq_update_scalars){.lr = (float)o->lr,
+                             .beta1 = (float)o->beta1,
+                             .beta2 = (float)o->beta2,
+                             .eps = (float)o->eps,
+                             .clip = (float)o->clip,
+                             .c1 = (float)(1.0 - pow(o->beta1, (double)t)),
+                             .c2 = (float)(1.0 - pow(o->beta2, (double)t))};
+    d->upload(d, u->scalars, s, sizeof *s);
+}
+
+void gq_params_update_run(gq_params *p)
+{
+    const struct gq_update_state *u = p->update;
+    gq_update_call                c = {.w = p->weights.base,
+                                       .master = p->master.base,
+                                       .g = p->grad.base,
+                                       .m = p->m.base,
+                                       .v = p->v.base,
+                                       .n = p->trainable_n,
+                                       .part = u->part,
+                                       .parts = u->parts,
+                                       .scalars = u->scalars,
+                                       .norm = u->norm,
+                                       .real = (int32_t)p->engine->backend->real};
+    p->engine->backend->update(&c, &p->engine->work);
+}
+
+double gq_params_update_norm(gq_params *p)
+{
+    gq_device *d = p->engine->backend->device;
+    double     norm;
+    d->download(d, &norm, p->update->norm, sizeof norm);
+    return norm;
 }

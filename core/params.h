@@ -50,6 +50,7 @@ typedef struct gq_params {
     gq_arena   grad, m, v;              /* STATE                                                  */
     gq_arena   master;                  /* STATE, where stat is finer than real                   */
     size_t     released_bytes;          /* of PARAM                                               */
+    struct gq_update_state *update;     /* of gq_params_update_open(), NULL without               */
     bool       sealed;
 } gq_params;
 
@@ -90,6 +91,14 @@ void      gq_param_get_f32(const gq_params *p, const gq_param *q, int64_t first,
 typedef struct gq_adamw_opts { double lr, beta1, beta2, eps, clip; } gq_adamw_opts;   /* clip 0: none     */
 /* Global gradient norm over the trainable part (inactive parameters have zero gradients). */
 double    gq_params_grad_norm(gq_params *p);
+/* The same norm and step, and nothing of the host in between, where the backend offers it
+ * (backend->update). open() builds the table of active parameters and reserves what the update needs;
+ * set() sends the scalars of step t; run() starts it after what was started before and may be captured;
+ * norm() waits. A norm that is not finite changes nothing. open() again when other parameters are active. */
+gq_status gq_params_update_open(gq_params *p, gq_error *err);
+void      gq_params_update_set(gq_params *p, const gq_adamw_opts *o, int64_t t);
+void      gq_params_update_run(gq_params *p);
+double    gq_params_update_norm(gq_params *p);
 /* One AdamW step number t (from 1) with gradients scaled by min(1, clip / (norm + 1e-6)). */
 void      gq_params_adamw(gq_params *p, const gq_adamw_opts *o, int64_t t, double norm);
 

@@ -151,6 +151,9 @@ void gq_tape_free(gq_tape *t)
     gq_free(t->entry);
     gq_free(t->call);
     gq_free(t->unreached);
+    for (int i = 0; i < 4; i++)
+        if (t->graph[i])
+            t->engine->backend->device->graph_free(t->engine->backend->device, t->graph[i]);
     gq__free_inputs(t);
     gq_free(t->seconds);
     gq_free(t);

@@ -87,6 +87,9 @@ typedef struct gq_tape {
     size_t     act_bytes, temp_bytes;   /* what this tape needs of ACT and TEMP                   */
     uint32_t   bound_act;               /* generation of ACT the calls were bound to              */
     bool       finished, eager, planned_separate;
+    bool       capturing;               /* what runs now is recorded by the device, not done      */
+    void      *graph[4]; bool warm[4]; /* of gq_tape_step(), by accumulate + 2 update              */
+    uint32_t   graph_act, graph_temp;   /* generations of the arenas they were captured with      */
     bool       inference, paused; /* no gradients on this tape; none through what is recorded now */
     void     **eager_mem; int32_t neager, eager_cap;         /* storage of an eager tape          */
     double    *seconds;                 /* [nnode*3] per phase, NULL unless profiling             */
@@ -141,6 +144,10 @@ gq_status gq_forward(gq_tape *t, gq_error *err);
 /* accumulate: parameter gradients are added to what is there (later micro-batches). Runs after
  * gq_forward. */
 gq_status gq_backward(gq_tape *t, bool accumulate, gq_error *err);
+/* On a backend with a device: forward, backward and (update) gq_params_update_run(), one after the other
+ * without the host, which waits at the end. graph: the second such step is captured and every later one is
+ * launched as a whole; the bits are the same. */
+gq_status gq_tape_step(gq_tape *t, bool accumulate, bool update, bool graph, gq_error *err);
 /* Runs forward and backward again with a check after every entry and names the first op with a
  * non-finite output; false: all finite. For the message after something went wrong. */
 bool      gq_find_nonfinite(gq_tape *t, char *text, size_t size);

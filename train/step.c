@@ -19,14 +19,17 @@ gq_status gq_step_open(gq_step *s, const gq_config *c, bool live, int labels, gq
     s->keep = gq_malloc(batch, n);
     if (elements)
         s->elements = gq_malloc(batch * n * (size_t)c->gpt2.width, sizeof *s->elements);
-    return s->keep && (!elements || s->elements) ? GQ_OK : gq_fail(err, GQ_ENOMEM, "out of memory");
+    s->stats = gq_malloc(2 * (size_t)labels, sizeof *s->stats);
+    return s->keep && s->stats && (!elements || s->elements) ? GQ_OK : gq_fail(err, GQ_ENOMEM, "out of memory");
 }
 
 void gq_step_close(gq_step *s)
 {
     gq_free(s->keep);
     gq_free(s->elements);
+    gq_free(s->stats);
     s->keep = NULL;
+    s->stats = NULL;
     s->elements = NULL;
 }
 
@@ -135,19 +138,50 @@ static gq_status feed(gq_step *s, int micro, const gq_sample *samples, gq_stllm_
 static void collect(gq_step *s, const gq_sample *samples, gq_stllm_tape *h)
 {
     gq_cost cost = gq_tape_cost(h->tape);
-    float   stats[2];
     int     r = 0;
+
+    gq_get_real(h->tape, h->stats, 0, s->stats, 2 * (int64_t)h->shape.labels);
 
     s->lm += gq_scalar(h->tape, h->lm_loss);
     s->mvm += h->mvm_loss.i ? gq_scalar(h->tape, h->mvm_loss) : 0.0;
     s->flops += cost.fwd_flops + cost.bwd_flops;
     for (int b = 0; b < h->shape.batch; b++) {
         s->tokens += (uint64_t)(samples[b].nq + samples[b].na + 1);
-        for (int k = 0; k <= samples[b].na; k++, r++) {
-            gq_get_real(h->tape, h->stats, 2 * r, stats, 2);
-            s->hits += stats[1] > 0.5f;
-        }
+        for (int k = 0; k <= samples[b].na; k++, r++)
+            s->hits += s->stats[2 * r + 1] > 0.5f;
     }
+}
+
+static gq_adamw_opts update_of(gq_step *s)
+{
+    const gq_config *c = s->cfg;
+
+    s->lr = gq_learning_rate(c, (int64_t)s->number, c->train.steps);
+    return (gq_adamw_opts){.lr = s->lr,
+                           .beta1 = c->train.beta1,
+                           .beta2 = c->train.beta2,
+                           .eps = c->train.eps,
+                           .clip = c->train.clip};
+}
+
+/* The last micro-batch and the update are one piece of work: the device itself leaves a step with a bad
+ * gradient or loss undone. */
+static gq_status on_device(gq_step *s, int micro, gq_error *err)
+{
+    gq_params    *p = s->net->params;
+    gq_adamw_opts o = update_of(s);
+    bool          last = micro + 1 == (int)s->cfg->train.accumulate;
+    gq_status     status = GQ_OK;
+
+    if (!p->update || s->table_key != s->net->frozen_key) {
+        status = gq_params_update_open(p, err);
+        s->table_key = s->net->frozen_key;
+    }
+    if (status == GQ_OK && last)
+        gq_params_update_set(p, &o, (int64_t)s->number + 1);
+    if (status == GQ_OK)
+        status = gq_tape_step(s->tape, micro > 0, last, s->cfg->engine.graph, err);
+    return status;
 }
 
 gq_status gq_step_micro(gq_step *s, int micro, const gq_sample *samples, gq_error *err)
@@ -162,10 +196,15 @@ gq_status gq_step_micro(gq_step *s, int micro, const gq_sample *samples, gq_erro
         .seed = s->cfg->train.seed, .step = (uint32_t)s->number, .micro = (uint32_t)micro};
     s->tape = h->tape;
     fed = gq_now();
-    status = gq_forward(h->tape, err);
-    forth = gq_now();
-    if (status == GQ_OK)
-        status = gq_backward(h->tape, micro > 0, err);
+    if (s->net->engine->backend->device) {
+        status = on_device(s, micro, err);
+        forth = gq_now();
+    } else {
+        status = gq_forward(h->tape, err);
+        forth = gq_now();
+        if (status == GQ_OK)
+            status = gq_backward(h->tape, micro > 0, err);
+    }
     if (status != GQ_OK)
         return status;
     s->seconds.feed += fed - begin;
@@ -198,21 +237,17 @@ static gq_status bad_gradient(const gq_step *s, gq_error *err)
 
 gq_status gq_step_end(gq_step *s, gq_error *err)
 {
-    const gq_config *c = s->cfg;
-    gq_adamw_opts    o = {.lr = gq_learning_rate(c, (int64_t)s->number, c->train.steps),
-                          .beta1 = c->train.beta1,
-                          .beta2 = c->train.beta2,
-                          .eps = c->train.eps,
-                          .clip = c->train.clip};
-    double           begin = gq_now(), known;
+    gq_adamw_opts o = update_of(s);
+    bool          done = s->net->engine->backend->device != NULL;          /* on_device()         */
+    double        begin = gq_now(), known;
 
-    s->lr = o.lr;
-    s->norm = gq_params_grad_norm(s->net->params);
+    s->norm = done ? gq_params_update_norm(s->net->params) : gq_params_grad_norm(s->net->params);
     known = gq_now();
     s->seconds.norm = known - begin;
     if (!isfinite(s->norm))
         return bad_gradient(s, err);
-    gq_params_adamw(s->net->params, &o, (int64_t)s->number + 1, s->norm);
+    if (!done)
+        gq_params_adamw(s->net->params, &o, (int64_t)s->number + 1, s->norm);
     s->seconds.update = gq_now() - known;
     return GQ_OK;
 }

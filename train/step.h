@@ -16,7 +16,7 @@
 #include "train/net.h"
 
 typedef struct gq_step_seconds {        /* wall clock                                             */
-    double feed, forward, backward, norm, update;
+    double feed, forward, backward, norm, update;    /* on a device forward is all of a micro-batch */
 } gq_step_seconds;
 
 typedef struct gq_step {
@@ -27,6 +27,8 @@ typedef struct gq_step {
     int        labels;                  /* labelled rows of every pass, padding included          */
     uint8_t   *keep;                    /* [batch*n]                                              */
     float     *elements;                /* [batch*n*D] for element granularity, else NULL         */
+    float     *stats;                   /* [labels*2]                                             */
+    uint64_t   table_key;               /* the net's frozen_key when a device's update was made ready */
     /* of the step under way, or the last one */
     uint64_t   number;                  /* from 0                                                 */
     bool       masked;
