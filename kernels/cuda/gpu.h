@@ -152,7 +152,13 @@ template <int N> static __device__ __forceinline__ void gq_copy_wait()
 
 static __device__ __forceinline__ uint32_t gq_bf16x2(float lower, float upper)
 {
+#ifndef GQ_ON_HOST                           /* one instruction, the same rounding                      */
+    uint32_t both;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(upper), "f"(lower));
+    return both;
+#else
     return (uint32_t)gq_to_bf16(lower).bits | (uint32_t)gq_to_bf16(upper).bits << 16;
+#endif
 }
 
 #endif
