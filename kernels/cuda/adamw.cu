@@ -203,7 +203,8 @@ __global__ void __launch_bounds__(THREADS)
         return;
     gq_update_scalars s = *scalars;
     float             lr = s.lr * part[p.part].lr_mult;
-    adam a = {s.beta1, s.beta2, 1 - s.beta1, 1 - s.beta2, v->gscale, lr / s.c1, 1 / sqrtf(s.c2), s.eps, lr * part[p.part].decay};
+    adam a = {s.beta1,   s.beta2,         1 - s.beta1, 1 - s.beta2,             v->gscale,
+              lr / s.c1, 1 / sqrtf(s.c2), s.eps,       lr * part[p.part].decay};
     steps(a, x, p.first, p.first + p.n, wide);
 }
 
@@ -266,7 +267,8 @@ extern "C" void gq_cuda_update(const gq_update_call *c, gq_work *work)
     GQ_LAUNCH(d, finish_norm, 1, GQ_SUM_THREADS, 0, partial, p.chunks, c->scalars, c->norm, v);
     GQ_LAUNCH(d, make_table, (unsigned)c->parts + 1, THREADS, 0, c->part, c->parts, table, p.most);
     GQ_REAL(c->real, T, GQ_LAUNCH(d, adamw_parts<T>, (unsigned)p.most, THREADS, 0,
-                                  arenas_of<T>(c->w, c->master, c->g, c->m, c->v), table, c->part, c->scalars, v, wide));
+                                  arenas_of<T>(c->w, c->master, c->g, c->m, c->v), table, c->part, c->scalars, v,
+                                  wide));
 }
 
 extern "C" size_t gq_cuda_update_temp(int64_t n, int32_t parts) { return plan_of(n, parts).bytes; }

@@ -263,7 +263,8 @@ static void gather_rows(const gq_call *c, const plan *p, int64_t first, int64_t 
     const int32_t *rows = rows_of(c, first), *labels = labels_of(c, first);
     unsigned       blocks = (unsigned)count;
     if (gq_aligned16(h) && row % 16 == 0)
-        GQ_LAUNCH(d, gather<uint4>, blocks, COPY_THREADS, 0, (const uint4 *)h, rows, labels, (int64_t)(row / 16), (uint4 *)x);
+        GQ_LAUNCH(d, gather<uint4>, blocks, COPY_THREADS, 0, (const uint4 *)h, rows, labels, (int64_t)(row / 16),
+                  (uint4 *)x);
     else
         GQ_REAL(p->real, T, GQ_LAUNCH(d, gather<T>, blocks, COPY_THREADS, 0, (const T *)h, rows, labels, p->D, (T *)x));
 }
@@ -307,7 +308,8 @@ static void group_dlogits(const gq_call *c, const plan *p, int64_t first, int64_
             make_logits(c, p, at(c, p->x) + (size_t)(r * p->D) * size, n);
         GQ_REAL(p->real, T,
                 GQ_LAUNCH(d, dlogits<T>, grid, DLOGITS_THREADS, 0, logits_at(c, p), p->ldz, (int)p->V,
-                          labels_of(c, first + r), lse + first + r, inv_denom, dloss, (T *)at(c, p->dl) + r * p->ldl, p->ldl));
+                          labels_of(c, first + r), lse + first + r, inv_denom, dloss,
+                          (T *)at(c, p->dl) + r * p->ldl, p->ldl));
     }
 }
 

@@ -147,16 +147,18 @@ static double row_scale(const gq_call *c)
 template <class T, bool COS, bool WIDE> static void forward(const gq_call *c)
 {
     int64_t R = gq_rows(&c->in[0]);
-    GQ_LAUNCH(gq_cuda_of(c), (row_losses<T, COS, WIDE>), gq_blocks(R, WARPS), 32 * WARPS, 0, (const T *)c->in[0].p,
-              (const T *)c->in[1].p, (const float *)c->in[2].p, R, gq_cols(&c->in[0]), row_scale(c), (double *)c->work->temp);
+    GQ_LAUNCH(gq_cuda_of(c), (row_losses<T, COS, WIDE>), gq_blocks(R, WARPS), 32 * WARPS, 0,
+              (const T *)c->in[0].p, (const T *)c->in[1].p, (const float *)c->in[2].p, R, gq_cols(&c->in[0]),
+              row_scale(c), (double *)c->work->temp);
 }
 
 template <class T, class G, bool COS, bool WIDE> static void backward(const gq_call *c)
 {
     int64_t R = gq_rows(&c->in[0]);
-    GQ_LAUNCH(gq_cuda_of(c), (row_gradients<T, G, COS, WIDE>), gq_blocks(R, WARPS), 32 * WARPS, 0, (const T *)c->in[0].p,
-              (const T *)c->in[1].p, (const float *)c->in[2].p, R, gq_cols(&c->in[0]), (float)row_scale(c),
-              (const float *)c->in[3].p, (const float *)c->dout[0].p, (G *)c->din[0].p, gq_adds(c, 0));
+    GQ_LAUNCH(gq_cuda_of(c), (row_gradients<T, G, COS, WIDE>), gq_blocks(R, WARPS), 32 * WARPS, 0,
+              (const T *)c->in[0].p, (const T *)c->in[1].p, (const float *)c->in[2].p, R, gq_cols(&c->in[0]),
+              (float)row_scale(c), (const float *)c->in[3].p, (const float *)c->dout[0].p, (G *)c->din[0].p,
+              gq_adds(c, 0));
 }
 
 } // namespace

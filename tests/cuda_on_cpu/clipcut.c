@@ -31,7 +31,8 @@ static void received(void *dst, void *src, size_t bytes)
 static void choose(const float *frames, int64_t n, int64_t dim, const float *question, const gq_clipcut_opts *o,
                    chosen *to)
 {
-    size_t               groups = (size_t)((n - 1) / o->group + 1), room = gq_shim_clipcut_temp(n, dim, (int32_t)o->group);
+    size_t               groups = (size_t)((n - 1) / o->group + 1),
+                         room = gq_shim_clipcut_temp(n, dim, (int32_t)o->group);
     gq_error             err = {0};
     gq_cuda_clipcut_call c = {
         .n = n, .dim = dim, .k = (int32_t)o->k, .group = (int32_t)o->group, .normalize = o->normalize,
@@ -91,8 +92,10 @@ static void test_same_as_host(void **state)
     (void)state;
     for (int i = 0; i < 240; i++) {
         int64_t n = 1 + i * 13 % MOST, dim = 1 + i * 29 % DIM_MOST;
-        gq_clipcut_opts o = {.k = i % 10 == 9 ? K_MOST - i % 3 : 1 + i % 23, .group = i % 17 == 3 ? MOST + 1 : 1 + i / 7 % 5,
-                             .normalize = i % 3 != 0, .reduce = (gq_clipcut_reduce)(i / 11 % 3)};
+        gq_clipcut_opts o = {.k = i % 10 == 9 ? K_MOST - i % 3 : 1 + i % 23,
+                             .group = i % 17 == 3 ? MOST + 1 : 1 + i / 7 % 5,
+                             .normalize = i % 3 != 0,
+                             .reduce = (gq_clipcut_reduce)(i / 11 % 3)};
         make((uint64_t)i, n, dim, i % 2 ? 1 + i % 4 : 1000, frames, question);
         gq_shim_order((unsigned)i);
         same_as_host(frames, n, dim, question, &o);

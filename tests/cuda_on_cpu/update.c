@@ -175,9 +175,9 @@ static void test_adamw(void **state)
                 const gq_backend *be = backend(bf16);
                 gq_work           work = {.device = be->device};
                 arenas            was, got[2];
-                gq_adamw_call     c = {.n = sizes[s], .lr = 3e-3, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .decay = 0.1,
-                                       .gscale = 0.7, .c1 = 1 - 0.9 * 0.9 * 0.9, .c2 = 1 - 0.95 * 0.95 * 0.95,
-                                       .real = (int32_t)be->real};
+                gq_adamw_call     c = {.n = sizes[s], .lr = 3e-3, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8,
+                                       .decay = 0.1, .gscale = 0.7, .c1 = 1 - 0.9 * 0.9 * 0.9,
+                                       .c2 = 1 - 0.95 * 0.95 * 0.95, .real = (int32_t)be->real};
                 make(&was, sizes[s], c.real, master);
                 for (size_t shift = 0; shift < 2; shift++) {
                     on_device o = send(be->device, &was, shift);
@@ -401,8 +401,12 @@ static void test_few_parts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_adamw),      cmocka_unit_test(test_sumsq),     cmocka_unit_test(test_sumsq_without_memory),
-        cmocka_unit_test(test_update),     cmocka_unit_test(test_not_finite), cmocka_unit_test(test_few_parts),
+        cmocka_unit_test(test_adamw),
+        cmocka_unit_test(test_sumsq),
+        cmocka_unit_test(test_sumsq_without_memory),
+        cmocka_unit_test(test_update),
+        cmocka_unit_test(test_not_finite),
+        cmocka_unit_test(test_few_parts),
     };
     return cmocka_run_group_tests_name("update", tests, NULL, NULL);
 }
