@@ -92,13 +92,14 @@ static inline unsigned gq_blocks(int64_t n, int64_t per) { return (unsigned)((n 
 
 /* ---- own kernels that others call ------------------------------------------------------------ */
 
-/* elementwise.cu: y = act(x + bias) + r, u = x + bias when wanted (absent ones NULL); real [rows,n]. x may be y. */
+/* elementwise.cu: y = act(x + bias) + r, u = x + bias when wanted (absent ones NULL); real [rows,n]. x may be y
+ * or u. */
 void gq_cuda_bias_act(gq_cuda *d, int32_t real, int act, const void *x, const void *bias, const void *r, void *y,
                       void *u, int64_t rows, int64_t n);
 /* du = dy * act'(u); real [count]. du may be dy. */
 void gq_cuda_act_backward(gq_cuda *d, int32_t real, int act, const void *dy, const void *u, void *du, int64_t count);
 /* out[n] (+)= column sums of x [rows,n]: x of type `real`, out float or real (out_type); fixed order: rows are cut into
- * chunks of GQ_COLUMN_CHUNK, chunk sums are added by index. temp: gq_cuda_column_sums_temp() bytes. */
+ * chunks of GQ_COLUMN_CHUNK, chunk sums are added in a fixed order. temp: gq_cuda_column_sums_temp() bytes. */
 enum { GQ_COLUMN_CHUNK = 256 };
 size_t gq_cuda_column_sums_temp(int64_t rows, int64_t n);
 void   gq_cuda_column_sums(gq_cuda *d, int32_t real, const void *x, int64_t rows, int64_t n, void *out, int32_t out_type,

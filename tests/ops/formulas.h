@@ -7,8 +7,9 @@
  *
  * A backend that stores bfloat16 computes in float all the same: its inputs are exact, its results
  * are rounded when they are stored (compare()), and what it hands from one kernel of an op to the
- * next in bfloat16 is kept() here: the product of a linear layer before bias and activation and the
- * activation before the residual, du, pixels, s of add_norm, attention probabilities and dS, dlogits.
+ * next in bfloat16 is kept() here: the product of a linear layer before its bias, or u before the
+ * activation, and the activation before the residual, du, pixels, s of add_norm, attention
+ * probabilities and dS, dlogits.
  */
 #ifndef GIFQA_TESTS_OPS_FORMULAS_H
 #define GIFQA_TESTS_OPS_FORMULAS_H
@@ -88,10 +89,13 @@ static inline void linear_values(const op_case *c, const values *v, estimate *to
         for (int64_t k = 0; k < K; k++)
             sum_add(&s, mul(operand_of_gemm(exact(v->in[0][i / N * K + k])),
                             operand_of_gemm(exact(v->in[1][i % N * K + k]))));
-        s.e += intermediate * (fabs(s.v) + s.e);
+        double handed = fabs(s.v) + s.e;
         if (v->in[2])
             sum_add(&s, exact(v->in[2][i % N]));
         u = sum_of(&s);
+        if (c->attr.act != GQ_NONE)
+            handed = fmax(handed, fabs(u.v) + u.e);
+        u.e += intermediate * handed;
         if (v->save[0])
             to->save[0][i] = rounded(u.v, u.e);
         to->out[0][i] = activation(c->attr.act, u);
