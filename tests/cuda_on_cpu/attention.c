@@ -29,8 +29,7 @@
 
 #include "core/mem.h"
 #include "core/philox.h"
-#include "tests/cuda_on_cpu/shim_api.h"
-#include "tests/support.h"
+#include "tests/cuda_on_cpu/column.h"
 
 static const gq_backend *cuda[2];       /* float, bf16                                            */
 
@@ -291,7 +290,7 @@ static void start(const problem *p, const how_to_run *how, gq_call *call, int ba
     call->work = &work;
     if (d) {
         d->attention(d, how->choice);
-        gq_shim_order(how->order);
+        column_order(how->order);
         d->set_step(d, &step);
     }
     (backward ? k->bwd : k->fwd)(call);
@@ -595,6 +594,7 @@ static void test_attention(void **state)
     static const struct { int bf16, choice; double h_P; } path[] = {
         {0, UNFUSED, 0}, {1, UNFUSED, 0}, {1, AUTO, 0x1p-8}, {0, AUTO, 0}};
     (void)state;
+    need_column(cuda);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         for (size_t k = 0; k < sizeof path / sizeof *path; k++) {
             if (k == 3 && cases[i].Tq > 1)               /* float is fused for decoding only      */
@@ -613,13 +613,5 @@ static void test_attention(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_attention)};
-    gq_error                err = {0};
-    for (int bf16 = 0; bf16 < 2; bf16++) {
-        cuda[bf16] = gq_backend_on_host(bf16, &err);
-        if (!cuda[bf16]) {
-            print_error("%s\n", err.text);
-            return 1;
-        }
-    }
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

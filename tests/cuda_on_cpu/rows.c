@@ -3,8 +3,7 @@
  * promised order, bit for bit; dropout's bits beside the CPU's. */
 #include "core/mem.h"
 #include "core/philox.h"
-#include "tests/cuda_on_cpu/shim_api.h"
-#include "tests/support.h"
+#include "tests/cuda_on_cpu/column.h"
 
 static const gq_backend *cuda[2];       /* float, bf16                                            */
 
@@ -167,16 +166,17 @@ static void test_lookups(void **state)
         {5000, 6200, 8, 977, 0, 1}, {97, 4500, 12, 97, 1, 1},  {4, 200, 33, 2, 1, 0},     {7, 5000, 3, 1, 0, 0},
     };
     (void)state;
+    need_column(cuda);
     for (size_t i = 0; i < sizeof t / sizeof *t; i++)
         for (int bf16 = 0; bf16 < 2; bf16++)
             for (int as_float = !bf16; as_float < 2; as_float++)
                 for (int adds = 0; adds < 2; adds++) {
-                    gq_shim_order((unsigned)(2 * i + (size_t)adds));
+                    column_order((unsigned)(2 * i + (size_t)adds));
                     check_lookup(cuda[bf16], &t[i], GQ_OP_GATHER_ROWS, as_float ? GQ_F32 : GQ_BF16, adds);
                     if (!t[i].none)
                         check_lookup(cuda[bf16], &t[i], GQ_OP_EMBED, as_float ? GQ_F32 : GQ_BF16, adds);
                 }
-    gq_shim_order(0);
+    column_order(0);
 }
 
 /* ---- one operand, elementwise or summed ------------------------------------------------------ */
@@ -207,6 +207,7 @@ static void test_expand(void **state)
         {1, 3, 8, 0}, {15, 2, 264, 0}, {16, 1, 8, 0}, {53, 4, 136, 0}, {41, 3, 8, 1}, {37, 5, 7, 0},
     };
     (void)state;
+    need_column(cuda);
     for (size_t i = 0; i < sizeof t / sizeof *t; i++)
         for (int kind = 0; kind < 6; kind++) {
             const gq_backend *be = cuda[kind % 3 > 0];
@@ -232,6 +233,7 @@ static void test_dropout(void **state)
     static const int64_t sizes[] = {1, 3, 4, 1027, 4096};
     const float          p = 0.3f, kept = 1.0f / (1.0f - p);
     (void)state;
+    need_column(cuda);
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
         for (int kind = 0; kind < 12; kind++) {
             const gq_backend *be = cuda[kind % 3 > 0];
@@ -254,13 +256,5 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_lookups), cmocka_unit_test(test_expand),
                                        cmocka_unit_test(test_dropout)};
-    gq_error err = {0};
-    for (int bf16 = 0; bf16 < 2; bf16++) {
-        cuda[bf16] = gq_backend_on_host(bf16, &err);
-        if (!cuda[bf16]) {
-            print_error("%s\n", err.text);
-            return 1;
-        }
-    }
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

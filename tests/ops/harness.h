@@ -368,6 +368,52 @@ static inline void with_workspace(gq_call *call, gq_work *work, const op_case *c
         work->device->set_step(work->device, call->step);
 }
 
+/* A guarded buffer, guards included, in the memory of a device for the time of one kernel. */
+typedef struct sent_block { struct owned_block *on_host; unsigned char *base; void **pointer; } sent_block;
+
+static inline size_t block_bytes(const struct owned_block *b) { return b->head + b->bytes + GUARD; }
+
+/* Copies the buffer that *pointer is in and makes *pointer its address there. */
+static inline sent_block send_block(gq_device *d, void **pointer)
+{
+    sent_block s = {.pointer = pointer};
+    for (int i = nblocks - 1; i >= 0 && !s.on_host; i--)
+        if (blocks[i].head && blocks[i].base + blocks[i].head == *pointer)
+            s.on_host = &blocks[i];
+    assert_non_null(s.on_host);
+    ASAN_UNPOISON_MEMORY_REGION(s.on_host->base, block_bytes(s.on_host));
+    s.base = d->alloc(d, block_bytes(s.on_host));
+    assert_non_null(s.base);
+    d->upload(d, s.base, s.on_host->base, block_bytes(s.on_host));
+    *pointer = s.base + s.on_host->head;
+    return s;
+}
+
+static inline void run_in_device_memory(gq_kernel kernel, const gq_call *host)
+{
+    gq_device *d = host->work->device;
+    gq_work    work = *host->work;
+    gq_call    call = *host;
+    gq_buf    *part[] = {call.in, call.din, call.out, call.dout, call.save};
+    const int  parts[] = {GQ_MAX_IN, GQ_MAX_IN, GQ_MAX_OUT, GQ_MAX_OUT, GQ_MAX_SAVE};
+    sent_block sent[2 * GQ_MAX_IN + 2 * GQ_MAX_OUT + GQ_MAX_SAVE + 1];
+    int        n = 0;
+    call.work = &work;
+    sent[n++] = send_block(d, &work.temp);
+    for (int i = 0; i < 5; i++)
+        for (int k = 0; k < parts[i]; k++)
+            if (part[i][k].p)
+                sent[n++] = send_block(d, &part[i][k].p);
+    kernel(&call);
+    for (int i = 0; i < n; i++) {
+        d->download(d, sent[i].on_host->base, sent[i].base, block_bytes(sent[i].on_host));
+        d->release(d, sent[i].base);
+    }
+}
+
+/* Where the kernels of a backend with a device work; false: in the buffers of the host (shim_api.h). */
+static bool in_device_memory;
+
 /* Starts the kernel and waits for it. */
 static inline void run_kernel(gq_kernel kernel, const gq_call *call, const char *what)
 {
@@ -375,7 +421,10 @@ static inline void run_kernel(gq_kernel kernel, const gq_call *call, const char 
     gq_error   err = {0};
     if (!kernel)
         fail_msg("%s: this backend has no kernel", what);
-    kernel(call);
+    if (d && in_device_memory)
+        run_in_device_memory(kernel, call);
+    else
+        kernel(call);
     if (d && d->finish(d, &err) != GQ_OK)
         fail_msg("%s: %s", what, err.text);
 }
