@@ -14,7 +14,8 @@
  *                   lane over its keys in order, then the butterfly of 4 lanes.
  *
  * P is rounded to bf16 for its product with V; its sum and lse are of the float values. The factor 1/(1-p) of
- * dropout is applied once, to o.
+ * dropout is applied once, to o. Head 64: 157 registers, 40 KB of shared memory, three blocks per multiprocessor;
+ * per warp and key tile 64 products, 36 ldmatrix, 34 exp2, no spills. Not measured.
  */
 #include "kernels/cuda/attention.h"
 

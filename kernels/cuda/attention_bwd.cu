@@ -5,7 +5,8 @@
  *
  * kernel query_gradient   a block owns 16 queries per warp of one head, as the forward, and goes over the keys
  *                         it sees in tiles of 64, in order. Writes dq and, for the other kernel,
- *                         (lse log2 e, delta) of its queries. Moves 2 D (4 Tq + 2 Tk ceil(Tq/64)) + 12 Tq bytes per head, 6 Tq Tk D operations.
+ *                         (lse log2 e, delta) of its queries. Moves 2 D (4 Tq + 2 Tk ceil(Tq/64)) + 12 Tq bytes
+ *                         per head, 6 Tq Tk D operations.
  * kernel key_gradients    a block owns 16 keys per warp of one head and goes over the queries that see them in
  *                         tiles of 32, in order: dk, dv. All products are transposed (keys are the rows), so
  *                         that P^T and ds^T are operands without passing shared memory. Moves
@@ -19,6 +20,8 @@
  * float lse makes a row's P wrong by a factor of 1 + 5e-7, while delta comes from an o rounded to bf16, which
  * already leaves a sum of ds of up to 2^-8 sum |do_i o_i|: thousands of times more. fp32 goes the unfused way, which
  * does divide.
+ * Head 64: query_gradient 236 registers, 48.5 KB, two blocks per multiprocessor; key_gradients 168, 32.5 KB, three.
+ * Not measured.
  */
 #include "kernels/cuda/attention.h"
 

@@ -6,7 +6,8 @@
  *
  *  s     |s' - s| <= E_ij = (D + 4) f scale sum_d |q_d k_d|: D products and additions, the scale, the base of exp2.
  *  p     exp(s - top) relative: r_ij = E_ij + (|s - lse| + 2 |lse| + 16) f, for the subtraction, the rounding of
- *        its operands, and exp; per tile of 16 keys or more one rescaling, exp and product: 6 f. The maximum itself cancels.
+ *        its operands, and exp; per tile of 16 keys or more one rescaling, exp and product: 6 f. The maximum itself
+ *        cancels.
  *  P     in a product on the tensor cores: h more (h_P = h fused, 0 else).
  *  sum   of n terms: n f.
  *  o     sum_j Z |v| (h_P + r + n f) + |o| sum_j P (r + n f), and the rounding of the result, h_T |o| (h_T: h in
