@@ -41,8 +41,7 @@ static const add_norm_shape add_norm_wide_shapes[] = {
     {1600, 8, 1, 3}, {13, 768, 1, 3}, {3, 768, 0, 1}, {5, 1408, 1, 3}, {2, 4104, 1, 2},
 };
 static const sdpa_shape sdpa_wide_shapes[] = {
-    {1, 2, 70, 0, 128, GQ_MASK_CAUSAL, 0, 0, 0, 0, 1}, {2, 1, 32, 50, 64, GQ_MASK_NONE, 51, 0, 0, 0, 1},
-    {2, 2, 33, 0, 64, GQ_MASK_NONE, 0, 1, 0, 0.1f, 1},
+    {1, 1, 70, 0, 64, GQ_MASK_CAUSAL, 0, 0, 0, 0, 1}, {1, 2, 8, 50, 64, GQ_MASK_NONE, 51, 0, 0, 0.1f, 1},
 };
 static const dropout_shape dropout_wide_shapes[] = {{33, 768, 0.1f}, {3, 4104, 0.5f}};
 static const mask_rows_shape mask_rows_wide_shapes[] = {
@@ -53,7 +52,7 @@ static const concat_rows_shape concat_rows_wide_shapes[] = {{9, 40, 32, 64}, {3,
 static const expand_rows_shape expand_rows_wide_shapes[] = {{9, 32, 64, 1}, {5, 3, 768, 0}, {130, 1, 128, 1},
                                                             {3, 2, 4104, 0}};
 static const lm_loss_shape lm_loss_wide_shapes[] = {
-    {9, 64, 520, 20, FILL_NORMAL}, {3, 768, 264, 5, FILL_NORMAL}, {40, 64, 72, 140, FILL_NORMAL},
+    {9, 64, 264, 12, FILL_NORMAL}, {3, 768, 72, 5, FILL_NORMAL}, {40, 16, 40, 140, FILL_NORMAL},
     {2, 8, 4104, 3, FILL_NORMAL},
 };
 static const mvm_loss_shape mvm_loss_wide_shapes[] = {

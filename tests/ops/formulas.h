@@ -534,9 +534,18 @@ static inline void sdpa_values(const op_case *c, const values *v, estimate *to)
     }
 }
 
+/* What <do_i, o_i> may be off because o was stored as bfloat16 (see number.h). */
+static inline double stored_output_error(const values *v, int64_t first, int64_t width)
+{
+    double sum_of_sizes = 0;
+    for (int64_t d = first; intermediate > 0 && v->dout[0] && d < first + width; d++)
+        sum_of_sizes += fabs(v->dout[0][d] * v->out[0][d]);
+    return intermediate * sum_of_sizes;
+}
+
 /* P, P times the dropout factor, and ds of one head, all [Tq,Tk]. The sums of delta_i = <do_i, o_i>
- * and of sum_j P dP are the same number; the second has the larger bound and covers both. lse is
- * the stored one. */
+ * and of sum_j P dP are the same number; the second has the larger bound and covers both, but for
+ * the rounding of o. lse is the stored one. */
 static inline void score_estimates(const op_case *c, const values *v, const attention *a, int64_t b,
                                    int64_t h, num *Z, num *ds)
 {
@@ -556,6 +565,7 @@ static inline void score_estimates(const op_case *c, const values *v, const atte
             sum_add(&delta, mul(P, ds[i * a->Tk + j]));
         }
         delta.n += a->width;
+        delta.e += stored_output_error(v, (b * a->Tq + i) * a->C + h * a->width, a->width);
         for (int64_t j = 0; j < a->Tk; j++) {
             num *P = &Z[i * a->Tk + j], *s = &ds[i * a->Tk + j];
             *s = kept(mul(*P, sub(*s, sum_of(&delta))));
