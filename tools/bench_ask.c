@@ -15,7 +15,7 @@
 
 enum { OWN_SETS = 8, QUESTION = 16, GIF_MOST = 1 << 30 };
 
-static const char         *config, *gif_path;
+static const char         *config, *device, *gif_path;
 static bool                json;
 static int64_t             tokens = 16, threads;
 static gq_cli_list         set;
@@ -24,6 +24,7 @@ static const gq_cli_option options[] = {
     {"config", 'c', GQ_CLI_TEXT, &config, "FILE",
      "sizes of the model (default: ViT-B/32, BLIP-2's Q-Former, GPT-2 124M)", 0, 0},
     {"tokens", 'n', GQ_CLI_INT, &tokens, "N", "tokens of the answer (default: 16)", 1, 4096},
+    GQ_CLI_DEVICE(device),
     {"threads", 't', GQ_CLI_INT, &threads, "N", "threads (default: engine.threads)", 1, 256},
     {"set", 's', GQ_CLI_LIST, &set, "KEY=V", "overrides a key; repeatable", 0, 0},
     {"json", 0, GQ_CLI_FLAG, &json, NULL, "one object instead of text", 0, 0},
@@ -70,6 +71,7 @@ static gq_status configure(bench *b, gq_error *err)
     if (threads)
         item[n++] = count;
     gq_cli_rung(&set);
+    gq_cli_device(&set, device);
     memcpy(item + n, set.item, set.n * sizeof *item);
     return gq_config_load(config, item, n + set.n, &b->c, NULL, err);
 }
@@ -146,13 +148,14 @@ static gq_status report(const bench *b, gq_error *err)
     bench_machine(machine, sizeof machine);
     if (json)
         return gq_cli_json(
-            json_pack("{s:b, s:s, s:s, s:o, s:i, s:[i,i], s:i, s:i, s:f, s:{s:f, s:f, s:f, s:f, "
+            json_pack("{s:b, s:s, s:s, s:o, s:i, s:[i,i], s:i, s:i, s:f, s:f, s:f, s:{s:f, s:f, s:f, s:f, "
                       "s:f, s:f, s:f, s:f}}",
                       "ok", 1, "machine", machine, "kernels", kernels, "gif",
                       gq_cli_string(gif_path), "frames", (int)b->reply.frames, "size",
                       (int)b->reply.width, (int)b->reply.height, "tokens", b->reply.tokens,
                       "threads", gq_pool_size(b->session.net->engine->pool), "peak_rss_mib", rss,
-                      "seconds", "init", b->init_s, "decode", t->decode, "preprocess",
+                      "frames_per_s", vision > 0 ? b->reply.frames / vision : 0, "tokens_per_s",
+                      tokens > 1 ? (double)(tokens - 1) / t->answer : 0, "seconds", "init", b->init_s, "decode", t->decode, "preprocess",
                       t->preprocess, "clip_vision", vision, "text_and_topk", t->text, "qformer",
                       t->vision, "generate", t->answer, "total", b->total_s),
             err);

@@ -8,7 +8,7 @@
 #include "core/mem.h"
 #include "core/ops.h"
 
-enum { NAME = 96, PHASES = 3 };
+enum { NAME = BENCH_NAME, PHASES = 3 };
 
 static const char *const phase_name[PHASES] = {"forward", "again", "backward"};
 
@@ -95,6 +95,12 @@ static void sizes_of(const gq_tape *t, const gq_node *n, char out[NAME])
     }
 }
 
+void bench_profile_name(const gq_tape *t, const gq_node *n, char what[BENCH_NAME], char sizes[BENCH_NAME])
+{
+    describe(t, n, what);
+    sizes_of(t, n, sizes);
+}
+
 /* ---- collecting ------------------------------------------------------------------------------ */
 
 static row *find_row(bench_profile *p, const char *what, const char *sizes, int phase)
@@ -160,7 +166,7 @@ static gq_status add_other(bench_profile *p, const char *what, double seconds, d
 }
 
 /* The norm reads every gradient, AdamW reads weight, gradient and moments and writes all but the
- * gradient. */
+ * gradient. On a device the two are one piece of work, and a rounding of the weights is written, too. */
 static gq_status add_others(bench_profile *p, double seconds, gq_error *err)
 {
     gq_step_seconds s = p->step->seconds;
@@ -169,6 +175,11 @@ static gq_status add_others(bench_profile *p, double seconds, gq_error *err)
 
     for (int i = 0; i < p->entries; i++)
         ops += p->events[i].seconds;
+    if (p->step->net->engine->backend->device) {
+        double wide = p->step->net->params->master.base ? 34 : 32;
+        status = add_other(p, "gradient norm, AdamW", s.update, 14 * n, wide * n, err);
+        return status == GQ_OK ? add_other(p, "between ops", seconds - ops - s.update, 0, 0, err) : status;
+    }
     status = add_other(p, "inputs", s.feed, 0, 0, err);
     if (status == GQ_OK)
         status = add_other(p, "gradient norm", s.norm, 2 * n, 4 * n, err);
@@ -280,7 +291,7 @@ static void print_row(const bench_profile *p, const row *r, bench_roof roof)
     bool   memory;
 
     least = at_roof(r, roof, &memory);
-    printf("| %s | %s | %s | %d | %.2f | %.1f %% |", r->what,
+    printf("| %s | %s | %s | %d | %.3f | %.1f %% |", r->what,
            r->phase < 0 ? "" : phase_name[r->phase], r->sizes, r->calls, 1e3 * s,
            100 * r->seconds / p->seconds);
     if (r->flops > 0)
@@ -292,7 +303,7 @@ static void print_row(const bench_profile *p, const row *r, bench_roof roof)
     else
         printf(" |");
     if (least > 0)
-        printf(" %.0f %% %s |\n", 100 * least / s, memory ? "of memory" : "of FMA");
+        printf(" %.0f %% %s |\n", 100 * least / s, memory ? "of memory" : roof.gpu ? "of products" : "of FMA");
     else
         printf(" |\n");
 }
@@ -319,10 +330,14 @@ void bench_profile_print(const bench_profile *p, bench_roof roof)
     }
     if (rest.calls)
         print_row(p, &rest, roof);
-    printf(
-        "\nMeans of %d steps of %.4f s. The roof: fused multiply-adds in registers %.1f GFLOP/s, "
-        "a triad outside all caches %.1f GB/s.\n",
-        p->steps, p->seconds / p->steps, roof.gflops, roof.gbytes);
+    if (roof.gpu)
+        printf("\nEach op repeated by itself, beside a step of %.6f s. The roof: large matrix products %.0f "
+               "GFLOP/s, a copy outside all caches %.1f GB/s.\n",
+               p->seconds / p->steps, roof.gflops, roof.gbytes);
+    else
+        printf("\nMeans of %d steps of %.4f s. The roof: fused multiply-adds in registers %.1f GFLOP/s, "
+               "a triad outside all caches %.1f GB/s.\n",
+               p->steps, p->seconds / p->steps, roof.gflops, roof.gbytes);
     gq_free(list);
 }
 
@@ -340,7 +355,7 @@ json_t *bench_profile_json(const bench_profile *p, bench_roof roof)
                            "direction", r->phase < 0 ? "" : phase_name[r->phase], "sizes", r->sizes,
                            "calls", r->calls, "seconds", s, "share", r->seconds / p->seconds,
                            "gflop", 1e-9 * r->flops, "gbytes", 1e-9 * r->bytes, "of_roof",
-                           s > 0 ? least / s : 0, "bound", memory ? "memory" : "fma"));
+                           s > 0 ? least / s : 0, "bound", memory ? "memory" : roof.gpu ? "products" : "fma"));
     }
     gq_free(list);
     return out;

@@ -17,8 +17,13 @@
 
 typedef struct bench_profile bench_profile;
 
-/* Of the machine, a second; 0: unknown. */
-typedef struct bench_roof { double gflops, gbytes; } bench_roof;
+enum { BENCH_NAME = 96 };
+
+/* Of the machine, a second; 0: unknown. Of a GPU: large matrix products, and a copy. */
+typedef struct bench_roof { double gflops, gbytes; bool gpu; } bench_roof;
+
+/* The row a node belongs to: "linear gpt2.h.*.mlp.fc1.w", "512x3072x768". */
+void      bench_profile_name(const gq_tape *t, const gq_node *n, char what[BENCH_NAME], char sizes[BENCH_NAME]);
 
 gq_status bench_profile_begin(const gq_step *s, bench_profile **out, gq_error *err);
 /* After a step that took `seconds`. */

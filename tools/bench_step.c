@@ -11,13 +11,14 @@
 
 #include "core/mem.h"
 #include "tools/bench.h"
+#include "tools/bench_device.h"
 #include "tools/bench_profile.h"
 #include "train/peak.h"
 #include "train/step.h"
 
 enum { OWN_SETS = 16, END_ID = 0 };
 
-static const char         *config, *vision, *checkpoint, *trace;
+static const char         *config, *device, *vision, *checkpoint, *trace;
 static bool                masked, unmasked, json;
 static int64_t             batch, frames, text = 32, labelled = 6, threads, steps = 5, profile;
 static gq_cli_list         set;
@@ -29,6 +30,7 @@ static const gq_cli_option options[] = {
     {"text", 0, GQ_CLI_INT, &text, "N", "text tokens a sample (default: 32)", 2, 1 << 20},
     {"labelled", 0, GQ_CLI_INT, &labelled, "N", "of them with a label, the last (default: 6)", 1,
      1 << 20},
+    GQ_CLI_DEVICE(device),
     {"threads", 't', GQ_CLI_INT, &threads, "N", "threads (default: engine.threads)", 1, 256},
     {"steps", 'n', GQ_CLI_INT, &steps, "N", "timed steps, after a first one (default: 5)", 1,
      1000000},
@@ -40,7 +42,8 @@ static const gq_cli_option options[] = {
      0},
     {"checkpoint", 0, GQ_CLI_TEXT, &checkpoint, "keep|segment", "activations kept or made again", 0,
      0},
-    {"profile", 'p', GQ_CLI_INT, &profile, "N", "that many more steps, op by op", 1, 1000},
+    {"profile", 'p', GQ_CLI_INT, &profile, "N",
+     "that many more steps, op by op; on a GPU each op repeated by itself", 1, 1000},
     {"trace", 0, GQ_CLI_TEXT, &trace, "FILE", "the last of them as a Chrome trace", 0, 0},
     {"set", 's', GQ_CLI_LIST, &set, "KEY=V", "overrides a key; repeatable", 0, 0},
     {"json", 0, GQ_CLI_FLAG, &json, NULL, "one object instead of text", 0, 0},
@@ -103,6 +106,7 @@ static gq_status configure(gq_config *c, gq_error *err)
         put(&s, "mvm.prob", "1");
     }
     gq_cli_rung(&set);
+    gq_cli_device(&set, device);
     memcpy(s.item + s.n, set.item, set.n * sizeof *set.item);
     return gq_config_load(config, s.item, s.n + set.n, c, NULL, err);
 }
@@ -120,6 +124,7 @@ typedef struct bench {
     double         *seconds;            /* [steps]                                                */
     double          first_s, first_done_s, flops, first_loss, loss;
     double          rss_start, rss_peak; /* bytes                                                 */
+    double          gpu_start, gpu_peak; /* bytes in use on the device, by whomever; 0: no device */
     double          gemm;               /* GFLOP/s, 0 unknown                                     */
     bench_roof      roof;
     gq_step_seconds part;               /* sums over the timed steps                              */
@@ -173,6 +178,14 @@ static double resident(void)
     return pages * (double)sysconf(_SC_PAGESIZE);
 }
 
+static double used(gq_device *d)
+{
+    size_t there = 0, all = 0;
+    if (d)
+        d->room(d, &there, &all);
+    return (double)(all - there);
+}
+
 static gq_status one_step(bench *b, double *seconds, gq_error *err)
 {
     int64_t   micros = b->c.train.accumulate;
@@ -195,9 +208,12 @@ static gq_status prepare(bench *b, gq_error *err)
     const gq_config *c = &b->c;
     int64_t          rows = c->data.frames * c->qformer.queries + gq_feed_text(c, (int)text - 1, 0);
     bool             live = c->clip.train || c->data.features == GQ_CFG_SOURCE_LIVE;
+    const gq_backend *backend = gq_net_backend(c, err);
     gq_net_report    report;
     gq_status        s;
 
+    if (!backend)
+        return err->code;
     if (rows > c->gpt2.positions)
         return gq_fail(err, GQ_ECONFIG,
                        "%lld visual tokens and %lld text tokens, padded, need %lld positions; "
@@ -212,6 +228,7 @@ static gq_status prepare(bench *b, gq_error *err)
     if (s == GQ_OK)
         s = make_samples(b, err);
     b->rss_start = resident();
+    b->gpu_start = used(backend->device);
     if (s == GQ_OK)
         s = gq_net_open(c, GQ_NET_TRAIN, true, &b->net, &report, err);
     b->step.net = b->net;
@@ -238,11 +255,30 @@ static gq_status measure(bench *b, gq_error *err)
     }
     b->flops = b->step.flops;
     b->rss_peak = (double)gq_rss_peak();
+    b->gpu_peak = used(b->net->engine->backend->device);     /* nothing went back so far         */
     if (s != GQ_OK)
         return s;
-    b->roof.gflops = bench_fma_peak(b->net->engine->pool, b->net->engine->backend->name, 0.2);
     b->gemm = gq_measure_gemm(b->net->engine, 0.3);
+    b->roof.gpu = b->net->engine->backend->device != NULL;
+    b->roof.gflops = b->roof.gpu ? b->gemm
+                                 : bench_fma_peak(b->net->engine->pool, b->net->engine->backend->name, 0.2);
     return GQ_OK;
+}
+
+/* Every op of the last step's pass by itself; what the step takes longer lies between them. */
+static gq_status look_inside_device(bench *b, gq_error *err)
+{
+    gq_status s = bench_profile_begin(&b->step, &b->profile, err);
+
+    b->roof.gbytes = bench_device_copy(b->net->engine->backend->device);
+    if (s == GQ_OK)
+        s = bench_device_ops(b->step.tape, err);
+    b->step.seconds = (gq_step_seconds){0};
+    if (s == GQ_OK)
+        s = bench_device_update(b->net->params, &b->step.seconds.update, err);
+    if (s == GQ_OK)
+        s = bench_profile_add(b->profile, bench_median(b->seconds, (size_t)steps), err);
+    return s;
 }
 
 /* After everything else: its clocks and buffers are not part of what was measured. */
@@ -328,6 +364,15 @@ static json_t *to_json(bench *b, double median)
                          "first_loss", b->first_loss, "loss", b->loss));
     if (o)
         json_object_update_new(
+            o, json_pack("{s:f, s:f}", "samples_per_s",
+                         (double)(b->c.train.batch * b->c.train.accumulate) / median, "of_gemm",
+                         b->gemm > 0 ? b->flops / median / 1e9 / b->gemm : 0));
+    if (o && b->gpu_peak > 0)
+        json_object_update_new(o, json_pack("{s:f, s:f, s:f}", "gpu_used_mib", mib(b->gpu_peak), "gpu_growth_mib",
+                                            mib(b->gpu_peak - b->gpu_start), "copy_gbytes",
+                                            b->roof.gbytes));
+    if (o)
+        json_object_update_new(
             o, json_pack("{s:f, s:f, s:f, s:f, s:f, s:{s:f, s:f, s:f, s:f, s:f}}", "gemm_gflops",
                          b->gemm, "peak_rss_mib", mib(b->rss_peak), "growth_mib", mib(growth),
                          "plan_mib", mib(total(&p)), "growth_over_plan", growth / total(&p),
@@ -361,8 +406,14 @@ static void to_text(bench *b, double median)
     printf("  inputs %.4f, forward %.4f, backward %.4f, norm %.4f, AdamW %.4f s\n",
            b->part.feed / n, b->part.forward / n, b->part.backward / n, b->part.norm / n,
            b->part.update / n);
-    printf("%.1f GFLOP a step: %.1f GFLOP/s; matrix products here %.1f, fused multiply-adds %.1f\n",
-           b->flops / 1e9, b->flops / median / 1e9, b->gemm, b->roof.gflops);
+    printf("%.1f GFLOP a step: %.1f GFLOP/s; matrix products here %.1f", b->flops / 1e9,
+           b->flops / median / 1e9, b->gemm);
+    if (b->roof.gpu)
+        printf("; %.1f samples/s; GPU memory %.0f MiB in use, of them %.0f of this run\n",
+               (double)(b->c.train.batch * b->c.train.accumulate) / median, mib(b->gpu_peak),
+               mib(b->gpu_peak - b->gpu_start));
+    else
+        printf(", fused multiply-adds %.1f\n", b->roof.gflops);
     printf("memory: peak %.0f MiB; grew by %.0f, planned %.0f (%+.1f %%): parameters %.0f, state "
            "%.0f, activations %.0f, workspace %.0f, inputs %.1f\n",
            mib(b->rss_peak), mib(growth), mib(total(&p)), 100 * (growth / total(&p) - 1),
@@ -416,7 +467,7 @@ int bench_step(int argc, char **argv)
     if (s == GQ_OK)
         s = measure(&b, &err);
     if (s == GQ_OK && profile)
-        s = look_inside(&b, &err);
+        s = b.roof.gpu ? look_inside_device(&b, &err) : look_inside(&b, &err);
     if (s == GQ_OK)
         s = report(&b, &err);
     close_all(&b);

@@ -2,62 +2,108 @@
 
 #include <string.h>
 
+#include "core/bf16.h"
 #include "core/io.h"
 #include "core/mem.h"
 
-enum { ALIGN = 64, SMALL = 256, LARGE = 1024 };
+enum { ALIGN = 64, SMALL = 256, LARGE = 1024, ON_DEVICE = 8192 };
 
 /* ---- matrix product -------------------------------------------------------------------------- */
 
-static gq_buf matrix(float *p, int64_t rows, int64_t cols)
+enum { PATTERN = SMALL * SMALL, TOGETHER = 10 };
+
+/* Ordinary numbers: no zeros, no subnormals. PATTERN of them, over and over. */
+static void *pattern(int32_t dtype)
 {
-    return (gq_buf){.p = p, .shape = {rows, cols, 1, 1}, .rank = 2, .dtype = GQ_F32};
+    float *f = gq_malloc(PATTERN, sizeof *f);
+    for (size_t i = 0; f && i < PATTERN; i++) {
+        float x = ((float)((uint32_t)i * 2654435761u >> 8) + 0.5f) * 0x1p-23f - 1.0f;
+        if (dtype == GQ_BF16)
+            ((uint16_t *)(void *)f)[i] = gq_f32_to_bf16(x);
+        else
+            f[i] = x;
+    }
+    return f;
 }
 
-/* Fastest of several y[n,n] = x[n,n] w[n,n]^T within `seconds`, in GFLOP/s. */
+static void *get(gq_engine *e, size_t bytes)
+{
+    gq_device *d = e->backend->device;
+    return d ? d->alloc(d, bytes) : gq_aligned(ALIGN, bytes);
+}
+
+static gq_buf matrix(gq_engine *e, int64_t n, const void *numbers)
+{
+    gq_device *d = e->backend->device;
+    int32_t    dtype = (int32_t)e->backend->real;
+    size_t     piece = PATTERN * gq_dtype_size(dtype);
+    gq_buf     b = {.shape = {n, n, 1, 1}, .rank = 2, .dtype = dtype};
+    b.p = get(e, (size_t)(n * n) * gq_dtype_size(dtype));
+    for (int64_t i = 0; b.p && i < n * n / PATTERN; i++)
+        if (d)
+            d->upload(d, (char *)b.p + (size_t)i * piece, numbers, piece);
+        else
+            memcpy((char *)b.p + (size_t)i * piece, numbers, piece);
+    return b;
+}
+
+static double now(const gq_engine *e)               /* when all that was started is done          */
+{
+    gq_device *d = e->backend->device;
+    return d ? d->seconds(d) : gq_now();
+}
+
+/* Fastest of several y[n,n] = x[n,n] w[n,n]^T within `seconds`, in GFLOP/s. A device gets several at once:
+ * then starting them and waiting for them is nothing beside them. */
 static double square(gq_engine *e, int64_t n, double seconds)
 {
     const gq_op_kernels *op = &e->backend->ops[GQ_OP_LINEAR];
-    size_t               count = (size_t)(n * n), temp;
-    float               *m = gq_aligned(ALIGN, 3 * count * sizeof *m);
-    gq_work              work = {.pool = e->pool};
+    void                *numbers = pattern((int32_t)e->backend->real);
+    gq_work              work = {.pool = e->pool, .device = e->backend->device};
     gq_call              call = {.step = &e->step, .work = &work};
+    int                  times = work.device ? TOGETHER : 1;
     double               best = 0, begin = gq_now();
 
-    if (!m)
-        return 0;
-    for (size_t i = 0; i < 3 * count; i++)
-        m[i] = (float)(i % 251) * (1.0f / 251); /* ordinary numbers: no zeros, no subnormals */
-    call.in[0] = matrix(m, n, n);
-    call.in[1] = matrix(m + count, n, n);
-    call.out[0] = matrix(m + 2 * count, n, n);
-    temp = op->temp ? op->temp(&call, 0, gq_pool_size(e->pool)) : 0;
-    work.temp = gq_aligned(ALIGN, temp + ALIGN);
-    work.temp_bytes = temp;
-    for (int k = 0; work.temp && (k < 2 || gq_now() - begin < seconds); k++) {
-        double t = gq_now();
-        op->fwd(&call);
-        t = gq_now() - t;
+    if (numbers) {
+        call.in[0] = matrix(e, n, numbers);
+        call.in[1] = matrix(e, n, numbers);
+        call.out[0] = matrix(e, n, numbers);
+        work.temp_bytes = op->temp ? op->temp(&call, 0, gq_pool_size(e->pool)) : 0;
+        work.temp = get(e, work.temp_bytes + ALIGN);
+    }
+    for (int k = 0; work.temp && call.in[0].p && call.in[1].p && call.out[0].p &&
+                    (k < 2 || gq_now() - begin < seconds); k++) {
+        double t = now(e);
+        for (int i = 0; i < times; i++)
+            op->fwd(&call);
+        t = (now(e) - t) / times;
         if (t > 0 && 2e-9 * (double)(n * n * n) / t > best)
             best = 2e-9 * (double)(n * n * n) / t;
     }
-    gq_free(work.temp);
-    gq_free(m);
+    gq_engine_release(e, work.temp);
+    gq_engine_release(e, call.in[0].p);
+    gq_engine_release(e, call.in[1].p);
+    gq_engine_release(e, call.out[0].p);
+    gq_free(numbers);
     return best;
 }
 
 double gq_measure_gemm(gq_engine *e, double seconds)
 {
-    double small, large;
+    static const int64_t sizes[] = {SMALL, LARGE, ON_DEVICE};
+    int                  n = e->backend->device ? 3 : 2;
+    double               best = 0;
 
-    if (e->backend->real != GQ_F32)
+    if (e->backend->real != GQ_F32 && e->backend->real != GQ_BF16)
         return 0;
-    small = square(e, SMALL, seconds / 8);
-    if (small == 0 ||
-        2 * 2e-9 * LARGE * LARGE * LARGE / small > seconds) /* a slow backend: no time for more */
-        return small;
-    large = square(e, LARGE, seconds);
-    return large > small ? large : small;
+    for (int i = 0; i < n; i++) {
+        double cost = 2 * 2e-9 * (double)sizes[i] * (double)sizes[i] * (double)sizes[i], got;
+        if (i > 0 && (best == 0 || cost / best > seconds))
+            break;                                  /* a slow backend: no time for more           */
+        got = square(e, sizes[i], i + 1 < n ? seconds / 8 : seconds);
+        best = got > best ? got : best;
+    }
+    return best;
 }
 
 /* ---- memory ---------------------------------------------------------------------------------- */

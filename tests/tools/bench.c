@@ -46,6 +46,8 @@ static void help(void **state)
     shell_help("gifqa-bench step");
     shell_help("gifqa-bench ask");
     shell_help("gifqa-bench gemm");
+    shell_help("gifqa-bench gpu");
+    shell_help("gifqa-bench features");
     shell_expect("gifqa-bench --help", 0, "gemm", NULL);
 }
 
@@ -204,6 +206,17 @@ static void a_question(void **state)
     json_decref(o);
 }
 
+static void frames_through_clip(void **state)
+{
+    json_t *o;
+    (void)state;
+    need_program();
+    o = run("gifqa-bench features --config tiny.yaml --frames 3 --rounds 2 --json");
+    assert_int_equal(shell_int(o, "frames"), 3);
+    assert_true(number(o, "frames_per_s") > 0);
+    json_decref(o);
+}
+
 static void wrong_use(void **state)
 {
     (void)state;
@@ -211,6 +224,7 @@ static void wrong_use(void **state)
     shell_expect("gifqa-bench", 2, NULL, "");
     shell_expect("gifqa-bench stepp", 2, NULL, "stepp");
     shell_expect("gifqa-bench step", 2, NULL, "--config FILE is needed");
+    shell_expect("gifqa-bench gpu --device cpu", 2, NULL, "cuda:N");
     shell_expect("gifqa-bench step --config tiny.yaml --masked --unmasked", 2, NULL, "exclude");
     shell_expect("gifqa-bench step --config tiny.yaml --batch 0", 2, NULL, "--batch");
     shell_expect("gifqa-bench step --config tiny.yaml --text 6", 2, NULL, "larger than --labelled");
@@ -238,6 +252,7 @@ int main(void)
         cmocka_unit_test(products),
         cmocka_unit_test(products_beside_openblas),
         cmocka_unit_test(a_question),
+        cmocka_unit_test(frames_through_clip),
         cmocka_unit_test(wrong_use),
     };
     return cmocka_run_group_tests(tests, make, shell_end);
