@@ -455,7 +455,7 @@ static gq_status run_step(gq_tape *t, bool accumulate, bool update, gq_error *er
     if (s == GQ_OK)
         s = run_backward(t, accumulate, err);
     if (s == GQ_OK && update)
-        gq_params_update_run(t->params);
+        gq_params_update_run(t->params, t->tensor[t->loss].data);
     return s;
 }
 

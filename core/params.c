@@ -521,7 +521,7 @@ void gq_params_update_set(gq_params *p, const gq_adamw_opts *o, int64_t t)
     d->upload(d, u->scalars, s, sizeof *s);
 }
 
-void gq_params_update_run(gq_params *p)
+void gq_params_update_run(gq_params *p, const void *loss)
 {
     const struct gq_update_state *u = p->update;
     gq_update_call                c = {.w = p->weights.base,
@@ -534,6 +534,7 @@ void gq_params_update_run(gq_params *p)
                                        .parts = u->parts,
                                        .scalars = u->scalars,
                                        .norm = u->norm,
+                                       .loss = loss,
                                        .real = (int32_t)p->engine->backend->real};
     p->engine->backend->update(&c, &p->engine->work);
 }

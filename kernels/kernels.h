@@ -165,7 +165,8 @@ typedef struct gq_adamw_call {
 
 /* The update of all parameters in one call, for backends that run steps without the host: the gradient
  * norm of elements [0,n), then AdamW on the parts (which do not overlap), both where the arenas are, with
- * gradients scaled by min(1, clip / (norm + 1e-6)). Nothing is changed when the norm is not finite. */
+ * gradients scaled by min(1, clip / (norm + 1e-6)). Nothing is changed when the norm or
+ * the loss is not finite. */
 typedef struct gq_update_part {         /* one active parameter                                   */
     int64_t first, n;                   /* elements of the flat arenas                            */
     float   lr_mult, decay;
@@ -182,6 +183,7 @@ typedef struct gq_update_call {
     int32_t parts;
     const gq_update_scalars *scalars;   /* in the backend's memory                                */
     double *norm;                       /* [1], in the backend's memory: result                   */
+    const void *loss;                   /* stat [1], in the backend's memory; NULL: not looked at */
     int32_t real;                       /* gq_dtype of w                                          */
 } gq_update_call;
 
@@ -207,6 +209,12 @@ struct gq_device {
     void    (*graph_run)(gq_device *d, void *graph);
     void    (*graph_free)(gq_device *d, void *graph);    /* NULL allowed                          */
     double  (*seconds)(gq_device *d);                    /* waits; a clock of the device          */
+    /* Products may be tried in several ways and the fastest kept, which differs from run to run, and with it
+     * the last bits. choices: what was kept, as text (gq_free(); NULL: no memory); choices_take: uses it
+     * instead of trying, GQ_EINPUT and nothing taken when it is damaged or of another GPU or library. */
+    void    (*tune)(gq_device *d, int on);
+    char   *(*choices)(gq_device *d);
+    gq_status (*choices_take)(gq_device *d, const char *text, gq_error *err);
     void    (*attention)(gq_device *d, int which);       /* for calls that follow: 0 auto, 1 own, 2 cuDNN, 3 unfused */
 };
 

@@ -345,6 +345,7 @@ typedef struct gq_config {
         gq_cfg_rung    cpu;             /* instruction set of the CPU kernels                     */
         gq_cfg_prec    precision;       /* CPU: operands of matrix products; GPU: activations too */
         gq_cfg_attention attention;     /* on a GPU: which kernels                                */
+        bool           tune;            /* on a GPU: time the library's ways to multiply          */
         bool           graph;           /* on a GPU: a step is captured once, then launched whole */
         int64_t        threads;         /* 0 = all cores                                          */
         uint64_t       memory_limit;    /* bytes; 0 = none                                        */

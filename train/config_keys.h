@@ -201,6 +201,8 @@ GQ_ENUM(engine.precision, prec, "auto", "auto: fp32 on a CPU, bf16 on a GPU. bf1
         "on a GPU: weights and activations, with fp32 masters, gradients of weights, statistics and losses.")
 GQ_ENUM(engine.attention, attention, "auto", "Attention on a GPU: own fused kernels, cudnn, unfused (any width and mask); "
         "auto: own where they apply.")
+GQ_BOOL(engine.tune, "false", "On a GPU: time the library's candidates for every matrix product once and keep the fastest "
+        "in RUN/products.txt. The choice, and so the last bits, may differ between two runs; a resumed run keeps its own.")
 GQ_BOOL(engine.graph, "true", "On a GPU: capture a step once and launch it whole; the bits are the same without.")
 GQ_INT(engine.threads, "0", 0, 1024, "threads", "Results do not depend on it. 0 = all cores.")
 GQ_SIZE(engine.memory_limit, "0", 0, 0x1p60, "bytes", "A plan beyond it is refused before step 1. 0 = none.")

@@ -7,6 +7,7 @@
  *   RUN/predictions.jsonl  answers of the last evaluation
  *   RUN/checkpoints/       train/checkpoint.h
  *   RUN/frozen.safetensors parameters that are never trained (train/snapshot.h)
+ *   RUN/products.txt       with engine.tune: how matrix products are computed on this GPU
  * A killed run leaves whole lines only; lines of steps that will be done again are cut off on resume.
  */
 #ifndef GIFQA_TRAIN_RUNDIR_H

@@ -196,6 +196,8 @@ static gq_status save(gq_trainer *t, gq_error *err)
         gq_append_sync(t->dir.metrics, err); /* the log is never shorter than a checkpoint says */
     t->state.metrics_bytes = gq_append_size(t->dir.metrics);
     if (s == GQ_OK)
+        s = gq__trainer_products_keep(t, err);
+    if (s == GQ_OK)
         s = gq_snapshot_save(t->net, t->dir.path, &t->state, err);
     if (s == GQ_OK)
         s = gq_ckpt_rotate(t->dir.path, (int)t->cfg.train.keep_last, t->state.best_step,

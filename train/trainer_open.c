@@ -400,6 +400,8 @@ static gq_status open_state(gq_trainer *t, const gq_config *c, gq_error *err)
     report_weights(t, &report_of);
     s = gq__trainer_check(t, err);
     if (s == GQ_OK)
+        s = gq__trainer_products_take(t, err);
+    if (s == GQ_OK)
         s = resume(t, &own, err);
     if (s == GQ_OK)
         report_start(t, &report_of, own && overfitted);

@@ -43,6 +43,9 @@ void      gq__trainer_memory(const gq_trainer *t, gq_dry_run *out);          /* 
 gq_status gq__trainer_fits(const gq_trainer *t, gq_error *err);            /* engine.memory_limit */
 /* trainer.c */
 gq_status gq__trainer_step(gq_trainer *t, gq_error *err);
+/* products.c: with engine.tune on a GPU, else nothing to do */
+gq_status gq__trainer_products_take(gq_trainer *t, gq_error *err);
+gq_status gq__trainer_products_keep(gq_trainer *t, gq_error *err);
 /* trainer_log.c */
 void      gq__trainer_note(gq_trainer *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 gq_status gq__trainer_log_step(gq_trainer *t, gq_error *err);

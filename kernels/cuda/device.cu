@@ -170,6 +170,21 @@ static void device_graph_free(gq_device *device, void *graph)
         GQ_CUDA(self(device), cudaGraphExecDestroy(reinterpret_cast<cudaGraphExec_t>(graph)));
 }
 
+static void device_tune(gq_device *device, int on)
+{
+    gq_cuda_gemm_tune(self(device), on != 0);
+}
+
+static char *device_choices(gq_device *device)
+{
+    return gq_cuda_gemm_choices(self(device));
+}
+
+static gq_status device_choices_take(gq_device *device, const char *text, gq_error *err)
+{
+    return gq_cuda_gemm_choices_take(self(device), text, err);
+}
+
 static void device_attention(gq_device *device, int which)
 {
     self(device)->attention = which;
@@ -181,7 +196,7 @@ static const gq_device operations = {
     device_alloc,        device_release,     device_alloc_host, device_release_host, device_upload,
     device_download,     device_copy,        device_fill,       device_set_step,     device_finish,
     device_room,         device_capture_begin, device_capture_end, device_graph_run, device_graph_free,
-    device_seconds,      device_attention,
+    device_seconds,      device_tune,        device_choices,    device_choices_take, device_attention,
 };
 
 static gq_status no_gpu(int index, cudaError_t code, int count, gq_error *err)

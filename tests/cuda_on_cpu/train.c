@@ -1,0 +1,210 @@
+/* train.c - whole training runs on the CUDA column, its kernels run by the host, beside the CPU column:
+ * the same losses, the same bits from a captured step as from single launches, after a resume, and a state
+ * that either column continues.
+ *
+ * Bounds. cuda-fp32 differs from the CPU in the order of sums and in the last bits of exp and erf, some
+ * 2^-23 an operation; the measure for a loss curve is 1e-5 relative, over the steps of this run, in which
+ * weights move by up to 1 % of their size a step. cuda-bf16 rounds every activation to 8 bits: one rounding
+ * is 2^-9 relative on average, a loss is a mean of logits that went through some 30 of them, which add up
+ * like a random walk to sqrt(30) 2^-9 = 1.1 % of a logit; logits here are below 2, so a loss of log(64) = 4.2
+ * is off by less than .022, .5 %. Gradients carry the same noise into the weights: a step of 1e-3 moves them
+ * a tenth of the other run's, where the noise of one step is again of that size, and later losses may be off
+ * by twice as much: 1 %. (With the learning rate of the other runs, .01, the curves part by 5 % in step 3, as
+ * two seeds would.)
+ */
+#include "cuda_on_cpu/shim_api.h"
+#include "little.h"
+#include "runs.h"
+#include "train/evaluate.h"
+
+const gq_backend *__wrap_gq_backend_cuda(int index, int bf16, gq_error *err);
+const gq_backend *__wrap_gq_backend_cuda(int index, int bf16, gq_error *err)
+{
+    assert_int_equal(index, 0);
+    return gq_backend_on_host(bf16, err);
+}
+
+enum { STEPS = 6, MORE = 12 };
+
+/* ---- runs ------------------------------------------------------------------------------------ */
+
+static gq_status run(const char *name, const char *const *more, volatile sig_atomic_t *stop,
+                     gq_train_events events, gq_train_result *result)
+{
+    static gq_config c;
+    const char      *set[LITTLE_KEYS + 8 + MORE];
+    char             train[600], val[600], vocabulary[600], dir[600];
+    size_t           n = LITTLE_KEYS;
+    gq_train_opts    o = {.run_dir = dir, .stop = stop, .events = events};
+    gq_error         err = {0};
+    gq_status        s;
+
+    memcpy(set, little_keys, sizeof little_keys);
+    snprintf(train, sizeof train, "data.train=%s", little("train"));
+    snprintf(val, sizeof val, "data.val=%s", little("test"));
+    snprintf(vocabulary, sizeof vocabulary, "model.tokenizer.clip=%s", little("train/tokenizer"));
+    snprintf(dir, sizeof dir, "%s", little(name));
+    set[n++] = train;
+    set[n++] = val;
+    set[n++] = vocabulary;
+    set[n++] = "train.steps=6";
+    set[n++] = "train.save_every=3";
+    set[n++] = "train.eval_every=3";
+    set[n++] = "mvm.prob=0.5";
+    for (int i = 0; more[i]; i++)
+        set[n++] = more[i];
+    assert_ok(gq_config_load(NULL, set, n, &c, NULL, &err), &err);
+    s = gq_train(&c, &o, result, &err);
+    if (s != GQ_OK && s != GQ_ESTOPPED)
+        fail_msg("%s: %s", name, err.text);
+    return s;
+}
+
+typedef struct losses { double loss[STEPS], norm[STEPS]; int n; } losses;
+
+static void keep(void *ctx, const gq_step_info *i)
+{
+    losses *l = ctx;
+    assert_true(l->n < STEPS);
+    l->loss[l->n] = i->loss;
+    l->norm[l->n++] = i->grad_norm;
+}
+
+static losses losses_of(const char *name, const char *const *more)
+{
+    losses          l = {.n = 0};
+    gq_train_result result;
+    assert_int_equal(run(name, more, NULL, (gq_train_events){.ctx = &l, .step = keep}, &result), GQ_OK);
+    assert_int_equal(l.n, STEPS);
+    return l;
+}
+
+static void compare(const char *what, const losses *got, const losses *want, double loss, double norm)
+{
+    for (int i = 0; i < STEPS; i++) {
+        if (!(fabs(got->loss[i] - want->loss[i]) <= loss * want->loss[i]))
+            fail_msg("%s, step %d: loss %.9g, on the CPU %.9g", what, i, got->loss[i], want->loss[i]);
+        if (!(fabs(got->norm[i] - want->norm[i]) <= norm * want->norm[i]))
+            fail_msg("%s, step %d: gradient norm %.9g, on the CPU %.9g", what, i, got->norm[i],
+                     want->norm[i]);
+    }
+}
+
+#define LIST(...) (const char *const[]){__VA_ARGS__, NULL}
+#define CUDA "engine.device=cuda"
+
+static void test_fp32(void **state)
+{
+    losses cpu = losses_of("cpu", LIST("engine.device=cpu")),
+           gpu = losses_of("fp32", LIST(CUDA, "engine.precision=fp32"));
+    (void)state;
+    compare("cuda-fp32", &gpu, &cpu, 1e-5, 1e-4);
+}
+
+/* Heads of 64, for which the own attention kernels are made. */
+#define WIDE "train.lr=0.001", "gpt2.width=128", "gpt2.heads=2", "qformer.width=64", "qformer.heads=1"
+
+static void test_bf16(void **state)
+{
+    losses cpu = losses_of("wide", LIST("engine.device=cpu", WIDE)),
+           gpu = losses_of("bf16", LIST(CUDA, WIDE)),
+           unfused = losses_of("unfused", LIST(CUDA, WIDE, "engine.attention=unfused"));
+    (void)state;
+    compare("cuda-bf16", &gpu, &cpu, .01, .1);
+    compare("cuda-bf16, unfused attention", &unfused, &cpu, .01, .1);
+}
+
+/* Everything a run can have: several micro-batches, dropout, recomputation, dropped tokens, a predictor. */
+#define ALL                                                                                        \
+    CUDA, "train.accumulate=2", "gpt2.dropout=0.1", "train.checkpoint=segment", "mvm.mode=drop",   \
+        "mvm.sampler=exact", "mvm.rate_scope=batch"
+
+static void test_graph(void **state)
+{
+    const char *why;
+    (void)state;
+    losses_of("stream", LIST(ALL, "engine.graph=false"));
+    losses_of("graph", LIST(ALL));
+    why = runs_differ(little("stream"), little("graph"), STEPS);
+    if (why)
+        fail_msg("a captured step gives other bits: %s", why);
+    gq_shim_order(77);
+    losses_of("order", LIST(ALL));
+    gq_shim_order(0);
+    why = runs_differ(little("graph"), little("order"), STEPS);
+    if (why)
+        fail_msg("the bits depend on the order in which threads run: %s", why);
+}
+
+static volatile sig_atomic_t stop;
+
+static void stop_after_two(void *ctx, const gq_step_info *i)
+{
+    (void)ctx;
+    if (i->step == 2)
+        stop = 1;
+}
+
+static void interrupted(const char *name, const char *const *first, const char *const *second)
+{
+    gq_train_result result;
+    stop = 0;
+    assert_int_equal(run(name, first, &stop, (gq_train_events){.step = stop_after_two}, &result),
+                     GQ_ESTOPPED);
+    assert_int_equal(run(name, second, NULL, (gq_train_events){0}, &result), GQ_OK);
+    assert_int_equal(result.resumed_from, 2);
+}
+
+static void test_resume(void **state)
+{
+    const char *why;
+    (void)state;
+    losses_of("whole", LIST(CUDA));
+    interrupted("twice", LIST(CUDA), LIST(CUDA));
+    why = runs_differ(little("whole"), little("twice"), STEPS);
+    if (why)
+        fail_msg("a resumed run differs: %s", why);
+}
+
+static double last_loss(const char *name)
+{
+    json_t *lines = runs_metrics(little(name));
+    double  loss = NAN;
+    for (size_t i = 0; i < json_array_size(lines); i++) {
+        const json_t *x = json_object_get(json_array_get(lines, i), "loss");
+        if (json_is_number(x))
+            loss = json_number_value(x);
+    }
+    json_decref(lines);
+    return loss;
+}
+
+/* A state saved by one column is continued by the other: as close as two columns are. */
+static void test_change(void **state)
+{
+    losses cpu = losses_of("cpu.whole", LIST("engine.device=cpu"));
+    (void)state;
+    interrupted("to.gpu", LIST("engine.device=cpu"), LIST(CUDA, "engine.precision=fp32"));
+    interrupted("to.cpu", LIST(CUDA, "engine.precision=fp32"), LIST("engine.device=cpu"));
+    assert_true(fabs(last_loss("to.gpu") - cpu.loss[STEPS - 1]) <= 1e-5 * cpu.loss[STEPS - 1]);
+    assert_true(fabs(last_loss("to.cpu") - cpu.loss[STEPS - 1]) <= 1e-5 * cpu.loss[STEPS - 1]);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    snprintf(little_dir, sizeof little_dir, "%s", gq_scratch());
+    little_world();
+    little_shards("train");
+    little_shards("test");
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_fp32),   cmocka_unit_test(test_bf16),   cmocka_unit_test(test_graph),
+        cmocka_unit_test(test_resume), cmocka_unit_test(test_change),
+    };
+    return cmocka_run_group_tests(tests, setup, little_drop);
+}
