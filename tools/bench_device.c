@@ -197,7 +197,7 @@ gq_status bench_device_ops(gq_tape *t, gq_error *err)
     return s;
 }
 
-static void do_update(void *ctx) { gq_params_update_run(ctx); }
+static void do_update(void *ctx) { gq_params_update_run(ctx, NULL); }
 
 gq_status bench_device_update(gq_params *p, double *seconds, gq_error *err)
 {

@@ -6,11 +6,21 @@ enum { GQ_CUDA_DEVICES = 16 };
 static void fill_column(gq_backend *b)
 {
     static const struct { gq_op op; gq_op_kernels k; } column[] = {
-#define ROW(ID, op) {GQ_OP_##ID, {gq_cuda_##op##_fwd, gq_cuda_##op##_bwd, gq_cuda_##op##_temp}}
-        ROW(LINEAR, linear), ROW(PATCH_EMBED, patch_embed), ROW(EMBED, embed), ROW(LAYERNORM, layernorm),
-        ROW(ADD_NORM, add_norm), ROW(SDPA, sdpa), ROW(DROPOUT, dropout), ROW(MASK_ROWS, mask_rows),
-        ROW(GATHER_ROWS, gather_rows), ROW(CONCAT_ROWS, concat_rows), ROW(EXPAND_ROWS, expand_rows),
-        ROW(LM_LOSS, lm_loss), ROW(MVM_LOSS, mvm_loss), ROW(COMBINE, combine),
+#define ROW(ID, op, temp) {GQ_OP_##ID, {gq_cuda_##op##_fwd, gq_cuda_##op##_bwd, temp}}
+        ROW(LINEAR, linear, gq_cuda_linear_temp),
+        ROW(PATCH_EMBED, patch_embed, gq_cuda_patch_embed_temp),
+        ROW(EMBED, embed, gq_cuda_embed_temp),
+        ROW(LAYERNORM, layernorm, gq_cuda_layernorm_temp),
+        ROW(ADD_NORM, add_norm, gq_cuda_add_norm_temp),
+        ROW(SDPA, sdpa, gq_cuda_sdpa_temp),
+        ROW(DROPOUT, dropout, NULL),
+        ROW(MASK_ROWS, mask_rows, NULL),
+        ROW(GATHER_ROWS, gather_rows, gq_cuda_gather_rows_temp),
+        ROW(CONCAT_ROWS, concat_rows, NULL),
+        ROW(EXPAND_ROWS, expand_rows, NULL),
+        ROW(LM_LOSS, lm_loss, gq_cuda_lm_loss_temp),
+        ROW(MVM_LOSS, mvm_loss, gq_cuda_mvm_loss_temp),
+        ROW(COMBINE, combine, NULL),
 #undef ROW
         {GQ_OP_KV_APPEND, {gq_cuda_kv_append_fwd, NULL, NULL}},
     };

@@ -112,24 +112,37 @@ void gq_cuda_sum_over(gq_cuda *d, int32_t real, const void *src, int64_t B, int6
                       int32_t dst_type, bool adds);
 
 /* cudnn_sdpa.cu: sdpa by cuDNN; false: not done, cuDNN is not there or does not do this case. */
-extern "C" bool gq_cuda_cudnn_sdpa_fwd(const gq_call *c) __attribute__((weak));
-extern "C" bool gq_cuda_cudnn_sdpa_bwd(const gq_call *c) __attribute__((weak));
+extern "C" bool gq_cuda_cudnn_sdpa_fwd(const gq_call *c);
+extern "C" bool gq_cuda_cudnn_sdpa_bwd(const gq_call *c);
 
-/* ---- the column: cuda_backend.cu puts these into the table ----------------------------------- */
+/* ---- the column: backend.cu puts these into the table ------------------------------------------ */
+
 extern "C" {
-#define GQ_CUDA_OPS(X)                                                                             \
-    X(linear) X(patch_embed) X(embed) X(layernorm) X(add_norm) X(sdpa) X(dropout) X(mask_rows)     \
-    X(gather_rows) X(concat_rows) X(expand_rows) X(lm_loss) X(mvm_loss) X(combine)
 #define GQ_CUDA_DECLARE(op)                                                                        \
-    void   gq_cuda_##op##_fwd(const gq_call *c) __attribute__((weak));                             \
-    void   gq_cuda_##op##_bwd(const gq_call *c) __attribute__((weak));                             \
-    size_t gq_cuda_##op##_temp(const gq_call *c, int backward, int threads) __attribute__((weak));
-GQ_CUDA_OPS(GQ_CUDA_DECLARE)
-void gq_cuda_kv_append_fwd(const gq_call *c) __attribute__((weak));
-void   gq_cuda_adamw(const gq_adamw_call *c, gq_work *work) __attribute__((weak));
-double gq_cuda_sumsq(const void *x, int64_t n, gq_work *work) __attribute__((weak));
-void   gq_cuda_update(const gq_update_call *c, gq_work *work) __attribute__((weak));
-size_t gq_cuda_update_temp(int64_t n, int32_t parts) __attribute__((weak));
+    void gq_cuda_##op##_fwd(const gq_call *c);                                                     \
+    void gq_cuda_##op##_bwd(const gq_call *c);
+#define GQ_CUDA_DECLARE_TEMP(op)                                                                   \
+    GQ_CUDA_DECLARE(op)                                                                            \
+    size_t gq_cuda_##op##_temp(const gq_call *c, int backward, int threads);
+GQ_CUDA_DECLARE_TEMP(linear)
+GQ_CUDA_DECLARE_TEMP(patch_embed)
+GQ_CUDA_DECLARE_TEMP(embed)
+GQ_CUDA_DECLARE_TEMP(layernorm)
+GQ_CUDA_DECLARE_TEMP(add_norm)
+GQ_CUDA_DECLARE_TEMP(sdpa)
+GQ_CUDA_DECLARE(dropout)
+GQ_CUDA_DECLARE(mask_rows)
+GQ_CUDA_DECLARE_TEMP(gather_rows)
+GQ_CUDA_DECLARE(concat_rows)
+GQ_CUDA_DECLARE(expand_rows)
+GQ_CUDA_DECLARE_TEMP(lm_loss)
+GQ_CUDA_DECLARE_TEMP(mvm_loss)
+GQ_CUDA_DECLARE(combine)
+void   gq_cuda_kv_append_fwd(const gq_call *c);
+void   gq_cuda_adamw(const gq_adamw_call *c, gq_work *work);
+double gq_cuda_sumsq(const void *x, int64_t n, gq_work *work);
+void   gq_cuda_update(const gq_update_call *c, gq_work *work);
+size_t gq_cuda_update_temp(int64_t n, int32_t parts);
 }
 
 #endif

@@ -367,7 +367,7 @@ void gq_cuda_sdpa_fwd(const gq_call *c)
     a.step = d->step;
     if (d->attention != GQ_ATTENTION_UNFUSED && gq_attention_decode_has(c))
         gq_attention_decode(d, c->in[0].dtype, &a, c->work->temp);
-    else if (d->attention == GQ_ATTENTION_CUDNN && gq_cuda_cudnn_sdpa_fwd && gq_cuda_cudnn_sdpa_fwd(c))
+    else if (d->attention == GQ_ATTENTION_CUDNN && gq_cuda_cudnn_sdpa_fwd(c))
         return;
     else if (d->attention != GQ_ATTENTION_UNFUSED && gq_attention_fused_has(c, false))
         gq_attention_fused_fwd(d, &a);
@@ -388,7 +388,7 @@ void gq_cuda_sdpa_bwd(const gq_call *c)
     }
     if (!a.dq && !a.dkv)
         return;
-    if (d->attention == GQ_ATTENTION_CUDNN && gq_cuda_cudnn_sdpa_bwd && gq_cuda_cudnn_sdpa_bwd(c))
+    if (d->attention == GQ_ATTENTION_CUDNN && gq_cuda_cudnn_sdpa_bwd(c))
         return;
     clear_gradients(d, c, &a);
     if (d->attention != GQ_ATTENTION_UNFUSED && gq_attention_fused_has(c, true))
