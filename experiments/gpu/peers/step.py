@@ -172,6 +172,7 @@ def main():
     if o.count:
         print(json.dumps(dict(trained=sum(p.numel() for p in StLlm().parameters()))))
         return
+    torch.cuda.init()
     torch.backends.cuda.matmul.allow_tf32 = True
     out = []
     for mode in o.mode or ["eager"]:
