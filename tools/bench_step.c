@@ -234,6 +234,8 @@ static gq_status prepare(bench *b, gq_error *err)
     b->step.net = b->net;
     if (s == GQ_OK)
         gq_net_release(b->net, live);
+    if (s == GQ_OK && backend->device && c->engine.tune)
+        backend->device->tune(backend->device, 1);
     return s == GQ_OK
                ? gq_step_record(&b->step, gq_feed_text(c, (int)text - 1, 0), c->mvm.enable, err)
                : s;

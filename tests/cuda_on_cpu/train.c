@@ -1,6 +1,6 @@
-/* train.c - whole training runs on the CUDA column, its kernels run by the host, beside the CPU column:
- * the same losses, the same bits from a captured step as from single launches, after a resume, and a state
- * that either column continues.
+/* train.c - whole training runs on the CUDA column (column.h) beside the CPU column: the same losses, the
+ * same bits from a captured step as from single launches, after a resume, and a state that either column
+ * continues.
  *
  * Bounds. cuda-fp32 differs from the CPU in the order of sums and in the last bits of exp and erf, some
  * 2^-23 an operation; the measure for a loss curve is 1e-5 relative, over the steps of this run, in which
@@ -12,17 +12,19 @@
  * by twice as much: 1 %. (With the learning rate of the other runs, .01, the curves part by 5 % in step 3, as
  * two seeds would.)
  */
-#include "cuda_on_cpu/shim_api.h"
+#include "cuda_on_cpu/column.h"
 #include "little.h"
 #include "runs.h"
 #include "train/evaluate.h"
 
+#ifndef GQ_TEST_ON_GPU
 const gq_backend *__wrap_gq_backend_cuda(int index, int bf16, gq_error *err);
 const gq_backend *__wrap_gq_backend_cuda(int index, int bf16, gq_error *err)
 {
     assert_int_equal(index, 0);
     return gq_backend_on_host(bf16, err);
 }
+#endif
 
 enum { STEPS = 6, MORE = 12 };
 
@@ -95,6 +97,8 @@ static void compare(const char *what, const losses *got, const losses *want, dou
 
 static void test_fp32(void **state)
 {
+    const gq_backend *be[2];
+    need_column(be);
     losses cpu = losses_of("cpu", LIST("engine.device=cpu")),
            gpu = losses_of("fp32", LIST(CUDA, "engine.precision=fp32"));
     (void)state;
@@ -106,6 +110,8 @@ static void test_fp32(void **state)
 
 static void test_bf16(void **state)
 {
+    const gq_backend *be[2];
+    need_column(be);
     losses cpu = losses_of("wide", LIST("engine.device=cpu", WIDE)),
            gpu = losses_of("bf16", LIST(CUDA, WIDE)),
            unfused = losses_of("unfused", LIST(CUDA, WIDE, "engine.attention=unfused"));
@@ -121,6 +127,8 @@ static void test_bf16(void **state)
 
 static void test_graph(void **state)
 {
+    const gq_backend *be[2];
+    need_column(be);
     const char *why;
     (void)state;
     losses_of("stream", LIST(ALL, "engine.graph=false"));
@@ -128,9 +136,9 @@ static void test_graph(void **state)
     why = runs_differ(little("stream"), little("graph"), STEPS);
     if (why)
         fail_msg("a captured step gives other bits: %s", why);
-    gq_shim_order(77);
+    column_order(77);
     losses_of("order", LIST(ALL));
-    gq_shim_order(0);
+    column_order(0);
     why = runs_differ(little("graph"), little("order"), STEPS);
     if (why)
         fail_msg("the bits depend on the order in which threads run: %s", why);
@@ -157,6 +165,8 @@ static void interrupted(const char *name, const char *const *first, const char *
 
 static void test_resume(void **state)
 {
+    const gq_backend *be[2];
+    need_column(be);
     const char *why;
     (void)state;
     losses_of("whole", LIST(CUDA));
@@ -182,6 +192,8 @@ static double last_loss(const char *name)
 /* A state saved by one column is continued by the other: as close as two columns are. */
 static void test_change(void **state)
 {
+    const gq_backend *be[2];
+    need_column(be);
     losses cpu = losses_of("cpu.whole", LIST("engine.device=cpu"));
     (void)state;
     interrupted("to.gpu", LIST("engine.device=cpu"), LIST(CUDA, "engine.precision=fp32"));
