@@ -156,8 +156,8 @@ static gq_status report(const bench *b, gq_error *err)
                       "threads", gq_pool_size(b->session.net->engine->pool), "peak_rss_mib", rss,
                       "frames_per_s", vision > 0 ? b->reply.frames / vision : 0, "tokens_per_s",
                       tokens > 1 ? (double)(tokens - 1) / t->answer : 0, "seconds", "init", b->init_s, "decode",
-                      t->decode, "preprocess", t->preprocess, "clip_vision", vision, "text_and_topk", t->text, "qformer",
-                      t->vision, "generate", t->answer, "total", b->total_s),
+                      t->decode, "preprocess", t->preprocess, "clip_vision", vision, "text_and_topk", t->text,
+                      "qformer", t->vision, "generate", t->answer, "total", b->total_s),
             err);
     printf("%s, %d threads, %s\n%s: %u frames of %ux%u, %d tokens, peak %.0f MiB\n", machine,
            gq_pool_size(b->session.net->engine->pool), kernels, gif_path, b->reply.frames,
