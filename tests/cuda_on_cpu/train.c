@@ -30,6 +30,8 @@ enum { STEPS = 6, MORE = 12 };
 
 /* ---- runs ------------------------------------------------------------------------------------ */
 
+static gq_error last_error;
+
 static gq_status run(const char *name, const char *const *more, volatile sig_atomic_t *stop,
                      gq_train_events events, gq_train_result *result)
 {
@@ -57,8 +59,9 @@ static gq_status run(const char *name, const char *const *more, volatile sig_ato
         set[n++] = more[i];
     assert_ok(gq_config_load(NULL, set, n, &c, NULL, &err), &err);
     s = gq_train(&c, &o, result, &err);
-    if (s != GQ_OK && s != GQ_ESTOPPED)
+    if (s != GQ_OK && s != GQ_ESTOPPED && s != GQ_ENOMEM)
         fail_msg("%s: %s", name, err.text);
+    last_error = err;
     return s;
 }
 
@@ -202,6 +205,32 @@ static void test_change(void **state)
     assert_true(fabs(last_loss("to.cpu") - cpu.loss[STEPS - 1]) <= 1e-5 * cpu.loss[STEPS - 1]);
 }
 
+/* Any allocation on the device may fail: the run ends with that, says so, and gives back all it had. */
+static void test_no_memory(void **state)
+{
+    gq_train_result result;
+    gq_status       s = GQ_ENOMEM;
+    uint64_t        before;
+    int             n = 1, failed = 0;
+    (void)state;
+    losses_of("opened", LIST(CUDA));                          /* what belongs to the process is there */
+    before = gq_shim_count().device_blocks;
+    for (; s != GQ_OK; n += 1 + n / 4) {
+        char name[32];
+        assert_true(n < 1000);
+        snprintf(name, sizeof name, "starved.%d", n);
+        gq_shim_fail_malloc(n);
+        s = run(name, LIST(CUDA), NULL, (gq_train_events){0}, &result);
+        gq_shim_fail_malloc(0);
+        assert_true(s == GQ_OK || s == GQ_ENOMEM);
+        if (s == GQ_ENOMEM && !strstr(last_error.text, "memory"))
+            fail_msg("allocation %d: the message is '%s'", n, last_error.text);
+        failed += s == GQ_ENOMEM;
+        assert_int_equal(gq_shim_count().device_blocks, before);
+    }
+    assert_true(failed > 5);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -216,7 +245,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fp32),   cmocka_unit_test(test_bf16),   cmocka_unit_test(test_graph),
-        cmocka_unit_test(test_resume), cmocka_unit_test(test_change),
+        cmocka_unit_test(test_resume), cmocka_unit_test(test_change), cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, setup, little_drop);
 }
