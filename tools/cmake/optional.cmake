@@ -20,8 +20,8 @@ foreach(part ${GIFQA_PARTS})
   endif()
 endforeach()
 
-# The CUDA toolkit, 12.4 to 13. What runs needs only the driver: the runtime is linked in, cuBLASLt and cuDNN are
-# opened when a GPU is used, so one binary serves machines with and without them.
+# The CUDA toolkit, 12.4 to 13. Kernels and runtime are in libgifqa_cuda.so, which like cuBLASLt and cuDNN is opened
+# when a GPU is used, so one binary serves machines with and without them.
 set(GIFQA_CUDA_ARCHS "80;89;90a" CACHE STRING "GPUs to build for, as numbers of sm_*")
 set(GIFQA_HAVE_CUDA FALSE)
 if(GIFQA_CUDA STREQUAL "OFF")
