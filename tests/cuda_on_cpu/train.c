@@ -244,7 +244,7 @@ static int setup(void **state)
     return 0;
 }
 
-int main(void)
+int main(int argc, char **argv)          /* [TEST]: this one alone                                 */
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fp32),   cmocka_unit_test(test_bf16),   cmocka_unit_test(test_graph),
@@ -253,5 +253,7 @@ int main(void)
         cmocka_unit_test(test_no_memory),
 #endif
     };
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, setup, little_drop);
 }
