@@ -108,24 +108,6 @@ __device__ __forceinline__ void drop_tile(float s[KEYS / 8][4], const gq_attenti
             s[n][x] = kept >> (4 * n + x) & 1 ? s[n][x] : 0.0f;
 }
 
-/* o += P v */
-template <int D>
-__device__ __forceinline__ void add_values(float o[D / 8][4], const float p[KEYS / 8][4], gq_bf16 *values)
-{
-#pragma unroll
-    for (int k = 0; k < KEYS / 16; k++) {
-        uint32_t pa[4];
-        gq_sums_as_a(pa, p[2 * k], p[2 * k + 1]);
-#pragma unroll
-        for (int n = 0; n < D / 16; n++) {
-            uint32_t b[4];
-            gq_tile_b_turned<D>(b, values, 16 * k, n);
-            gq_mma_16816(o[2 * n], pa, b);
-            gq_mma_16816(o[2 * n + 1], pa, b + 2);
-        }
-    }
-}
-
 template <int D, int WARPS> __global__ void __launch_bounds__(WARPS * 32) forward(gq_attention a)
 {
     constexpr int QUERIES = 16 * WARPS, THREADS = 32 * WARPS;
@@ -173,7 +155,7 @@ template <int D, int WARPS> __global__ void __launch_bounds__(WARPS * 32) forwar
             drop_tile(s, a, (uint64_t)(((int64_t)pair * a.Tq + i) * a.Tk + j0 + 2 * t));
         gq_copy_wait<2>();              /* the values                                             */
         __syncthreads();
-        add_values<D>(o, s, vs + now);
+        gq_add_product<D, KEYS / 8>(o, s, vs + now);
     }
     float inverse[2];
 #pragma unroll

@@ -162,6 +162,24 @@ static __device__ __forceinline__ void gq_rows_store(gq_bf16 *dst, int64_t strid
     }
 }
 
+/* One warp: sums[16][D] += x[16][8 N] y[8 N][D]; x is rounded to bf16. */
+template <int D, int N>
+static __device__ __forceinline__ void gq_add_product(float sums[D / 8][4], const float x[N][4], gq_bf16 *y)
+{
+#pragma unroll
+    for (int k = 0; k < N / 2; k++) {
+        uint32_t a[4];
+        gq_sums_as_a(a, x[2 * k], x[2 * k + 1]);
+#pragma unroll
+        for (int n = 0; n < D / 16; n++) {
+            uint32_t b[4];
+            gq_tile_b_turned<D>(b, y, 16 * k, n);
+            gq_mma_16816(sums[2 * n], a, b);
+            gq_mma_16816(sums[2 * n + 1], a, b + 2);
+        }
+    }
+}
+
 /* Which keys [j0, j0 + 64) of sequence b are shown to all queries: before the length and not hidden. */
 static __device__ __forceinline__ uint64_t gq_keys_shown(const gq_attention &a, int b, int keys, int j0)
 {

@@ -64,24 +64,6 @@ __device__ __forceinline__ void multiply_rows(float sums[N][4], gq_bf16 *x, int 
     }
 }
 
-/* sums[16][D] += x[16][8 N] y[8 N][D]; x is rounded to bf16. */
-template <int D, int N>
-__device__ __forceinline__ void add_product(float sums[D / 8][4], const float x[N][4], gq_bf16 *y)
-{
-#pragma unroll
-    for (int k = 0; k < N / 2; k++) {
-        uint32_t a[4];
-        gq_sums_as_a(a, x[2 * k], x[2 * k + 1]);
-#pragma unroll
-        for (int n = 0; n < D / 16; n++) {
-            uint32_t b[4];
-            gq_tile_b_turned<D>(b, y, 16 * k, n);
-            gq_mma_16816(sums[2 * n], a, b);
-            gq_mma_16816(sums[2 * n + 1], a, b + 2);
-        }
-    }
-}
-
 /* ---- dq -------------------------------------------------------------------------------------- */
 
 /* rows[0..16) of the warp: (lse log2 e, delta) of queries from i0 on; do is in `grads`, o in memory. */
@@ -191,7 +173,7 @@ __global__ void __launch_bounds__(WARPS * 32, D > 32 ? 2 : 3) query_gradient(gq_
         if (a.p > 0.0f)
             kept = kept_of_queries(a, (uint64_t)(((int64_t)pair * a.Tq + i) * a.Tk + j0 + 2 * t));
         query_scores(dp, s, row, sees, kept, a.scale * LOG2_E, a.keep);
-        add_product<D, KEYS / 8>(dq, dp, ks + now);
+        gq_add_product<D, KEYS / 8>(dq, dp, ks + now);
     }
     if (a.dq)
         gq_rows_store<D>((gq_bf16 *)a.dq + qat, a.wq, i0 + mine, a.Tq, a.addq, dq, a.scale, a.scale, qs + mine * D);
@@ -290,8 +272,8 @@ __global__ void __launch_bounds__(WARPS * 32, D > 64 ? 2 : 3) key_gradients(gq_a
         if (a.p > 0.0f)
             kept = kept_of_keys(a, pair, i0 + 2 * t, j);
         key_scores(s, dp, rows + now + 2 * t, sees, kept, a.scale * LOG2_E, a.keep);
-        add_product<D, QUERIES / 8>(dv, s, gs + now * D);
-        add_product<D, QUERIES / 8>(dk, dp, qs + now * D);
+        gq_add_product<D, QUERIES / 8>(dv, s, gs + now * D);
+        gq_add_product<D, QUERIES / 8>(dk, dp, qs + now * D);
     }
     gq_bf16 *to = (gq_bf16 *)a.dkv + kat;
     gq_rows_store<D>(to + a.koff, a.wk, j0 + mine, a.Tk, a.addkv, dk, a.scale, a.scale, ks + mine * D);
