@@ -4,6 +4,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "core/bf16.h"
 #include "core/io.h"
 #include "core/mem.h"
 #include "data/shard_private.h"
@@ -165,16 +166,6 @@ static gq_status add_row(gq_shard_writer *w, rowset *set, const void *data, gq_e
     return s == GQ_OK ? grow(w, &set->hash, &hash, sizeof hash, err) : s;
 }
 
-/* float32 to bfloat16, round to nearest even; NaN stays NaN. */
-static uint16_t to_bf16(float x)
-{
-    uint32_t u;
-    memcpy(&u, &x, sizeof u);
-    if ((u & 0x7FFFFFFFu) > 0x7F800000u)
-        return (uint16_t)(u >> 16 | 0x40);
-    return (uint16_t)((u + 0x7FFFu + (u >> 16 & 1)) >> 16);
-}
-
 static gq_status check_gif(const gq_shard_writer *w, const gq_shard_gif *g, bool frames,
                            bool tokens, gq_error *err)
 {
@@ -205,7 +196,7 @@ gq_status gq_shard_add_gif(gq_shard_writer *w, const gq_shard_gif *g, const uint
         s = add_row(w, &w->frames, frames, err);
     if (s == GQ_OK && tokens) {
         for (size_t k = 0; w->half && k < n; k++)
-            w->half[k] = to_bf16(tokens[k]);
+            w->half[k] = gq_f32_to_bf16(tokens[k]);
         s = add_row(w, &w->tokens, w->half ? (const void *)w->half : tokens, err);
     }
     if (s != GQ_OK ||

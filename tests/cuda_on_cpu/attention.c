@@ -28,6 +28,7 @@
  */
 #include <math.h>
 
+#include "core/bf16.h"
 #include "core/mem.h"
 #include "core/philox.h"
 #include "tests/cuda_on_cpu/column.h"
@@ -55,21 +56,6 @@ static const attention_case cases[] = {
 
 /* ---- numbers --------------------------------------------------------------------------------- */
 
-static float from_bf16(uint16_t b)
-{
-    uint32_t u = (uint32_t)b << 16;
-    float    f;
-    memcpy(&f, &u, 4);
-    return f;
-}
-
-static uint16_t to_bf16(float f)
-{
-    uint32_t u;
-    memcpy(&u, &f, 4);
-    return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
-}
-
 static void *room(int64_t n, size_t size)
 {
     void *p = gq_calloc((size_t)n + 1, size);
@@ -82,7 +68,7 @@ static double *normals(int64_t n, uint32_t stream)
 {
     double *x = room(n, sizeof *x);
     for (int64_t i = 0; i < n; i++)
-        x[i] = from_bf16(to_bf16((float)gq_normal_at(17, (uint64_t)i, GQ_RNG_TEST + stream, 0)));
+        x[i] = gq_bf16_to_f32(gq_f32_to_bf16((float)gq_normal_at(17, (uint64_t)i, GQ_RNG_TEST + stream, 0)));
     return x;
 }
 
@@ -184,7 +170,7 @@ static gq_buf put(gq_device *d, int32_t dtype, const double *x, int64_t s0, int6
     memset(host + GUARD, 0xff, bytes);
     for (size_t i = 0; x && i < n; i++) {
         float    f = (float)x[i];
-        uint16_t half = to_bf16(f);
+        uint16_t half = gq_f32_to_bf16(f);
         memcpy(host + GUARD + i * size, dtype == GQ_BF16 ? (void *)&half : dtype == GQ_F64 ? (void *)&x[i] : (void *)&f,
                size);
     }
@@ -223,7 +209,7 @@ static void take(gq_device *d, gq_buf *b, double *to, const char *what)
         if (b->dtype == GQ_F64)
             memcpy(&to[i], at, 8);
         else
-            to[i] = b->dtype == GQ_BF16 ? from_bf16(half) : f;
+            to[i] = b->dtype == GQ_BF16 ? gq_bf16_to_f32(half) : f;
     }
     gq_free(host);
     if (d)

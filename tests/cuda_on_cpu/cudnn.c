@@ -7,6 +7,7 @@
 #include <dlfcn.h>
 #include <time.h>
 
+#include "core/bf16.h"
 #include "kernels/cuda/cudnn_graph.h"
 #include "tests/cuda_on_cpu/cudnn_on_cpu.h"
 #include "tests/support.h"
@@ -36,21 +37,6 @@ typedef struct sdpa {
     uint16_t *h[7];
 } sdpa;
 enum { Q, KV, O, LSE, DQ, DKV, DO };
-
-static float from_bf16(uint16_t h)
-{
-    uint32_t u = (uint32_t)h << 16;
-    float    f;
-    memcpy(&f, &u, 4);
-    return f;
-}
-
-static uint16_t to_bf16(float f)
-{
-    uint32_t u;
-    memcpy(&u, &f, 4);
-    return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
-}
 
 static gq_buf buffer(int32_t dtype, void *p, int64_t a, int64_t b, int64_t c)
 {
@@ -92,8 +78,8 @@ static void make(sdpa *x, const shape *s, const int32_t *lengths, int32_t dtype)
         for (int64_t i = 0; i < x->n[k]; i++) {
             seed = seed * 6364136223846793005u + 1442695040888963407u;
             float v = k == Q || k == KV || k == DO ? (float)(int32_t)(seed >> 32) * 0x1p-31f * 2 : NAN;
-            x->h[k][i] = to_bf16(v);
-            x->f[k][i] = from_bf16(x->h[k][i]);
+            x->h[k][i] = gq_f32_to_bf16(v);
+            x->f[k][i] = gq_bf16_to_f32(x->h[k][i]);
         }
     }
     describe_call(x, s, lengths, dtype);
@@ -126,7 +112,7 @@ static void compare(const shape *s, const char *what, const sdpa *want, const sd
     snprintf(text, sizeof text, "B %d, H %d, Tq %d, Tk %d, causal %d, lengths %d", s->B, s->H, s->Tq, s->Tk, s->causal,
              s->lengths[0]);
     for (int64_t i = 0; i < want->n[k]; i++) {
-        double w = want->f[k][i], g = k == LSE ? got->f[k][i] : from_bf16(got->h[k][i]);
+        double w = want->f[k][i], g = k == LSE ? got->f[k][i] : gq_bf16_to_f32(got->h[k][i]);
         if (w == 0 && fabs(g) > 1e-6)                /* the softmax of one key has rounding left    */
             fail_msg("%s of %s: element %lld is %g where the reference has zero", what, text, (long long)i, g);
         error += (w - g) * (w - g);
@@ -158,7 +144,7 @@ static void check_shape(const shape *s)
     compare(s, "o", &want, &got, O, 0x1p-8);
     compare(s, "lse", &want, &got, LSE, 1e-5);
     for (int64_t i = 0; i < want.n[O]; i++)          /* backward of both reads the same o          */
-        want.f[O][i] = from_bf16(got.h[O][i]);
+        want.f[O][i] = gq_bf16_to_f32(got.h[O][i]);
     by_reference(&want, 1);
     assert_int_equal(through_cudnn(&got, 1), 1);
     compare(s, "dq or dqkv", &want, &got, DQ, 0x1p-7);
@@ -216,7 +202,7 @@ static void test_not_for_cudnn(void **state)
             c->din[0].shape[2] = c->in[0].shape[2] = x.call.in[0].shape[2] + 8;
         assert_int_equal(through_cudnn(&x, backward), 0);
         for (int64_t k = 0; k < x.n[O]; k++)
-            assert_true(isnan(from_bf16(x.h[backward ? DQ : O][k])));
+            assert_true(isnan(gq_bf16_to_f32(x.h[backward ? DQ : O][k])));
         drop(&x);
     }
     gq_shim_cudnn(0);

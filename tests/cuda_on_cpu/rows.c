@@ -1,6 +1,7 @@
 /* rows.c - what the tables of tests/ops are too small for: lookups with more rows than one sorted tile, with
  * runs of repeats longer than a warp, rows wide enough for several slices and 16-byte accesses; sums in the
  * promised order, bit for bit; dropout's bits beside the CPU's. */
+#include "core/bf16.h"
 #include "core/mem.h"
 #include "core/philox.h"
 #include "tests/cuda_on_cpu/column.h"
@@ -11,22 +12,7 @@ static const gq_backend *cuda[2];       /* float, bf16                          
 
 static uint32_t draw(uint32_t stream, int64_t i) { return gq_philox_at(11, (uint64_t)i, GQ_RNG_TEST + stream, 0); }
 
-static float from_bf16(uint16_t b)
-{
-    uint32_t u = (uint32_t)b << 16;
-    float    f;
-    memcpy(&f, &u, 4);
-    return f;
-}
-
-static uint16_t to_bf16(float f)
-{
-    uint32_t u;
-    memcpy(&u, &f, 4);
-    return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
-}
-
-static float as_stored(float f, int32_t dtype) { return dtype == GQ_BF16 ? from_bf16(to_bf16(f)) : f; }
+static float as_stored(float f, int32_t dtype) { return dtype == GQ_BF16 ? gq_bf16_to_f32(gq_f32_to_bf16(f)) : f; }
 static size_t bytes_of(int32_t dtype) { return dtype == GQ_BF16 ? 2 : 4; }
 
 /* n numbers in (-1, 1) that `dtype` holds exactly */
@@ -53,7 +39,7 @@ static gq_buf device_buffer(gq_device *d, int32_t dtype, int64_t rows, int64_t c
     if (x && dtype == GQ_BF16) {
         uint16_t *half = gq_calloc(n, 2);
         for (size_t i = 0; i < n; i++)
-            half[i] = to_bf16(((const float *)x)[i]);
+            half[i] = gq_f32_to_bf16(((const float *)x)[i]);
         d->upload(d, b.p, half, n * 2);
         gq_free(half);
     } else if (x) {
@@ -76,7 +62,7 @@ static float *fetched(gq_device *d, const gq_buf *b)
         uint16_t *half = gq_calloc(n, 2);
         d->download(d, half, b->p, n * 2);
         for (size_t i = 0; i < n; i++)
-            x[i] = from_bf16(half[i]);
+            x[i] = gq_bf16_to_f32(half[i]);
         gq_free(half);
     } else {
         d->download(d, x, b->p, n * sizeof *x);

@@ -3,14 +3,12 @@
  * continues.
  *
  * Bounds. cuda-fp32 differs from the CPU in the order of sums and in the last bits of exp and erf, some
- * 2^-23 an operation; the measure for a loss curve is 1e-5 relative, over the steps of this run, in which
- * weights move by up to 1 % of their size a step. cuda-bf16 rounds every activation to 8 bits: one rounding
- * is 2^-9 relative on average, a loss is a mean of logits that went through some 30 of them, which add up
- * like a random walk to sqrt(30) 2^-9 = 1.1 % of a logit; logits here are below 2, so a loss of log(64) = 4.2
- * is off by less than .022, .5 %. Gradients carry the same noise into the weights: a step of 1e-3 moves them
- * a tenth of the other run's, where the noise of one step is again of that size, and later losses may be off
- * by twice as much: 1 %. (With the learning rate of the other runs, .01, the curves part by 5 % in step 3, as
- * two seeds would.)
+ * 2^-23 an operation; what is promised for a loss curve is 1e-5 relative, and Adam's steps of .01 do not use
+ * that up here. cuda-bf16 rounds every activation to 8 bits, by 2^-9 relative on average. A logit goes
+ * through some 30 roundings, which add up like a random walk to sqrt(30) 2^-9 = 1.1 % of it; a loss of log(64)
+ * = 4.2 with logits of size 2 is then off by .022, .5 %. Gradients carry noise of that size into the weights,
+ * so later losses may be off by twice as much: 1 %, with steps of 1e-3. (Seen with steps of .01: 5 % off in the
+ * third, where the curve falls steeply.)
  */
 #include "cuda_on_cpu/column.h"
 #include "little.h"

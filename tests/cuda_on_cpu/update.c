@@ -5,6 +5,7 @@
  * rounded factors (at most 4 u of the sum of their magnitudes); the step is m / c1 / (sqrt(v / c2) + eps)
  * with six more roundings, and what m may be off by carries over; w is off by 3 u and the step's error.
  */
+#include "core/bf16.h"
 #include "core/mem.h"
 #include "core/philox.h"
 #include "kernels/kernels.h"
@@ -13,22 +14,6 @@
 enum { MOST = 3 * 65536 + 4099, PARTS = 300 };
 
 static const double u = 0x1p-24;
-
-static float from_bf16(uint16_t x)
-{
-    uint32_t bits = (uint32_t)x << 16;
-    float    y;
-    memcpy(&y, &bits, sizeof y);
-    return y;
-}
-
-/* Round to nearest, ties to even, of a finite number. */
-static uint16_t to_bf16(float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
 
 /* ---- arenas on both sides -------------------------------------------------------------------- */
 
@@ -56,7 +41,7 @@ static void make(arenas *a, int64_t n, int32_t real, bool master)
     }
     for (int64_t i = 0; i < n; i++) {
         a->v[i] = a->v[i] * a->v[i];
-        a->w16[i] = to_bf16(master ? a->x[i] : a->w32[i]);
+        a->w16[i] = gq_f32_to_bf16(master ? a->x[i] : a->w32[i]);
         if (master)
             a->w32[i] = a->x[i];
     }
@@ -71,7 +56,7 @@ static void drop(arenas *a)
 
 static double weight_before(const arenas *a, int64_t i)
 {
-    return a->master ? a->x[i] : a->real == GQ_BF16 ? from_bf16(a->w16[i]) : a->w32[i];
+    return a->master ? a->x[i] : a->real == GQ_BF16 ? gq_bf16_to_f32(a->w16[i]) : a->w32[i];
 }
 
 /* The same in device memory, `shift` elements off the alignment an allocation has. */
@@ -142,7 +127,7 @@ static void check_element(const arenas *was, const arenas *got, int64_t i, const
         fail_msg("element %lld: moments %.9g %.9g, want %.9g %.9g", (long long)i, (double)got->m[i],
                  (double)got->v[i], m, v);
     if (got->master && got->real == GQ_BF16)
-        assert_int_equal(got->w16[i], to_bf16(got->x[i]));
+        assert_int_equal(got->w16[i], gq_f32_to_bf16(got->x[i]));
     if (got->master && got->real == GQ_F32)
         assert_true(got->w32[i] == got->x[i]);
     new_w = weight_before(got, i);

@@ -17,6 +17,7 @@
 #ifndef GIFQA_TESTS_OPS_HARNESS_H
 #define GIFQA_TESTS_OPS_HARNESS_H
 
+#include "core/bf16.h"
 #include "core/mem.h"
 #include "core/philox.h"
 #include "kernels/kernels.h"
@@ -236,24 +237,6 @@ static inline size_t element_bytes(int32_t type)
     return type == GQ_U8 ? 1 : type == GQ_BF16 ? 2 : type == GQ_F64 ? 8 : 4;
 }
 
-/* The bfloat16 nearest to a float, ties to even, as the upper half of a float's bits. */
-static inline uint16_t to_bf16(float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    if (isnan(x))
-        return (uint16_t)(bits >> 16 | 0x40);
-    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
-static inline float from_bf16(uint16_t x)
-{
-    uint32_t bits = (uint32_t)x << 16;
-    float    y;
-    memcpy(&y, &bits, sizeof y);
-    return y;
-}
-
 /* x as an element of this type. A double is first rounded to odd in float, so that it is rounded to bfloat16 once. */
 static inline double as_stored(int32_t type, double x)
 {
@@ -268,7 +251,7 @@ static inline double as_stored(int32_t type, double x)
         bits |= 1;
         memcpy(&f, &bits, sizeof f);
     }
-    return from_bf16(to_bf16(f));
+    return gq_bf16_to_f32(gq_f32_to_bf16(f));
 }
 
 static inline void round_to(int32_t type, double *x, int64_t n)
@@ -297,7 +280,7 @@ static inline void to_buffer(const operand *o, const gq_backend *be, const doubl
         case GQ_U8:   ((uint8_t *)p)[i] = (uint8_t)x[i]; break;
         case GQ_I32:  ((int32_t *)p)[i] = (int32_t)x[i]; break;
         case GQ_F64:  ((double *)p)[i] = x[i]; break;
-        case GQ_BF16: ((uint16_t *)p)[i] = to_bf16((float)x[i]); break;
+        case GQ_BF16: ((uint16_t *)p)[i] = gq_f32_to_bf16((float)x[i]); break;
         default:      ((float *)p)[i] = (float)x[i];
         }
 }
@@ -306,7 +289,7 @@ static inline void from_buffer(const gq_buf *b, double *x)
 {
     for (int64_t i = 0; i < gq_size(b); i++)
         x[i] = b->dtype == GQ_F64    ? ((const double *)b->p)[i]
-               : b->dtype == GQ_BF16 ? (double)from_bf16(((const uint16_t *)b->p)[i])
+               : b->dtype == GQ_BF16 ? (double)gq_bf16_to_f32(((const uint16_t *)b->p)[i])
                                      : (double)((const float *)b->p)[i];
 }
 
