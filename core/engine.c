@@ -98,7 +98,8 @@ gq_status gq_engine_workspace(gq_engine *e, size_t bytes, gq_error *err)
 void *gq_engine_alloc(gq_engine *e, size_t bytes)
 {
     gq_device *d = e->backend->device;
-    return d ? d->alloc(d, bytes) : gq_calloc(1, bytes);
+    void      *p = d ? d->alloc(d, bytes) : gq_aligned(64, bytes);
+    return p && !d ? memset(p, 0, bytes) : p;
 }
 
 void gq_engine_release(gq_engine *e, void *p)

@@ -44,7 +44,8 @@ void      gq_arena_free(gq_arena *a);
 
 /* Makes the workspace of kernels at least `bytes` large. */
 gq_status gq_engine_workspace(gq_engine *e, size_t bytes, gq_error *err);
-/* Memory that kernels of this engine work in, zero-filled, NULL: no room; for caches that outlive a tape. */
+/* Memory that kernels of this engine work in, zero-filled and 64-byte aligned, NULL: no room; for caches that
+ * outlive a tape. */
 void     *gq_engine_alloc(gq_engine *e, size_t bytes);
 void      gq_engine_release(gq_engine *e, void *p);          /* NULL allowed                      */
 void      gq_engine_copy(gq_engine *e, void *dst, const void *src, size_t bytes);      /* both from gq_engine_alloc() */

@@ -342,8 +342,8 @@ static void reorder(gq_generator *g, const int *parent)
         gq_engine_copy(g->engine, g->spare, base, (size_t)g->rows * g->row_bytes);
         for (int r = 0; r < g->rows; r++)
             if (parent[r] != r)
-                gq_engine_copy(g->engine, base + (size_t)r * g->row_bytes, g->spare + (size_t)parent[r] * g->row_bytes,
-                       g->row_bytes);
+                gq_engine_copy(g->engine, base + (size_t)r * g->row_bytes,
+                               g->spare + (size_t)parent[r] * g->row_bytes, g->row_bytes);
     }
 }
 
@@ -352,10 +352,11 @@ spread_prompts(gq_generator *g) /* every beam of a prompt starts from its prompt
 {
     for (int l = 0; l < g->cfg.gpt2.layers; l++)
         for (int r = 0; r < g->rows; r++)
-            gq_engine_copy(g->engine, g->beam_cache + ((size_t)l * (size_t)g->rows + (size_t)r) * g->row_bytes,
-                   g->prompt_cache +
-                       ((size_t)l * (size_t)g->batch + (size_t)(r / g->o.beams)) * g->row_bytes,
-                   g->row_bytes);
+            gq_engine_copy(
+                g->engine, g->beam_cache + ((size_t)l * (size_t)g->rows + (size_t)r) * g->row_bytes,
+                g->prompt_cache +
+                    ((size_t)l * (size_t)g->batch + (size_t)(r / g->o.beams)) * g->row_bytes,
+                g->row_bytes);
 }
 
 static gq_status beam_search(gq_generator *g, int count, gq_answer *answer, gq_error *err)

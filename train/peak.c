@@ -26,19 +26,13 @@ static void *pattern(int32_t dtype)
     return f;
 }
 
-static void *get(gq_engine *e, size_t bytes)
-{
-    gq_device *d = e->backend->device;
-    return d ? d->alloc(d, bytes) : gq_aligned(ALIGN, bytes);
-}
-
 static gq_buf matrix(gq_engine *e, int64_t n, const void *numbers)
 {
     gq_device *d = e->backend->device;
     int32_t    dtype = (int32_t)e->backend->real;
     size_t     piece = PATTERN * gq_dtype_size(dtype);
     gq_buf     b = {.shape = {n, n, 1, 1}, .rank = 2, .dtype = dtype};
-    b.p = get(e, (size_t)(n * n) * gq_dtype_size(dtype));
+    b.p = gq_engine_alloc(e, (size_t)(n * n) * gq_dtype_size(dtype));
     for (int64_t i = 0; b.p && i < n * n / PATTERN; i++)
         if (d)
             d->upload(d, (char *)b.p + (size_t)i * piece, numbers, piece);
@@ -69,7 +63,7 @@ static double square(gq_engine *e, int64_t n, double seconds)
         call.in[1] = matrix(e, n, numbers);
         call.out[0] = matrix(e, n, numbers);
         work.temp_bytes = op->temp ? op->temp(&call, 0, gq_pool_size(e->pool)) : 0;
-        work.temp = get(e, work.temp_bytes + ALIGN);
+        work.temp = gq_engine_alloc(e, work.temp_bytes);
     }
     for (int k = 0; work.temp && call.in[0].p && call.in[1].p && call.out[0].p &&
                     (k < 2 || gq_now() - begin < seconds); k++) {
