@@ -67,8 +67,8 @@
  * expand_rows  in: x [n,D]   out: y [B,n,D]   bwd: sum over B in order.
  * lm_loss      in: hidden [n,D], wte [V,D], rows i32 [R], labels i32 [R] (-100: not counted),
  *              inv_denom stat [1]
- *              out: loss stat [1] = inv_denom * sum of nll over counted rows, stats [R,2] = (nll, 1 if
- *              argmax == label; zeros for rows not counted)
+ *              out: loss stat [1] = inv_denom * sum of nll over counted rows, stat stats [R,2] =
+ *              (nll, 1 if argmax == label; zeros for rows not counted)
  *              save: stat lse [R], logits [min(R, GQ_LM_CHUNK), V] (workspace of both directions; when R
  *              <= GQ_LM_CHUNK it holds the logits of all rows and backward may reuse them)
  *              dlogits = (softmax - onehot) * inv_denom * dout; bwd reads hidden, wte, rows,
@@ -165,8 +165,8 @@ typedef struct gq_adamw_call {
 
 /* The update of all parameters in one call, for backends that run steps without the host: the gradient
  * norm of elements [0,n), then AdamW on the parts (which do not overlap), both where the arenas are, with
- * gradients scaled by min(1, clip / (norm + 1e-6)). Nothing is changed when the norm or
- * the loss is not finite. */
+ * gradients scaled by min(1, clip / (norm + 1e-6)). Nothing is changed when the norm or the
+ * loss is not finite. */
 typedef struct gq_update_part {         /* one active parameter                                   */
     int64_t first, n;                   /* elements of the flat arenas                            */
     float   lr_mult, decay;
