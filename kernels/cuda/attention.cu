@@ -1,11 +1,13 @@
 /* attention.cu - fused attention forward: bf16, head width 32, 64 or 128, tensor cores, any mask, dropout.
  *
  * kernel forward    o [B,Tq,C] and lse [B,H,Tq] of q [B,Tq,..], k and v [B,Tk,..]: bf16 rows of D per head.
- *                   Moves 2 D (2 Tq + 2 Tk ceil(Tq/64)) + 4 Tq bytes per head (K and V of a head come out of L2
- *                   after the first query tile) for 4 Tq Tk D operations (half with the causal mask): 110 to 270
- *                   per byte at 50 to 300 keys, so the roof is the tensor cores, and in practice the 16 exp per
- *                   clock, 1 for each 4 D operations, and the ldmatrix bandwidth: a warp of 16 rows gets two
- *                   products out of each, half of what mma.sync could do.
+ *                   Moves 2 D (2 Tq + 2 Tk ceil(Tq/64)) + 4 Tq bytes per head for 4 Tq Tk D operations (half with
+ *                   the causal mask). The query tiles of a head are neighbours in the grid, so that K and V come
+ *                   out of L2 after the first: with the tiles of all heads behind each other a batch of 64 read
+ *                   them from memory every time. From memory 110 to 270 operations per byte at 50 to 300 keys: the
+ *                   roof is the tensor cores, and in practice the 16 exp per clock, 1 for each 4 D operations, and
+ *                   the ldmatrix bandwidth: a warp of 16 rows gets two products out of each, half of what mma.sync
+ *                   could do.
  *                   A block owns 16 queries per warp of one head, 4 warps (2 when that is all queries), and goes
  *                   over the keys in tiles of 64 in order, the next tile's copies under way; a query tile's keys
  *                   end at its diagonal or at the sequence's length. Scores never leave registers.
@@ -14,14 +16,14 @@
  *                   lane over its keys in order, then the butterfly of 4 lanes.
  *
  * P is rounded to bf16 for its product with V; its sum and lse are of the float values. The factor 1/(1-p) of
- * dropout is applied once, to o. Head 64: 157 registers, 40 KB of shared memory, three blocks per multiprocessor;
+ * dropout is applied once, to o. Head 64: 128 registers, 40 KB of shared memory, four blocks per multiprocessor;
  * per warp and key tile 64 products, 36 ldmatrix, 34 exp2, no spills. Not measured.
  */
 #include "kernels/cuda/attention.h"
 
 namespace {
 
-enum { KEYS = 64 };
+enum { KEYS = 64, MOST_BLOCKS = 65535 };                     /* the latter in y and z of a grid     */
 
 const float LOG2_E = 1.44269504088896340736f, LN_2 = 0.69314718055994530942f;
 
@@ -113,9 +115,9 @@ template <int D, int WARPS> __global__ void __launch_bounds__(WARPS * 32) forwar
     constexpr int QUERIES = 16 * WARPS, THREADS = 32 * WARPS;
     GQ_DYNAMIC(gq_bf16, tiles);
     gq_bf16 *qs = tiles, *ks = qs + QUERIES * D, *vs = ks + 2 * KEYS * D;
-    int      pair = (int)blockIdx.x, b = pair / a.H, h = pair % a.H, warp = (int)threadIdx.x / 32;
+    int      b = (int)blockIdx.z, h = (int)blockIdx.y, pair = b * a.H + h, warp = (int)threadIdx.x / 32;
     int      lane = (int)threadIdx.x % 32, g = lane / 4, t = lane % 4;
-    int      i0 = (int)(gridDim.y - 1 - blockIdx.y) * QUERIES;      /* the longest first          */
+    int      i0 = (int)(gridDim.x - 1 - blockIdx.x) * QUERIES;      /* the longest first          */
     int      i = i0 + 16 * warp + g, seen = gq_attention_keys(a, b);
     int      keys = a.causal && i0 + QUERIES < seen ? i0 + QUERIES : seen;
     int      last = keys > 0 ? (keys - 1) / KEYS : 0;
@@ -173,11 +175,11 @@ template <int D, int WARPS> __global__ void __launch_bounds__(WARPS * 32) forwar
 
 template <int D> void run(gq_cuda *d, const gq_attention *a)
 {
-    unsigned pairs = (unsigned)(a->B * a->H);
+    unsigned H = (unsigned)a->H, B = (unsigned)a->B;
     if (a->Tq <= 32)
-        GQ_LAUNCH(d, (forward<D, 2>), dim3(pairs), dim3(64), (shared_bytes<D, 2>()), *a);
+        GQ_LAUNCH(d, (forward<D, 2>), dim3(1, H, B), dim3(64), (shared_bytes<D, 2>()), *a);
     else
-        GQ_LAUNCH(d, (forward<D, 4>), dim3(pairs, gq_blocks(a->Tq, 64)), dim3(128), (shared_bytes<D, 4>()), *a);
+        GQ_LAUNCH(d, (forward<D, 4>), dim3(gq_blocks(a->Tq, 64), H, B), dim3(128), (shared_bytes<D, 4>()), *a);
 }
 
 }  // namespace
@@ -186,7 +188,8 @@ bool gq_attention_fused_has(const gq_call *c, bool backward)
 {
     gq_attention a = gq_attention_of(c);
     bool         has = c->in[0].dtype == GQ_BF16 && (a.D == 32 || a.D == 64 || a.D == 128) && gq_aligned16(a.q) &&
-               gq_aligned16(a.kv) && gq_aligned16(a.o) && (a.wq | a.wk | a.qoff | a.koff | a.voff) % 8 == 0;
+               gq_aligned16(a.kv) && gq_aligned16(a.o) && (a.wq | a.wk | a.qoff | a.koff | a.voff) % 8 == 0 &&
+               a.B <= MOST_BLOCKS && a.H <= MOST_BLOCKS;
     if (backward)
         has = has && gq_aligned16(a.d_o) && (!a.dq || (a.dq_type == GQ_BF16 && gq_aligned16(a.dq))) &&
               (!a.dkv || (a.dkv_type == GQ_BF16 && gq_aligned16(a.dkv)));

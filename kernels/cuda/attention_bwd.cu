@@ -11,6 +11,7 @@
  *                         tiles of 32, in order: dk, dv. All products are transposed (keys are the rows), so
  *                         that P^T and ds^T are operands without passing shared memory. Moves
  *                         2 D (4 Tk + 2 Tq ceil(Tk/64)) + 8 Tq bytes per head, 8 Tq Tk D operations.
+ * In both the tiles of a head are neighbours in the grid, so that what they share comes out of L2.
  * Seven products instead of the five of a kernel that adds dq with atomics or through memory: the price of one
  * fixed order. Attention is below 3 % of a step's operations. Roof as in attention.cu.
  * Reductions: the tensor core's over 16, then tiles in order; delta: each lane its 8 columns in order, then the
@@ -20,7 +21,7 @@
  * float lse makes a row's P wrong by a factor of 1 + 5e-7, while delta comes from an o rounded to bf16, which
  * already leaves a sum of ds of up to 2^-8 sum |do_i o_i|: thousands of times more. fp32 goes the unfused way, which
  * does divide.
- * Head 64: query_gradient 236 registers, 48.5 KB, two blocks per multiprocessor; key_gradients 168, 32.5 KB, three.
+ * Head 64: query_gradient 222 registers, 48.5 KB, two blocks per multiprocessor; key_gradients 164, 32.5 KB, three.
  * Not measured.
  */
 #include "kernels/cuda/attention.h"
@@ -126,9 +127,9 @@ __global__ void __launch_bounds__(WARPS * 32, D > 32 ? 2 : 3) query_gradient(gq_
     constexpr int OWN = 16 * WARPS, THREADS = 32 * WARPS;
     GQ_DYNAMIC(gq_bf16, tiles);
     gq_bf16 *qs = tiles, *gs = qs + OWN * D, *ks = gs + OWN * D, *vs = ks + 2 * KEYS * D;
-    int      pair = (int)blockIdx.x, b = pair / a.H, h = pair % a.H, warp = (int)threadIdx.x / 32;
+    int      b = (int)blockIdx.z, h = (int)blockIdx.y, pair = b * a.H + h, warp = (int)threadIdx.x / 32;
     int      lane = (int)threadIdx.x % 32, g = lane / 4, t = lane % 4;
-    int      i0 = (int)(gridDim.y - 1 - blockIdx.y) * OWN, mine = 16 * warp, i = i0 + mine + g;
+    int      i0 = (int)(gridDim.x - 1 - blockIdx.x) * OWN, mine = 16 * warp, i = i0 + mine + g;
     int      seen = gq_attention_keys(a, b), keys = a.causal && i0 + OWN < seen ? i0 + OWN : seen;
     int      count = a.dq ? (keys + KEYS - 1) / KEYS : 0;
     float2  *rows = (float2 *)(vs + 2 * KEYS * D) + mine;
@@ -239,9 +240,9 @@ __global__ void __launch_bounds__(WARPS * 32, D > 64 ? 2 : 3) key_gradients(gq_a
     GQ_DYNAMIC(gq_bf16, tiles);
     gq_bf16 *ks = tiles, *vs = ks + OWN * D, *qs = vs + OWN * D, *gs = qs + 2 * QUERIES * D;
     float2  *rows = (float2 *)(gs + 2 * QUERIES * D);
-    int      pair = (int)blockIdx.x, b = pair / a.H, h = pair % a.H, warp = (int)threadIdx.x / 32;
+    int      b = (int)blockIdx.z, h = (int)blockIdx.y, pair = b * a.H + h, warp = (int)threadIdx.x / 32;
     int      lane = (int)threadIdx.x % 32, g = lane / 4, t = lane % 4;
-    int      j0 = (int)blockIdx.y * OWN, mine = 16 * warp, j = j0 + mine + g, keys = gq_attention_keys(a, b);
+    int      j0 = (int)blockIdx.x * OWN, mine = 16 * warp, j = j0 + mine + g, keys = gq_attention_keys(a, b);
     int      first = a.causal ? j0 / QUERIES * QUERIES : 0, count = (a.Tq - first + QUERIES - 1) / QUERIES;
     int64_t  kat = (int64_t)b * a.Tk * a.wk + h * D;
     const gq_bf16 *q = (const gq_bf16 *)a.q + (int64_t)b * a.Tq * a.wq + a.qoff + h * D;
@@ -284,18 +285,18 @@ __global__ void __launch_bounds__(WARPS * 32, D > 64 ? 2 : 3) key_gradients(gq_a
 
 template <int D> void run(gq_cuda *d, const gq_attention *a, float2 *rows)
 {
-    unsigned pairs = (unsigned)(a->B * a->H);
+    unsigned H = (unsigned)a->H, B = (unsigned)a->B;
     if (a->Tq <= 32)
-        GQ_LAUNCH(d, (query_gradient<D, 2>), dim3(pairs), dim3(64), (query_bytes<D, 2>()), *a, rows);
+        GQ_LAUNCH(d, (query_gradient<D, 2>), dim3(1, H, B), dim3(64), (query_bytes<D, 2>()), *a, rows);
     else
-        GQ_LAUNCH(d, (query_gradient<D, 4>), dim3(pairs, gq_blocks(a->Tq, 64)), dim3(128), (query_bytes<D, 4>()), *a,
+        GQ_LAUNCH(d, (query_gradient<D, 4>), dim3(gq_blocks(a->Tq, 64), H, B), dim3(128), (query_bytes<D, 4>()), *a,
                   rows);
     if (!a->dkv)
         return;
     if (a->Tk <= 32)
-        GQ_LAUNCH(d, (key_gradients<D, 2>), dim3(pairs), dim3(64), (key_bytes<D, 2>()), *a, rows);
+        GQ_LAUNCH(d, (key_gradients<D, 2>), dim3(1, H, B), dim3(64), (key_bytes<D, 2>()), *a, rows);
     else
-        GQ_LAUNCH(d, (key_gradients<D, 4>), dim3(pairs, gq_blocks(a->Tk, 64)), dim3(128), (key_bytes<D, 4>()), *a,
+        GQ_LAUNCH(d, (key_gradients<D, 4>), dim3(gq_blocks(a->Tk, 64), H, B), dim3(128), (key_bytes<D, 4>()), *a,
                   rows);
 }
 
