@@ -37,61 +37,88 @@ void gq_engine_free(gq_engine *e)
 }
 
 /* The old block goes first: a device has no room for both. */
-static gq_status reserve_on_device(gq_arena *a, size_t bytes, gq_error *err)
+static gq_status take_on_device(gq_arena *a, gq_error *err)
 {
     size_t room, total;
 
-    a->device->release(a->device, a->base);
-    a->base = NULL;
-    a->bytes = 0;
+    if (a->held)
+        a->device->release(a->device, a->base);
+    a->held = 0;
     a->generation++;
     a->device->room(a->device, &room, &total);
-    a->base = a->device->alloc(a->device, bytes);
+    a->base = a->device->alloc(a->device, a->bytes);
     if (!a->base)
         return gq_fail(err, GQ_ENOMEM,
                        "no memory on the GPU for an arena of %.1f MiB (%.1f of %.1f MiB are free): lower "
                        "train.batch or set train.checkpoint: segment",
-                       (double)bytes / 1048576.0, (double)room / 1048576.0, (double)total / 1048576.0);
-    a->bytes = bytes;
+                       (double)a->bytes / 1048576.0, (double)room / 1048576.0, (double)total / 1048576.0);
+    a->held = a->bytes;
     return GQ_OK;
 }
 
-gq_status gq_arena_reserve(gq_arena *a, size_t bytes, gq_error *err)
+static gq_status take(gq_arena *a, gq_error *err)
 {
     void *p;
-    if (bytes <= a->bytes)
-        return GQ_OK;
+
     if (a->device)
-        return reserve_on_device(a, bytes, err);
-    p = gq_pages(bytes);
+        return take_on_device(a, err);
+    p = gq_pages(a->bytes);
     if (!p)
         return gq_fail(
             err, GQ_ENOMEM,
             "no memory for an arena of %.1f MiB: lower train.batch or set train.checkpoint: "
             "segment",
-            (double)bytes / 1048576.0);
-    gq_pages_free(a->base, a->bytes);
+            (double)a->bytes / 1048576.0);
+    if (a->held)
+        gq_pages_free(a->base, a->held);
     a->base = p;
-    a->bytes = bytes;
+    a->held = a->bytes;
     a->generation++;
     return GQ_OK;
+}
+
+/* Addresses of an arena without memory are counted from here: whoever uses one faults. */
+#define NOWHERE ((void *)64)
+
+gq_status gq_arena_reserve(gq_arena *a, size_t bytes, gq_error *err)
+{
+    a->bytes = bytes > a->bytes ? bytes : a->bytes;
+    return a->planned || a->bytes == a->held ? GQ_OK : take(a, err);
 }
 
 void gq_arena_free(gq_arena *a)
 {
     gq_device *device = a->device;
-    if (device)
+    if (a->held && device)
         device->release(device, a->base);
-    else
-        gq_pages_free(a->base, a->bytes);
+    else if (a->held)
+        gq_pages_free(a->base, a->held);
     *a = (gq_arena){.device = device};
+}
+
+void gq_engine_plan(gq_engine *e)
+{
+    e->act.planned = e->temp.planned = true;
+    if (!e->act.held)
+        e->act.base = NOWHERE;
+}
+
+gq_status gq_engine_reserve(gq_engine *e, gq_error *err)
+{
+    gq_status s;
+
+    e->act.planned = e->temp.planned = false;
+    if (!e->act.held)
+        e->act.base = NULL;
+    s = gq_arena_reserve(&e->act, 0, err);
+    return s == GQ_OK ? gq_engine_workspace(e, 0, err) : s;
 }
 
 gq_status gq_engine_workspace(gq_engine *e, size_t bytes, gq_error *err)
 {
     gq_status s = gq_arena_reserve(&e->temp, bytes, err);
     e->work.temp = e->temp.base;
-    e->work.temp_bytes = e->temp.bytes;
+    e->work.temp_bytes = e->temp.held;
     return s;
 }
 

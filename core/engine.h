@@ -12,12 +12,15 @@
 #ifndef GIFQA_CORE_ENGINE_H
 #define GIFQA_CORE_ENGINE_H
 
+#include <stdbool.h>
+
 #include "kernels/kernels.h"
 
 typedef struct gq_arena {
     gq_device *device;                  /* whose memory it is; NULL: the host's                   */
     void    *base;                      /* page-aligned; fresh ones are zero                      */
-    size_t   bytes;
+    size_t   bytes, held;               /* asked for so far; there at base                        */
+    bool     planned;                   /* between gq_engine_plan() and gq_engine_reserve()       */
     uint32_t generation;                /* changes when base moves: bound tapes must bind again   */
 } gq_arena;
 
@@ -37,6 +40,12 @@ typedef struct gq_engine_opts {
 
 gq_status gq_engine_new(const gq_engine_opts *o, gq_engine **out, gq_error *err);
 void      gq_engine_free(gq_engine *e);           /* after all its tapes and params; NULL allowed */
+
+/* ACT and TEMP take no memory from now on: they count what is asked for, so that a run knows its plan before it
+ * takes what it may not get. Tapes may be recorded, not run. */
+void      gq_engine_plan(gq_engine *e);
+/* Takes what was planned. */
+gq_status gq_engine_reserve(gq_engine *e, gq_error *err);
 
 /* Makes an arena at least `bytes` large; when it grows it is fresh: zero-filled. */
 gq_status gq_arena_reserve(gq_arena *a, size_t bytes, gq_error *err);

@@ -189,11 +189,30 @@ static int64_t padded(const gq_params *p, int64_t n)
     return (n + unit - 1) / unit * unit;
 }
 
+/* A device's memory is asked before any of it is taken: no smaller batch makes room for parameters. */
+static gq_status fits(const gq_params *p, size_t weights, size_t state, gq_error *err)
+{
+    gq_device *d = p->engine->backend->device;
+    size_t     room, total;
+
+    if (!d)
+        return GQ_OK;
+    d->room(d, &room, &total);
+    if (weights + state <= room)
+        return GQ_OK;
+    return gq_fail(err, GQ_ENOMEM,
+                   "GPU memory: the model needs %zu bytes before any activation, and %zu of %zu are free\n"
+                   "  parameters   %15zu\n  state        %15zu   gradient and two moments; freeze groups to shrink",
+                   weights + state, room, total, weights, state);
+}
+
 gq_status gq_params_seal(gq_params *p, bool with_state, gq_error *err)
 {
     int64_t   at = 0;
     size_t    real = gq_dtype_size(p->engine->backend->real),
            stat = gq_dtype_size(p->engine->backend->stat);
+    gq_arena *state[] = {&p->grad, &p->m, &p->v, &p->master};
+    int       arrays = !with_state ? 0 : stat == real ? 3 : 4;
     gq_status s;
 
     for (int32_t i = p->count - 1; i >= 0; i--) {   /* reverse order of use: see the header */
@@ -209,13 +228,11 @@ gq_status gq_params_seal(gq_params *p, bool with_state, gq_error *err)
             at += padded(p, p->param[i].n);
         }
     p->total_n = at;
-    s = gq_arena_reserve(&p->weights, (size_t)p->total_n * real, err);  /* fresh arenas are zero */
-    if (s == GQ_OK && p->trainable_n && with_state) {
-        gq_arena *state[] = {&p->grad, &p->m, &p->v, &p->master};
-        int       arrays = p->engine->backend->stat == p->engine->backend->real ? 3 : 4;
-        for (int i = 0; s == GQ_OK && i < arrays; i++)
-            s = gq_arena_reserve(state[i], (size_t)p->trainable_n * stat, err);
-    }
+    s = fits(p, (size_t)p->total_n * real, (size_t)arrays * (size_t)p->trainable_n * stat, err);
+    if (s == GQ_OK)
+        s = gq_arena_reserve(&p->weights, (size_t)p->total_n * real, err);  /* fresh arenas are zero */
+    for (int i = 0; s == GQ_OK && i < arrays; i++)
+        s = gq_arena_reserve(state[i], (size_t)p->trainable_n * stat, err);
     p->sealed = s == GQ_OK;
     return s;
 }

@@ -1,5 +1,8 @@
 /* trainer_check.c - what a configuration asks for, held against the data and the model before the first step: names
  * that match nothing are said, since a misspelt one would silently do nothing, and sizes that cannot work are refused. */
+#include <math.h>
+#include <stdio.h>
+
 #include "train/trainer_private.h"
 
 /* ---- names --------------------------------------------------------------------------------------- */
@@ -64,20 +67,78 @@ void gq__trainer_memory(const gq_trainer *t, gq_dry_run *out)
     out->host_bytes = b.host;
 }
 
-gq_status gq__trainer_fits(const gq_trainer *t, gq_error *err)
+/* The plan as a table, behind what is wrong with it. excess: bytes too many; below 0: unknown. */
+static gq_status refuse(const gq_trainer *t, const char *what, double excess, gq_error *err)
+{
+    const gq_config *c = &t->cfg;
+    bool             segment = c->train.checkpoint == GQ_CFG_POLICY_SEGMENT;
+    gq_dry_run       d = {0};
+    char             remedy[160] = "";
+    double           moves, batch;
+
+    gq__trainer_memory(t, &d);
+    moves = d.act_bytes + d.host_bytes;             /* what grows and shrinks with the batch      */
+    batch = moves > 0 && excess < moves ? floor((double)c->train.batch * (1.0 - excess / moves)) : 0.0;
+    if (excess >= 0)
+        snprintf(remedy, sizeof remedy, "\n%s%.0f%s",
+                 batch >= 1 ? "train.batch: the largest that fits is about " : "not even one question fits (train.batch: ",
+                 batch >= 1 ? batch : 1.0, batch >= 1 ? segment ? "" : "; or set train.checkpoint: segment" : ")");
+    return gq_fail(err, GQ_ENOMEM,
+                   "%s\n  parameters   %15.0f\n  state        %15.0f\n  activations  %15.0f\n"
+                   "  workspace    %15.0f\n  inputs       %15.0f%s",
+                   what, d.param_bytes, d.state_bytes, d.act_bytes, d.temp_bytes, d.host_bytes, remedy);
+}
+
+/* What is still to be taken against what the device has left. */
+static gq_status fits_device(const gq_trainer *t, double sum, gq_error *err)
+{
+    const gq_engine *e = t->net->engine;
+    gq_device       *d = e->backend->device;
+    double           missing = (double)(e->act.bytes - e->act.held) + (double)(e->temp.bytes - e->temp.held);
+    size_t           room, total;
+    char             what[200];
+
+    d->room(d, &room, &total);
+    if (missing <= (double)room)
+        return GQ_OK;
+    snprintf(what, sizeof what,
+             "GPU memory: the plan needs %.0f bytes, %.0f of them are still to be taken, and %zu of %zu are free",
+             sum, missing, room, total);
+    return refuse(t, what, missing - (double)room, err);
+}
+
+static gq_status fits(const gq_trainer *t, gq_error *err)
 {
     double     limit = (double)t->cfg.engine.memory_limit, sum;
     gq_dry_run d = {0};
+    char       what[160];
 
     gq__trainer_memory(t, &d);
     sum = d.param_bytes + d.state_bytes + d.act_bytes + d.temp_bytes + d.host_bytes;
-    if (limit <= 0 || sum <= limit)
-        return GQ_OK;
-    return gq_fail(err, GQ_ENOMEM,
-                   "engine.memory_limit: the plan needs %.0f bytes (parameters %.0f, state %.0f, "
-                   "activations %.0f, workspace "
-                   "%.0f, inputs %.0f) and %.0f are allowed: lower train.batch or set "
-                   "train.checkpoint: segment",
-                   sum, d.param_bytes, d.state_bytes, d.act_bytes, d.temp_bytes, d.host_bytes,
-                   limit);
+    if (limit > 0 && sum > limit) {
+        snprintf(what, sizeof what, "engine.memory_limit: the plan needs %.0f bytes and %.0f are allowed", sum,
+                 limit);
+        return refuse(t, what, sum - limit, err);
+    }
+    return t->net->engine->backend->device ? fits_device(t, sum, err) : GQ_OK;
+}
+
+gq_status gq__trainer_plan(gq_trainer *t, gq_error *err)
+{
+    gq_engine *e = t->net->engine;
+    gq_error   why = {0};
+    char       what[400];
+    gq_status  s;
+
+    gq_engine_plan(e);
+    s = gq__trainer_record(t, t->cfg.mvm.enable, &why);
+    if (s == GQ_OK && (s = fits(t, err)) != GQ_OK)
+        return s;
+    if (s == GQ_OK)
+        s = gq_engine_reserve(e, &why);
+    if (s == GQ_ENOMEM && e->backend->device) {     /* in pieces, or somebody else took it        */
+        snprintf(what, sizeof what, "%s; GPU memory, planned so far:", why.text);
+        return refuse(t, what, -1.0, err);
+    }
+    return s == GQ_OK ? GQ_OK : gq_fail(err, s, "%s", why.text);
 }

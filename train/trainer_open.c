@@ -187,7 +187,6 @@ gq_status gq__trainer_record(gq_trainer *t, bool masked_too, gq_error *err)
 gq_status gq__trainer_stage(gq_trainer *t, int64_t step, gq_error *err)
 {
     size_t    i = 0;
-    gq_status s;
 
     while (i < t->cfg.train.stages.n &&
            step >= gq_amount_steps(t->cfg.train.stages.item[i].until, t->cfg.train.steps))
@@ -196,8 +195,7 @@ gq_status gq__trainer_stage(gq_trainer *t, int64_t step, gq_error *err)
         return GQ_OK;
     t->stage = (int)i;
     gq_net_freeze(t->net, i < t->cfg.train.stages.n ? &t->cfg.train.stages.item[i].freeze : NULL);
-    s = gq__trainer_record(t, t->cfg.mvm.enable, err);
-    return s == GQ_OK ? gq__trainer_fits(t, err) : s;
+    return gq__trainer_plan(t, err);
 }
 
 /* ---- resume ------------------------------------------------------------------------------------------------------ */

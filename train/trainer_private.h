@@ -40,7 +40,8 @@ void      gq__trainer_close(gq_trainer *t);
 /* trainer_check.c */
 gq_status gq__trainer_check(gq_trainer *t, gq_error *err);   /* names and sizes, against data, vocabulary and model  */
 void      gq__trainer_memory(const gq_trainer *t, gq_dry_run *out);          /* its byte fields, of what is recorded */
-gq_status gq__trainer_fits(const gq_trainer *t, gq_error *err);            /* engine.memory_limit */
+/* Records what this stage will need and, when that fits engine.memory_limit and the device, takes the memory. */
+gq_status gq__trainer_plan(gq_trainer *t, gq_error *err);
 /* trainer.c */
 gq_status gq__trainer_step(gq_trainer *t, gq_error *err);
 /* products.c: with engine.tune on a GPU, else nothing to do */

@@ -6,6 +6,7 @@
  */
 #include "tests/cuda_on_cpu/machine.h"
 
+#include <algorithm>
 #include <chrono>
 #include <functional>
 #include <map>
@@ -51,7 +52,7 @@ namespace {
 
 /* PAGE: a huge one, so that taking the device's memory out of reach and back changes few entries of the page table */
 enum { GUARD = 256, GUARD_BYTE = 0xA7, PAGE = 2 << 20 };
-constexpr size_t TOTAL = (size_t)8 << 30;
+constexpr size_t TOTAL = (size_t)8 << 30;              /* its addresses; `memory` of it is there  */
 struct block { size_t bytes, room; unsigned char *base; bool device; };
 
 std::recursive_mutex           lock;
@@ -62,6 +63,7 @@ std::map<const void *, int>    dynamic_limit;         /* of a kernel, where it w
 gq_shim_stream                 stream0;
 cudaError_t                    last = cudaSuccess;
 int                            fail_in;
+size_t                         memory = TOTAL;
 
 cudaError_t result(cudaError_t code)
 {
@@ -202,6 +204,12 @@ void gq_shim_fail_malloc(int n)
     fail_in = n;
 }
 
+void gq_shim_memory(size_t bytes)
+{
+    ENTER;
+    memory = bytes && bytes < TOTAL ? bytes : TOTAL;
+}
+
 #define CODES(X)                                                                                   \
     X(cudaSuccess, "no error") X(cudaErrorInvalidValue, "invalid argument")                        \
     X(cudaErrorMemoryAllocation, "out of memory") X(cudaErrorInvalidConfiguration, "invalid configuration argument") \
@@ -252,7 +260,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int index)
     p->sharedMemPerBlock = 48 * 1024;
     p->sharedMemPerBlockOptin = GQ_SHIM_SHARED_BYTES;
     p->sharedMemPerMultiprocessor = 228 * 1024;
-    p->totalGlobalMem = TOTAL;
+    p->totalGlobalMem = memory;
     p->l2CacheSize = 50 << 20;
     p->warpSize = 32;
     p->maxThreadsPerBlock = GQ_SHIM_THREADS;
@@ -261,8 +269,8 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int index)
 cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total_bytes)
 {
     ENTER;
-    *total_bytes = TOTAL;
-    *free_bytes = *total_bytes - gq_shim_counted.device_bytes;
+    *total_bytes = memory;
+    *free_bytes = memory - std::min(memory, (size_t)gq_shim_counted.device_bytes);
     return cudaSuccess;
 }
 
@@ -279,6 +287,8 @@ cudaError_t gq_shim_malloc(void **p, size_t bytes, bool device)
         return result(cudaErrorMemoryAllocation);
     if (bytes == 0)
         return cudaSuccess;
+    if (device && gq_shim_counted.device_bytes + bytes > memory)
+        return result(cudaErrorMemoryAllocation);
     size_t room = bytes <= TOTAL ? (bytes + GUARD - 1) / GUARD * GUARD + 2 * GUARD : 0;
     void  *base = !room ? nullptr : device ? device_room(room) : aligned_alloc(GUARD, room);
     if (!base)

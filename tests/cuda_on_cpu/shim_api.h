@@ -31,6 +31,9 @@ GQ_SHIM_API void gq_shim_order(unsigned seed);
 /* The n-th cudaMalloc or cudaMallocHost from now fails (1: the next one); 0: none does. */
 GQ_SHIM_API void gq_shim_fail_malloc(int n);
 
+/* The device's memory from now on, in bytes; 0: as much as there can be, 8 GiB. */
+GQ_SHIM_API void gq_shim_memory(size_t bytes);
+
 GQ_SHIM_API void        gq_shim_catch(int on);
 /* The first fault since the last call, NULL: none. Valid until the next fault. */
 GQ_SHIM_API const char *gq_shim_fault(void);

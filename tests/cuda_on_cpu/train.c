@@ -30,22 +30,17 @@ enum { STEPS = 6, MORE = 12 };
 
 static gq_error last_error;
 
-static gq_status run(const char *name, const char *const *more, volatile sig_atomic_t *stop,
-                     gq_train_events events, gq_train_result *result)
+static void configure(const char *const *more, gq_config *c)
 {
-    static gq_config c;
-    const char      *set[LITTLE_KEYS + 8 + MORE];
-    char             train[600], val[600], vocabulary[600], dir[600];
-    size_t           n = LITTLE_KEYS;
-    gq_train_opts    o = {.run_dir = dir, .stop = stop, .events = events};
-    gq_error         err = {0};
-    gq_status        s;
+    const char *set[LITTLE_KEYS + 8 + MORE];
+    char        train[600], val[600], vocabulary[600];
+    size_t      n = LITTLE_KEYS;
+    gq_error    err = {0};
 
     memcpy(set, little_keys, sizeof little_keys);
     snprintf(train, sizeof train, "data.train=%s", little("train"));
     snprintf(val, sizeof val, "data.val=%s", little("test"));
     snprintf(vocabulary, sizeof vocabulary, "model.tokenizer.clip=%s", little("train/tokenizer"));
-    snprintf(dir, sizeof dir, "%s", little(name));
     set[n++] = train;
     set[n++] = val;
     set[n++] = vocabulary;
@@ -55,7 +50,20 @@ static gq_status run(const char *name, const char *const *more, volatile sig_ato
     set[n++] = "mvm.prob=0.5";
     for (int i = 0; more[i]; i++)
         set[n++] = more[i];
-    assert_ok(gq_config_load(NULL, set, n, &c, NULL, &err), &err);
+    assert_ok(gq_config_load(NULL, set, n, c, NULL, &err), &err);
+}
+
+static gq_status run(const char *name, const char *const *more, volatile sig_atomic_t *stop,
+                     gq_train_events events, gq_train_result *result)
+{
+    static gq_config c;
+    char             dir[600];
+    gq_train_opts    o = {.run_dir = dir, .stop = stop, .events = events};
+    gq_error         err = {0};
+    gq_status        s;
+
+    snprintf(dir, sizeof dir, "%s", little(name));
+    configure(more, &c);
     s = gq_train(&c, &o, result, &err);
     if (s != GQ_OK && s != GQ_ESTOPPED && s != GQ_ENOMEM)
         fail_msg("%s: %s", name, err.text);
@@ -210,7 +218,7 @@ static void test_no_memory(void **state)
     gq_train_result result;
     gq_status       s = GQ_ENOMEM;
     uint64_t        before;
-    int             n = 1, failed = 0;
+    int             n = 1, failed = 0, tables = 0;
     (void)state;
     losses_of("opened", LIST(CUDA));                          /* what belongs to the process is there */
     before = gq_shim_count().device_blocks;
@@ -225,9 +233,54 @@ static void test_no_memory(void **state)
         if (s == GQ_ENOMEM && !strstr(last_error.text, "memory"))
             fail_msg("allocation %d: the message is '%s'", n, last_error.text);
         failed += s == GQ_ENOMEM;
+        tables += s == GQ_ENOMEM && strstr(last_error.text, "\n  activations ") != NULL;
         assert_int_equal(gq_shim_count().device_blocks, before);
     }
-    assert_true(failed > 5);
+    assert_true(failed > 5 && tables > 0);
+}
+
+/* A plan that the device has no room for is refused with its table before any of it is taken; the batch that the
+ * message names does fit. */
+static void test_plan(void **state)
+{
+    static gq_config c;
+    gq_train_result  result;
+    gq_dry_run       d;
+    gq_error         err = {0};
+    const char      *named;
+    char             batch[40];
+    uint64_t         opened;
+    size_t           params, rest;
+    (void)state;
+    losses_of("roomy", LIST(CUDA, "train.batch=12"));
+    opened = gq_shim_count().device_bytes;
+    configure(LIST(CUDA, "train.batch=12"), &c);
+    assert_ok(gq_train_dry_run(&c, &d, &err), &err);
+    assert_int_equal(gq_shim_count().device_bytes, opened);
+    params = (size_t)(d.param_bytes + d.state_bytes);
+    rest = (size_t)(d.act_bytes + d.temp_bytes + d.host_bytes);
+
+    gq_shim_memory(opened + params + rest / 2);
+    assert_int_equal(run("narrow", LIST(CUDA, "train.batch=12"), NULL, (gq_train_events){0}, &result), GQ_ENOMEM);
+    named = strstr(last_error.text, "\ntrain.batch: the largest that fits is about ");
+    if (!named || !strstr(last_error.text, "GPU memory: the plan needs ") ||
+        !strstr(last_error.text, "\n  parameters ") || !strstr(last_error.text, "\n  inputs "))
+        fail_msg("half the room: the message is '%s'", last_error.text);
+    assert_int_equal(gq_train_dry_run(&c, &d, &err), GQ_ENOMEM);
+    assert_string_equal(err.text, last_error.text);
+    snprintf(batch, sizeof batch, "train.batch=%d", atoi(strstr(named, "about ") + 6));
+    assert_int_equal(run("fitted", LIST(CUDA, batch), NULL, (gq_train_events){0}, &result), GQ_OK);
+
+    gq_shim_memory(opened + params + 4096);
+    assert_int_equal(run("narrow", LIST(CUDA), NULL, (gq_train_events){0}, &result), GQ_ENOMEM);
+    if (!strstr(last_error.text, "GPU memory, planned so far:\n  parameters "))
+        fail_msg("no room for the inputs: the message is '%s'", last_error.text);
+    gq_shim_memory(opened + params / 2);
+    assert_int_equal(run("narrow", LIST(CUDA), NULL, (gq_train_events){0}, &result), GQ_ENOMEM);
+    if (!strstr(last_error.text, "GPU memory: the model needs "))
+        fail_msg("no room for the parameters: the message is '%s'", last_error.text);
+    gq_shim_memory(0);
+    assert_int_equal(gq_shim_count().device_bytes, opened);
 }
 
 #endif
@@ -248,7 +301,7 @@ int main(int argc, char **argv)          /* [TEST]: this one alone              
         cmocka_unit_test(test_fp32),   cmocka_unit_test(test_bf16),   cmocka_unit_test(test_graph),
         cmocka_unit_test(test_resume), cmocka_unit_test(test_change),
 #ifndef GQ_TEST_ON_GPU
-        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_no_memory), cmocka_unit_test(test_plan),
 #endif
     };
     if (argc > 1)

@@ -547,6 +547,8 @@ static void checked_before_the_first_step(void **state)
     expect("sizes --set gpt2.vocab=10", 3, NULL, "gpt2.vocab: 10 rows are too few");
     expect("sizes --set engine.memory_limit=300KiB", 6, NULL,
            "engine.memory_limit: the plan needs ");
+    assert_non_null(strstr(shell.err, "\n    activations  "));
+    assert_non_null(strstr(shell.err, "train.batch: "));
     must("sizes --quiet --set engine.memory_limit=10MiB --set train.steps=2");
     shell_expect("gifqa-train --config t.yaml --dry-run --set engine.memory_limit=300KiB", 6, NULL,
                  "engine.memory_limit");
