@@ -65,46 +65,20 @@ static bool put_text(gq_items *l, const char *text, size_t *at)
     return true;
 }
 
-static uint32_t *slot_of(const gq_items *l, const char *name)
-{
-    uint64_t k = gq_xxh64(name, strlen(name));
-    for (;; k++) {
-        uint32_t *s = &l->slot[k & (l->slots - 1)];
-        if (!*s || strcmp(l->text + l->item[*s - 1].name, name) == 0)
-            return s;
-    }
-}
-
-static bool grow_slots(gq_items *l)
-{
-    if (2 * l->items < l->slots)
-        return true;
-    uint32_t *old = l->slot;
-    l->slots = l->slots ? 2 * l->slots : 4096;
-    if (!(l->slot = gq_calloc(l->slots, sizeof *l->slot))) {
-        l->slot = old;
-        return false;
-    }
-    for (uint32_t k = 0; k < l->items; k++)
-        *slot_of(l, l->text + l->item[k].name) = k + 1;
-    gq_free(old);
-    return true;
-}
-
 /* The item of a GIF name, made when new; NULL: no memory. */
 static gq_item *item_of(gq_items *l, const char *name)
 {
-    if (!grow_slots(l) || !room((void **)&l->item, &l->item_room, l->items, sizeof *l->item))
+    uint32_t *number = gq_names_add(l->names, name);              /* of its item, + 1 */
+    if (!number || !room((void **)&l->item, &l->item_room, l->items, sizeof *l->item))
         return NULL;
-    uint32_t *slot = slot_of(l, name);
-    if (!*slot) {
+    if (!*number) {
         gq_item *it = &l->item[l->items];
         *it = (gq_item){0, no_row, no_row, 0};
         if (!put_text(l, name, &it->name))
             return NULL;
-        *slot = ++l->items;
+        *number = ++l->items;
     }
-    return &l->item[*slot - 1];
+    return &l->item[*number - 1];
 }
 
 static gq_status add_row(reader *r, const gq_row *row, int type, gq_error *err)
@@ -156,6 +130,10 @@ gq_status gq_items_read(const gq_build_opts *o, gq_shard_meta *meta, gq_append *
     gq_status s = gq_table_open(o->table, bad_row, &r, &t, err);
     if (s != GQ_OK)
         return s;
+    if (!(out->names = gq_names_new())) {
+        gq_table_close(t);
+        return gq_fail(err, GQ_ENOMEM, "%s: no memory for its GIFs", o->table);
+    }
     gq_table_hash(t, out->table_sha256);
     s = read_rows(&r, t, meta, err);
     gq_table_close(t);
@@ -172,6 +150,6 @@ void gq_items_free(gq_items *l)
     gq_free(l->text);
     gq_free(l->row);
     gq_free(l->item);
-    gq_free(l->slot);
+    gq_names_free(l->names);
     memset(l, 0, sizeof *l);
 }

@@ -5,6 +5,7 @@
 
 #include "core/io.h"
 #include "data/build.h"
+#include "data/names.h"
 
 /* ---- build_list.c: the table, grouped by GIF ------------------------------------------------- */
 
@@ -24,8 +25,7 @@ typedef struct gq_items {
     uint32_t     rows, row_room;
     gq_item     *item;                 /* [items], one per GIF name, in order of first appearance */
     uint32_t     items, item_room;
-    uint32_t    *slot;                 /* [slots] hash table of item numbers + 1, open addressing */
-    uint32_t     slots;
+    gq_names    *names;                 /* of the GIFs, with the number of the item + 1           */
     uint8_t      table_sha256[32];
     uint32_t     bad_rows;
 } gq_items;

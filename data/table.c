@@ -10,26 +10,28 @@
 #include "core/mem.h"
 #include "data/unicode.h"
 
-enum { MAX_COLUMNS = 256, REASON = 256 };
+enum { MAX_FIELDS = 256, REASON = 256 };
 static const size_t max_file = 2u << 30;
 
 typedef enum format { TSV, CSV, JSONL } format;
-typedef enum column { C_GIF, C_QUESTION, C_ANSWER, C_TYPE, COLUMNS } column;
+typedef enum column { C_GIF, C_QUESTION, C_ANSWER, C_TYPE, QUESTION_COLUMNS } column;
 
-static const struct { const char *name; size_t limit;
-} columns[COLUMNS] = {{"gif", GQ_TABLE_GIF},
-                      {"question", GQ_TABLE_QUESTION},
-                      {"answer", GQ_TABLE_ANSWER},
-                      {"type", GQ_TABLE_TYPE}};
+static const gq_table_column question_columns[QUESTION_COLUMNS] = {
+    {"gif", "gif_name", GQ_TABLE_GIF, false},
+    {"question", NULL, GQ_TABLE_QUESTION, false},
+    {"answer", NULL, GQ_TABLE_ANSWER, false},
+    {"type", NULL, GQ_TABLE_TYPE, true}};
+static const gq_table_form questions = {.columns = question_columns, .n = QUESTION_COLUMNS};
 
 struct gq_table {
     char         *path;
+    gq_table_form form;
     format        format;
     gq_bytes      bytes;
     size_t        at;                   /* next byte to read */
     uint64_t      line;                 /* its line, 1-based */
     int           fields;               /* in the header */
-    int           column[COLUMNS];      /* which field it is, -1: none */
+    int           column[GQ_TABLE_COLUMNS];      /* which field it is, -1: none */
     gq_bad_row_fn bad;
     void         *ctx;
     char         *buffer;               /* fields of the row, each with its NUL */
@@ -107,10 +109,10 @@ static int cut(const gq_table *t, const char *p, const char *end, field *f, cons
     char  separator = t->format == CSV ? ',' : '\t', *to = t->buffer;
     int   n = 0;
     for (;; p++) {
-        if (n == MAX_COLUMNS)
+        if (n == MAX_FIELDS)
             return *reason = "more than 256 fields", -1;
         f[n].text = to;
-        size_t quoted = p < end && *p == '"' ? quoted_length(p, end) : 0;
+        size_t quoted = p < end && *p == '"' && !t->form.plain ? quoted_length(p, end) : 0;
         if (p < end && *p == '"' && !quoted && t->format == CSV)
             return *reason = "a quote is not closed", -1;
         bool whole = quoted && (p + quoted == end || p[quoted] == separator || p[quoted] == '\n' ||
@@ -153,7 +155,7 @@ static int next_fields(gq_table *t, field *f, const char **reason, bool *no_memo
             size_t left = (size_t)(text + t->bytes.size - from);
             end = from + (left < GQ_TABLE_LINE ? left : GQ_TABLE_LINE);
         }
-        *no_memory = !make_room(t, (size_t)(end - from) + MAX_COLUMNS + 1);
+        *no_memory = !make_room(t, (size_t)(end - from) + MAX_FIELDS + 1);
         fields = *no_memory ? -1 : cut(t, from, end, f, &stop, reason);
         if (fields > 0 && stop > text + next) {
             for (const char *p = from; p < stop; p++)
@@ -179,31 +181,31 @@ static void trim(field *f)
 }
 
 /* NULL: the fields make a row. */
-static const char *check(field cell[COLUMNS], char reason[REASON])
+static const char *check(const gq_table *t, field *cell, char reason[REASON])
 {
-    for (int c = 0; c < COLUMNS; c++) {
-        field *f = &cell[c];
+    for (int c = 0; c < t->form.n; c++) {
+        const gq_table_column *is = &t->form.columns[c];
+        field                 *f = &cell[c];
         if (memchr(f->text, 0, f->size) &&
-            snprintf(reason, REASON, "%s has a NUL byte", columns[c].name))
+            snprintf(reason, REASON, "%s has a NUL byte", is->name))
             return reason;
         trim(f);
-        if (!f->size && c != C_TYPE && snprintf(reason, REASON, "%s is empty", columns[c].name))
+        if (!f->size && !is->optional && snprintf(reason, REASON, "%s is empty", is->name))
             return reason;
-        if (f->size > columns[c].limit &&
-            snprintf(reason, REASON, "%s has %zu bytes, more than %zu", columns[c].name, f->size,
-                     columns[c].limit))
+        if (f->size > is->limit && snprintf(reason, REASON, "%s has %zu bytes, more than %zu",
+                                            is->name, f->size, is->limit))
             return reason;
         if (!gq_utf8_valid(f->text, f->size) &&
-            snprintf(reason, REASON, "%s is not UTF-8", columns[c].name))
+            snprintf(reason, REASON, "%s is not UTF-8", is->name))
             return reason;
     }
     return NULL;
 }
 
-static gq_status delimited_row(gq_table *t, field cell[COLUMNS], const char **reason,
+static gq_status delimited_row(gq_table *t, field *cell, const char **reason,
                                char text[REASON], gq_error *err)
 {
-    field f[MAX_COLUMNS];
+    field f[MAX_FIELDS];
     bool  no_memory;
     int   n = next_fields(t, f, reason, &no_memory);
     if (no_memory)
@@ -211,27 +213,28 @@ static gq_status delimited_row(gq_table *t, field cell[COLUMNS], const char **re
     if (n < 0)
         return GQ_OK;
     if (n != t->fields) {
-        snprintf(text, REASON, "%d fields, the header has %d", n, t->fields);
+        snprintf(text, REASON, "%d fields, %s %d", n,
+                 t->form.headless ? "there should be" : "the header has", t->fields);
         *reason = text;
         return GQ_OK;
     }
-    for (int c = 0; c < COLUMNS; c++)
+    for (int c = 0; c < t->form.n; c++)
         cell[c] = t->column[c] >= 0 ? f[t->column[c]] : (field){t->empty, 0};
     return GQ_OK;
 }
 
-static int column_of(const char *name)
+static int column_of(const gq_table *t, const char *name)
 {
-    if (strcmp(name, "gif_name") == 0)
-        return C_GIF;
-    for (int c = 0; c < COLUMNS; c++)
-        if (strcmp(name, columns[c].name) == 0)
+    for (int c = 0; c < t->form.n; c++) {
+        const gq_table_column *is = &t->form.columns[c];
+        if (strcmp(name, is->name) == 0 || (is->also && strcmp(name, is->also) == 0))
             return c;
+    }
     return -1;
 }
 
 /* One object of strings; other keys are skipped. */
-static gq_status object_row(gq_table *t, field cell[COLUMNS], const char **reason,
+static gq_status object_row(gq_table *t, field *cell, const char **reason,
                             char text[REASON], gq_error *err)
 {
     size_t      next, n = line_length(t, t->at, &next), each = GQ_TABLE_QUESTION + 64;
@@ -244,14 +247,14 @@ static gq_status object_row(gq_table *t, field cell[COLUMNS], const char **reaso
     t->line++;
     if (n > GQ_TABLE_LINE)
         return *reason = "longer than 1 MiB", GQ_OK;
-    if (!make_room(t, COLUMNS * each))
+    if (!make_room(t, (size_t)t->form.n * each))
         return gq_fail(err, GQ_ENOMEM, "%s: no memory for a row", t->path);
-    for (int c = 0; c < COLUMNS; c++)
+    for (int c = 0; c < t->form.n; c++)
         cell[c] = (field){NULL, 0};
     gq_json_begin(&j, "row", from, n, GQ_EINPUT, &why);
     gq_json_object(&j);
     while (gq_json_key(&j, key, sizeof key)) {
-        int c = column_of(key);
+        int c = column_of(t, key);
         if (c < 0) {
             gq_json_skip(&j);
         } else if (cell[c].text) {
@@ -265,7 +268,7 @@ static gq_status object_row(gq_table *t, field cell[COLUMNS], const char **reaso
         snprintf(text, REASON, "%.*s", REASON - 1, why.text);
         *reason = text;
     }
-    for (int c = 0; c < COLUMNS && !*reason; c++) {
+    for (int c = 0; c < t->form.n && !*reason; c++) {
         if (!cell[c].text) {
             cell[c].text = t->buffer + (size_t)c * each;
             cell[c].text[0] = 0;
@@ -284,37 +287,46 @@ static bool blank_line(const gq_table *t, size_t *next)
     return true;
 }
 
-gq_status gq_table_next(gq_table *t, gq_row *row, gq_error *err)
+gq_status gq_table_fields(gq_table *t, uint64_t *line, const char **cell, gq_error *err)
 {
-    field  cell[COLUMNS];
+    field  f[GQ_TABLE_COLUMNS];
     char   text[REASON];
     size_t next;
     while (t->at < t->bytes.size) {
         const char *reason = NULL;
-        row->line = t->line;
+        *line = t->line;
         if (blank_line(t, &next)) {
             t->at = next;
             t->line++;
             continue;
         }
-        gq_status s = t->format == JSONL ? object_row(t, cell, &reason, text, err)
-                                         : delimited_row(t, cell, &reason, text, err);
+        gq_status s = t->format == JSONL ? object_row(t, f, &reason, text, err)
+                                         : delimited_row(t, f, &reason, text, err);
         if (s != GQ_OK)
             return s;
         if (!reason)
-            reason = check(cell, text);
-        if (!reason) {
-            row->gif = cell[C_GIF].text;
-            row->question = cell[C_QUESTION].text;
-            row->answer = cell[C_ANSWER].text;
-            row->type = cell[C_TYPE].text;
+            reason = check(t, f, text);
+        for (int c = 0; c < t->form.n && !reason; c++)
+            cell[c] = f[c].text;
+        if (!reason)
             return GQ_OK;
-        }
-        if (t->bad && (s = t->bad(t->ctx, row->line, reason, err)) != GQ_OK)
+        if (t->bad && (s = t->bad(t->ctx, *line, reason, err)) != GQ_OK)
             return s;
     }
-    *row = (gq_row){.line = t->line};
+    *line = t->line;
+    cell[0] = NULL;
     return GQ_OK;
+}
+
+gq_status gq_table_next(gq_table *t, gq_row *row, gq_error *err)
+{
+    const char *cell[QUESTION_COLUMNS] = {NULL};
+    uint64_t    line = 0;
+    gq_status   s = gq_table_fields(t, &line, cell, err);
+    *row = (gq_row){.line = line};
+    if (s == GQ_OK && cell[C_GIF])
+        *row = (gq_row){line, cell[C_GIF], cell[C_QUESTION], cell[C_ANSWER], cell[C_TYPE]};
+    return s;
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */
@@ -330,6 +342,9 @@ static gq_status find_format(gq_table *t, gq_error *err)
     static const struct { const char *ending; format format; } known[] = {
         {".tsv", TSV}, {".txt", TSV}, {".csv", CSV}, {".jsonl", JSONL}, {".ndjson", JSONL}};
     size_t n = strlen(t->path);
+    t->format = TSV;
+    if (t->form.tabs)
+        return GQ_OK;
     if (ends_in(t->path, n, ".gz"))
         n -= 3;
     for (size_t k = 0; k < sizeof known / sizeof *known; k++)
@@ -346,6 +361,8 @@ static const char *named_wrongly(const gq_table *t, int fields, const field *onl
 {
     if (fields != 1)
         return "";
+    if (t->form.tabs)
+        return "";
     if (t->format == TSV && strchr(only->text, ','))
         return "; this one has commas: such a table is named .csv";
     if (t->format == CSV && strchr(only->text, '\t'))
@@ -353,37 +370,64 @@ static const char *named_wrongly(const gq_table *t, int fields, const field *onl
     return "";
 }
 
+/* "gif, question, answer and perhaps type" */
+static void list_columns(const gq_table *t, char out[REASON])
+{
+    size_t at = 0;
+    for (int perhaps = 0; perhaps < 2; perhaps++)
+        for (int c = 0, before = 0; c < t->form.n; c++)
+            if (t->form.columns[c].optional == (perhaps != 0) && at < REASON)
+                at += (size_t)snprintf(out + at, REASON - at, "%s%s",
+                                       before++  ? ", "
+                                       : perhaps ? " and perhaps "
+                                                 : "",
+                                       t->form.columns[c].name);
+}
+
+/* Which column each field is; t->column is -1 everywhere. */
+static gq_status name_fields(gq_table *t, field *f, int n, gq_error *err)
+{
+    char list[REASON] = "";
+    for (int k = 0; k < n; k++) {
+        trim(&f[k]);
+        int c = column_of(t, f[k].text + (k == 0 && f[k].text[0] == '#')); /* some write "#gif" */
+        if (c >= 0 && t->column[c] >= 0)
+            return gq_fail(err, GQ_EINPUT, "%s:1: the header has the column '%s' twice", t->path,
+                           t->form.columns[c].name);
+        if (c >= 0)
+            t->column[c] = k;
+    }
+    for (int c = 0; c < t->form.n; c++)
+        if (t->column[c] < 0 && !t->form.columns[c].optional) {
+            list_columns(t, list);
+            return gq_fail(
+                err, GQ_EINPUT,
+                "%s:1: the header has no column '%s'; it should be %s, separated by %s%s", t->path,
+                t->form.columns[c].name, list, t->format == CSV ? "commas" : "tabs",
+                named_wrongly(t, n, f));
+        }
+    return GQ_OK;
+}
+
 static gq_status read_header(gq_table *t, gq_error *err)
 {
-    field       f[MAX_COLUMNS];
+    field       f[MAX_FIELDS];
     const char *reason = NULL;
     bool        no_memory = false;
-    int         n = t->at < t->bytes.size ? next_fields(t, f, &reason, &no_memory) : 0;
+    int         n = 0;
+    t->fields = t->form.n;
+    for (int c = 0; c < t->form.n; c++)
+        t->column[c] = t->form.headless ? c : -1;
+    if (t->form.headless)
+        return GQ_OK;
+    if (t->at < t->bytes.size)
+        n = next_fields(t, f, &reason, &no_memory);
     if (no_memory)
         return gq_fail(err, GQ_ENOMEM, "%s: no memory for a row", t->path);
     if (n < 0)
         return gq_fail(err, GQ_EINPUT, "%s:1: the header cannot be read: %s", t->path, reason);
-    for (int c = 0; c < COLUMNS; c++)
-        t->column[c] = -1;
-    for (int k = 0; k < n; k++) {
-        trim(&f[k]);
-        int c = column_of(f[k].text + (k == 0 && f[k].text[0] == '#')); /* some write "#gif ..." */
-        if (c >= 0 && t->column[c] >= 0)
-            return gq_fail(err, GQ_EINPUT, "%s:1: the header has the column '%s' twice", t->path,
-                           columns[c].name);
-        if (c >= 0)
-            t->column[c] = k;
-    }
     t->fields = n;
-    for (int c = 0; c < C_TYPE; c++)
-        if (t->column[c] < 0)
-            return gq_fail(
-                err, GQ_EINPUT,
-                "%s:1: the header has no column '%s'; it should be gif, question, answer and "
-                "perhaps type, separated by %s%s",
-                t->path, columns[c].name, t->format == CSV ? "commas" : "tabs",
-                named_wrongly(t, n, f));
-    return GQ_OK;
+    return name_fields(t, f, n, err);
 }
 
 static gq_status skip_mark(gq_table *t, gq_error *err)
@@ -397,8 +441,8 @@ static gq_status skip_mark(gq_table *t, gq_error *err)
     return GQ_OK;
 }
 
-gq_status gq_table_open(const char *path, gq_bad_row_fn bad, void *ctx, gq_table **out,
-                        gq_error *err)
+gq_status gq_table_open_form(const char *path, const gq_table_form *form, gq_bad_row_fn bad,
+                             void *ctx, gq_table **out, gq_error *err)
 {
     gq_table *t = gq_calloc(1, sizeof *t);
     *out = NULL;
@@ -406,6 +450,7 @@ gq_status gq_table_open(const char *path, gq_bad_row_fn bad, void *ctx, gq_table
         gq_free(t);
         return gq_fail(err, GQ_ENOMEM, "%s: no memory to read it", path);
     }
+    t->form = *form;
     t->bad = bad;
     t->ctx = ctx;
     gq_status s = find_format(t, err);
@@ -423,6 +468,12 @@ gq_status gq_table_open(const char *path, gq_bad_row_fn bad, void *ctx, gq_table
     return GQ_OK;
 }
 
+gq_status gq_table_open(const char *path, gq_bad_row_fn bad, void *ctx, gq_table **out,
+                        gq_error *err)
+{
+    return gq_table_open_form(path, &questions, bad, ctx, out, err);
+}
+
 void gq_table_close(gq_table *t)
 {
     if (!t)
@@ -436,4 +487,31 @@ void gq_table_close(gq_table *t)
 void gq_table_hash(const gq_table *t, uint8_t out[32])
 {
     gq_sha256(t->bytes.data, t->bytes.size, out);
+}
+
+/* ---- writing --------------------------------------------------------------------------------- */
+
+/* In quotes when it would be read as something else without. */
+static gq_status put_field(gq_file *f, const char *text, gq_error *err)
+{
+    gq_status s;
+    if (strchr(text, '\n'))
+        return gq_fail(err, GQ_EINPUT, "a text of two lines does not fit a row of a TSV table");
+    if (*text != '"' && !strchr(text, '\t'))
+        return gq_file_write(f, text, strlen(text), err);
+    s = gq_file_write(f, "\"", 1, err);
+    for (; s == GQ_OK && *text; text++)
+        s = *text == '"' ? gq_file_write(f, "\"\"", 2, err) : gq_file_write(f, text, 1, err);
+    return s == GQ_OK ? gq_file_write(f, "\"", 1, err) : s;
+}
+
+gq_status gq_table_put(gq_file *f, const char *const *cell, int n, gq_error *err)
+{
+    gq_status s = GQ_OK;
+    for (int c = 0; s == GQ_OK && c < n; c++) {
+        s = put_field(f, cell[c], err);
+        if (s == GQ_OK)
+            s = gq_file_write(f, c + 1 < n ? "\t" : "\n", 1, err);
+    }
+    return s;
 }

@@ -1,5 +1,5 @@
 /* table.h - tables of questions: TSV, CSV or JSONL with gif, question, answer and, if they like,
- * type.
+ * type. Other tables are read by naming their columns, and written as TSV.
  *
  * The first line of TSV and CSV names the columns, in any order, with any others between (gif_name
  * is read as gif); JSONL has one object a line with these keys. The file's ending decides (.tsv
@@ -16,10 +16,11 @@
 #ifndef GIFQA_DATA_TABLE_H
 #define GIFQA_DATA_TABLE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "core/status.h"
+#include "core/io.h"
 
 enum {
     GQ_TABLE_LINE     = 1 << 20,        /* bytes of one row                                       */
@@ -49,5 +50,32 @@ void      gq_table_hash(const gq_table *t, uint8_t out[32]);
 
 /* A small table to start from. */
 extern const char gq_table_example[];
+
+/* ---- other tables ---------------------------------------------------------------------------- */
+
+enum { GQ_TABLE_COLUMNS = 16 };
+
+typedef struct gq_table_column {
+    const char *name, *also;            /* in the header; also: another name, NULL none           */
+    size_t      limit;                  /* bytes                                                  */
+    bool        optional;               /* may be absent, and empty                               */
+} gq_table_column;
+
+typedef struct gq_table_form {
+    const gq_table_column *columns;     /* [n], static; n at most GQ_TABLE_COLUMNS                */
+    int                    n;
+    bool                   tabs;        /* tabs separate, whatever the file is called             */
+    bool                   headless;    /* no header: the fields are the columns in their order   */
+    bool                   plain;       /* quotes are text                                        */
+} gq_table_form;
+
+gq_status gq_table_open_form(const char *path, const gq_table_form *form, gq_bad_row_fn bad,
+                             void *ctx, gq_table **out, gq_error *err);
+/* cell: [n], "" for what is absent, valid until the next call; cell[0] NULL: no more rows. */
+gq_status gq_table_fields(gq_table *t, uint64_t *line, const char **cell, gq_error *err);
+
+/* One TSV row, which reads back as it was but for white space at the ends of texts; GQ_EINPUT for a
+ * text with a newline, which TSV has no place for. */
+gq_status gq_table_put(gq_file *f, const char *const *cell, int n, gq_error *err);
 
 #endif

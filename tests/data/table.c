@@ -269,6 +269,99 @@ static void real_tgif_qa_tables_are_read_whole(void **state)
     gq_table_close(t);
 }
 
+/* ---- other tables ---------------------------------------------------------------------------- */
+
+static const gq_table_column three[] = {
+    {"url", NULL, 64, false}, {"text", "sentence", 64, false}, {"note", NULL, 8, true}};
+
+/* All rows of "o.csv" as "line|field|...\n", then the bad ones. */
+static const char *read_form(const gq_table_form *form, const char *text)
+{
+    static char out[4096];
+    const char *cell[3];
+    notes       bad = {""};
+    gq_error    err = {0};
+    gq_table   *t;
+    uint64_t    line;
+    size_t      at = 0;
+    assert_ok(gq_table_open_form(put("o.csv", text, strlen(text)), form, note, &bad, &t, &err),
+              &err);
+    for (;;) {
+        assert_ok(gq_table_fields(t, &line, cell, &err), &err);
+        if (!cell[0])
+            break;
+        at += (size_t)snprintf(out + at, sizeof out - at, "%llu", (unsigned long long)line);
+        for (int c = 0; c < form->n; c++)
+            at += (size_t)snprintf(out + at, sizeof out - at, "|%s", cell[c]);
+        at += (size_t)snprintf(out + at, sizeof out - at, "\n");
+    }
+    snprintf(out + at, sizeof out - at, "%s", bad.text);
+    gq_table_close(t);
+    return out;
+}
+
+static void other_columns(void **state)
+{
+    (void)state;
+    gq_table_form form = {.columns = three, .n = 3, .tabs = true};
+    gq_table     *t;
+    gq_error      err = {0};
+    assert_string_equal(
+        read_form(&form, "sentence\tid\turl\r\na b\t1\tx\r\n\"c, \"\"d\"\"\"\t2\ty\r\n\t3\tz\r\n"),
+        "2|x|a b|\n3|y|c, \"d\"|\n4: text is empty\n");
+    assert_string_equal(read_form(&form, "note\turl\ttext\n\ta\tb\n123456789\ta\tb\n"),
+                        "2|a|b|\n3: note has 9 bytes, more than 8\n");
+    assert_fails(gq_table_open_form(put("o.csv", "url,text\n", 9), &form, NULL, NULL, &t, &err),
+                 GQ_EINPUT, &err,
+                 "no column 'url'; it should be url, text and perhaps note, separated by tabs");
+    form = (gq_table_form){.columns = three, .n = 2, .tabs = true, .headless = true, .plain = true};
+    assert_string_equal(read_form(&form, "u\t\"all of it\"\n\nv\n# w\tz\tz\nx\ty"),
+                        "1|u|\"all of it\"\n5|x|y\n3: 1 fields, there should be 2\n"
+                        "4: 3 fields, there should be 2\n");
+    assert_string_equal(read_form(&form, ""), "");
+}
+
+/* What gq_table_put() writes comes back, whatever the text is. */
+static void what_is_put_is_read(void **state)
+{
+    (void)state;
+    static const char   alphabet[] = "ab\"\",\t\r '#\xC3\xA9";
+    const gq_table_form form = {.columns = three, .n = 2, .tabs = true, .headless = true};
+    char                path[256];
+    snprintf(path, sizeof path, "%s/put.tsv", dir);
+    for (uint32_t seed = 0; seed < 300; seed++) {
+        char        text[2][40], want[128];
+        const char *cell[2] = {text[0], text[1]};
+        gq_error    err = {0};
+        gq_file    *f;
+        gq_bytes    b;
+        for (uint32_t k = 0; k < 2; k++) {
+            uint32_t n = gq_philox_at(seed, k, GQ_RNG_TEST, 4) % 12;
+            char    *p = text[k];
+            if (gq_philox_at(seed, k, GQ_RNG_TEST, 5) % 2)
+                *p++ = '"';
+            *p++ = 'x';
+            for (uint32_t i = 0; i < n; i++)     /* the last two letters are one character */
+                *p++ = alphabet[gq_philox_at(seed, 64 * k + i, GQ_RNG_TEST, 6) %
+                                (sizeof alphabet - 3)];
+            strcpy(p, gq_philox_at(seed, k, GQ_RNG_TEST, 7) % 2 ? "\"" : "\xC3\xA9");
+        }
+        assert_ok(gq_atomic_open(path, &f, &err), &err);
+        assert_ok(gq_table_put(f, cell, 2, &err), &err);
+        assert_ok(gq_atomic_commit(f, &err), &err);
+        assert_ok(gq_read_file(path, 4096, &b, &err), &err);
+        snprintf(want, sizeof want, "1|%s|%s\n", text[0], text[1]);
+        assert_string_equal(read_form(&form, (char *)b.data), want);
+        gq_bytes_free(&b);
+    }
+    gq_error err = {0};
+    gq_file *f;
+    assert_ok(gq_atomic_open(path, &f, &err), &err);
+    assert_fails(gq_table_put(f, (const char *[]){"a", "two\nlines"}, 2, &err), GQ_EINPUT, &err,
+                 "two lines");
+    gq_atomic_abort(f);
+}
+
 static void the_example_is_a_table(void **state)
 {
     (void)state;
@@ -304,6 +397,8 @@ int main(void)
         cmocka_unit_test(csv_round_trip),
         cmocka_unit_test(any_bytes_are_read),
         cmocka_unit_test(real_tgif_qa_tables_are_read_whole),
+        cmocka_unit_test(other_columns),
+        cmocka_unit_test(what_is_put_is_read),
         cmocka_unit_test(the_example_is_a_table),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
