@@ -24,6 +24,7 @@ static const gq_cli_command commands[] = {
     {"frames", "the composed frames of a GIF", gq_prep_frames},
     {"tokenize", "token ids of lines of text", gq_prep_tokenize},
     {"world", "writes the toy world as GIF files", gq_prep_world},
+    {"import", "TGIF and TGIF-QA as published to tables", gq_prep_import},
 };
 
 int main(int argc, char **argv)

@@ -20,6 +20,7 @@ int gq_prep_head(int argc, char **argv);
 int gq_prep_frames(int argc, char **argv);
 int gq_prep_tokenize(int argc, char **argv);
 int gq_prep_world(int argc, char **argv);
+int gq_prep_import(int argc, char **argv);
 
 /* ---- prep_common.c --------------------------------------------------------------------------- */
 

@@ -112,7 +112,7 @@ static void usage(void **state)
 static void help(void **state)
 {
     static const char *const commands[] = {"", " build", " verify", " stats", " head", " frames",
-                                           " tokenize", " world"};
+                                           " tokenize", " world", " import"};
     char text[64];
 
     (void)state;
