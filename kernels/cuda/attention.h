@@ -3,6 +3,7 @@
  *   sdpa.cu           picks the path; the unfused path (any head width, mask and type)
  *   attention.cu      own fused forward, bf16, tensor cores
  *   attention_bwd.cu  its backward
+ *   attention64.cu    both at head width 64, for most sizes
  *   decode.cu         one query on a key/value cache, without gradient
  */
 #ifndef GIFQA_KERNELS_CUDA_ATTENTION_H
@@ -79,6 +80,42 @@ static __device__ __forceinline__ uint32_t gq_attention_keeps2(const gq_attentio
     return kept | gq_attention_kept(a, x, (uint32_t)(e + 1) & 3) << 1;
 }
 
+/* Bit 4n+x: is the probability of sum x of product n kept, of 64 keys? e: element of the lane's first sum. */
+static __device__ __forceinline__ uint32_t gq_kept_of_queries(const gq_attention &a, uint64_t e)
+{
+    uint64_t seed = a.step->seed;
+    uint32_t word = gq_attention_word(a), kept = 0;
+#pragma unroll 1
+    for (int n = 0; n < 8; n++) {
+        kept |= gq_attention_keeps2(a, e + 8 * n, seed, word) << (4 * n);
+        kept |= gq_attention_keeps2(a, e + 8 * (uint64_t)a.Tk + 8 * n, seed, word) << (4 * n + 2);
+    }
+    return kept;
+}
+
+/* Zeros where dropout drops, 16 rows of 64 keys of a warp; e: element of the lane's first score. */
+static __device__ __forceinline__ void gq_drop_tile(float s[8][4], const gq_attention &a, uint64_t e)
+{
+    uint32_t kept = gq_kept_of_queries(a, e);
+#pragma unroll
+    for (int n = 0; n < 8; n++)
+#pragma unroll
+        for (int x = 0; x < 4; x++)
+            s[n][x] = kept >> (4 * n + x) & 1 ? s[n][x] : 0.0f;
+}
+
+/* As gq_kept_of_queries, with keys as rows: each lane has keys j and j + 8 and queries from i on. */
+template <int QUERIES>
+static __device__ __forceinline__ uint32_t gq_kept_of_keys(const gq_attention &a, int pair, int i, int j)
+{
+    uint64_t seed = a.step->seed;
+    uint32_t word = gq_attention_word(a), kept = 0;
+#pragma unroll 1
+    for (int n = 0; n < QUERIES / 2; n++)
+        kept |= (uint32_t)gq_attention_keeps(a, pair, i + n / 4 * 8 + n % 2, j + n % 4 / 2 * 8, seed, word) << n;
+    return kept;
+}
+
 /* ---- tiles of bf16 in shared memory ----------------------------------------------------------
  * Rows of D elements; the 16-byte pieces of a row are permuted by its number so that the eight rows of an
  * ldmatrix, and the pieces a copy writes, fall into different banks. */
@@ -93,11 +130,14 @@ template <int D, int ROWS, int THREADS>
 static __device__ __forceinline__ void gq_tile_copy(gq_bf16 *tile, const gq_bf16 *src, int64_t stride, int row0,
                                                     int rows)
 {
+    constexpr int STEP = THREADS / (D / 8);           /* rows between the pieces of a thread      */
+    static_assert(ROWS % STEP == 0, "all threads copy as many");
+    int            first = (int)threadIdx.x / (D / 8), piece = (int)threadIdx.x % (D / 8);
+    const gq_bf16 *from = src + (row0 + first) * stride + piece * 8;
 #pragma unroll
-    for (int e = (int)threadIdx.x; e < ROWS * (D / 8); e += THREADS) {
-        int  row = e / (D / 8), piece = e % (D / 8);
+    for (int row = first; row < first + ROWS; row += STEP, from += STEP * stride) {
         bool there = row0 + row < rows;
-        gq_copy16(gq_tile_at<D>(tile, row, piece), there ? src + (row0 + row) * stride + piece * 8 : src, there);
+        gq_copy16(gq_tile_at<D>(tile, row, piece), there ? from : src, there);
     }
 }
 
@@ -155,13 +195,45 @@ static __device__ __forceinline__ void gq_rows_store(gq_bf16 *dst, int64_t strid
     }
     __syncwarp();
 #pragma unroll
-    for (int e = l; e < 16 * (D / 8); e += 32) {
-        int row = e / (D / 8), piece = e % (D / 8);
+    for (int n = 0; n < D / 16; n++) {
+        int row = (l + 32 * n) / (D / 8), piece = l % (D / 8);
         if (row0 + row < rows)
             gq_save16(dst + (row0 + row) * stride + piece * 8, gq_load16(gq_tile_at<D>(room, row, piece)));
     }
 }
 
+/* sums[16 rows of x from `row`][8 N rows of y] = x y^T; both tiles are [rows][D]. */
+template <int D, int N>
+static __device__ __forceinline__ void gq_multiply_rows(float sums[N][4], gq_bf16 *x, int row, gq_bf16 *y)
+{
+#pragma unroll
+    for (int n = 0; n < N; n++)
+        sums[n][0] = sums[n][1] = sums[n][2] = sums[n][3] = 0;
+#pragma unroll
+    for (int step = 0; step < D / 16; step++) {
+        uint32_t a[4];
+        gq_tile_a<D>(a, x, row, step);
+#pragma unroll
+        for (int n = 0; n < N / 2; n++) {
+            uint32_t b[4];
+            gq_tile_b<D>(b, y, 16 * n, step);
+            gq_mma_16816(sums[2 * n], a, b);
+            gq_mma_16816(sums[2 * n + 1], a, b + 2);
+        }
+    }
+}
+/* One warp: sums[16][D] += a y[16 step .. 16 step + 16)[D] */
+template <int D>
+static __device__ __forceinline__ void gq_add_step(float sums[D / 8][4], const uint32_t a[4], gq_bf16 *y, int step)
+{
+#pragma unroll
+    for (int n = 0; n < D / 16; n++) {
+        uint32_t b[4];
+        gq_tile_b_turned<D>(b, y, 16 * step, n);
+        gq_mma_16816(sums[2 * n], a, b);
+        gq_mma_16816(sums[2 * n + 1], a, b + 2);
+    }
+}
 /* One warp: sums[16][D] += x[16][8 N] y[8 N][D]; x is rounded to bf16. */
 template <int D, int N>
 static __device__ __forceinline__ void gq_add_product(float sums[D / 8][4], const float x[N][4], gq_bf16 *y)
@@ -170,13 +242,7 @@ static __device__ __forceinline__ void gq_add_product(float sums[D / 8][4], cons
     for (int k = 0; k < N / 2; k++) {
         uint32_t a[4];
         gq_sums_as_a(a, x[2 * k], x[2 * k + 1]);
-#pragma unroll
-        for (int n = 0; n < D / 16; n++) {
-            uint32_t b[4];
-            gq_tile_b_turned<D>(b, y, 16 * k, n);
-            gq_mma_16816(sums[2 * n], a, b);
-            gq_mma_16816(sums[2 * n + 1], a, b + 2);
-        }
+        gq_add_step<D>(sums, a, y, k);
     }
 }
 
@@ -205,11 +271,27 @@ static __device__ __forceinline__ uint64_t gq_query_sees(const gq_attention &a, 
     return shown;
 }
 
+/* The bits of queries [i0, i0 + 64) that see key j. */
+static __device__ __forceinline__ uint64_t gq_queries_see(const gq_attention &a, int b, int keys, int j, int i0)
+{
+    int at = j - i0;
+    if (j >= keys)
+        return 0;
+    if (a.visible && a.visible[(int64_t)b * a.Tk + j] == 0)
+        return a.self && at >= 0 && at < 64 ? 1ull << at : 0;
+    if (a.causal && at > 0)
+        return at < 64 ? ~0ull << at : 0;
+    return ~0ull;
+}
+
 /* ---- the paths ------------------------------------------------------------------------------- */
 
 /* Does the fused kernel apply: bf16, head width 32, 64 or 128, everything on 16 bytes? */
 bool gq_attention_fused_has(const gq_call *c, bool backward);
 void gq_attention_fused_fwd(gq_cuda *d, const gq_attention *a);
+/* Does attention64.cu take it? Then it is launched; what gq_attention_fused_has() takes otherwise, the other two do. */
+bool gq_attention64_fwd(gq_cuda *d, const gq_attention *a);
+bool gq_attention64_bwd(gq_cuda *d, const gq_attention *a);
 /* temp: gq_attention_fused_temp() bytes. The gradients' other columns are the caller's. */
 void   gq_attention_fused_bwd(gq_cuda *d, const gq_attention *a, void *temp);
 size_t gq_attention_fused_temp(const gq_attention *a);

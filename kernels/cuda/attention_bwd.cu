@@ -1,4 +1,5 @@
 /* attention_bwd.cu - backward of the fused attention: no atomics, two kernels that each own what they write.
+ * What attention64.cu does not take comes here.
  *
  *   P_ij = exp(scale <q_i, k_j> - lse_i);  delta_i = <do_i, o_i>;  ds_ij = P_ij (<do_i, v_j> keep_ij / (1-p) - delta_i)
  *   dq_i = scale sum_j ds_ij k_j;  dk_j = scale sum_i ds_ij q_i;  dv_j = sum_i P_ij keep_ij / (1-p) do_i
@@ -21,8 +22,8 @@
  * float lse makes a row's P wrong by a factor of 1 + 5e-7, while delta comes from an o rounded to bf16, which
  * already leaves a sum of ds of up to 2^-8 sum |do_i o_i|: thousands of times more. fp32 goes the unfused way, which
  * does divide.
- * Head 64: query_gradient 222 registers, 48.5 KB, two blocks per multiprocessor; key_gradients 164, 32.5 KB, three.
- * Not measured.
+ * Head 64: query_gradient 212 registers, 48.5 KB, two blocks per multiprocessor; key_gradients 163, 32.5 KB, three.
+ * Not measured in this form.
  */
 #include "kernels/cuda/attention.h"
 
@@ -42,27 +43,6 @@ template <int D, int WARPS> constexpr size_t query_bytes()
 template <int D, int WARPS> constexpr size_t key_bytes()
 {
     return (size_t)(2 * 16 * WARPS + 4 * QUERIES) * D * sizeof(gq_bf16) + 2 * QUERIES * sizeof(float2);
-}
-
-/* sums[16 rows of x from `row`][8 N rows of y] = x y^T; both tiles are [rows][D]. */
-template <int D, int N>
-__device__ __forceinline__ void multiply_rows(float sums[N][4], gq_bf16 *x, int row, gq_bf16 *y)
-{
-#pragma unroll
-    for (int n = 0; n < N; n++)
-        sums[n][0] = sums[n][1] = sums[n][2] = sums[n][3] = 0;
-#pragma unroll
-    for (int step = 0; step < D / 16; step++) {
-        uint32_t a[4];
-        gq_tile_a<D>(a, x, row, step);
-#pragma unroll
-        for (int n = 0; n < N / 2; n++) {
-            uint32_t b[4];
-            gq_tile_b<D>(b, y, 16 * n, step);
-            gq_mma_16816(sums[2 * n], a, b);
-            gq_mma_16816(sums[2 * n + 1], a, b + 2);
-        }
-    }
 }
 
 /* ---- dq -------------------------------------------------------------------------------------- */
@@ -92,19 +72,6 @@ __device__ __forceinline__ void take_rows(float2 *rows, const gq_attention &a, i
             rows[row] = i < a.Tq ? make_float2(a.lse[(int64_t)pair * a.Tq + i] * LOG2_E, sum)
                                  : make_float2(INFINITY, 0);
     }
-}
-
-/* Bit 4n+x: is the probability of sum x of product n kept? e: element of the lane's first sum. */
-__device__ __forceinline__ uint32_t kept_of_queries(const gq_attention &a, uint64_t e)
-{
-    uint64_t seed = a.step->seed;
-    uint32_t word = gq_attention_word(a), kept = 0;
-#pragma unroll 1
-    for (int n = 0; n < KEYS / 8; n++) {
-        kept |= gq_attention_keeps2(a, e + 8 * n, seed, word) << (4 * n);
-        kept |= gq_attention_keeps2(a, e + 8 * (uint64_t)a.Tk + 8 * n, seed, word) << (4 * n + 2);
-    }
-    return kept;
 }
 
 /* dp becomes ds, of the lane's two queries. */
@@ -166,13 +133,13 @@ __global__ void __launch_bounds__(WARPS * 32, D > 32 ? 2 : 3) query_gradient(gq_
             gq_tile_copy<D, KEYS, THREADS>(vs + next, v, a.wk, j0 + KEYS, keys);
         }
         gq_copy_commit();
-        multiply_rows<D, KEYS / 8>(s, qs, mine, ks + now);
-        multiply_rows<D, KEYS / 8>(dp, gs, mine, vs + now);
+        gq_multiply_rows<D, KEYS / 8>(s, qs, mine, ks + now);
+        gq_multiply_rows<D, KEYS / 8>(dp, gs, mine, vs + now);
         shown = gq_keys_shown(a, b, seen, j0);
         sees[0] = gq_query_sees(a, shown, seen, i, j0) >> (2 * t);
         sees[1] = gq_query_sees(a, shown, seen, i + 8, j0) >> (2 * t);
         if (a.p > 0.0f)
-            kept = kept_of_queries(a, (uint64_t)(((int64_t)pair * a.Tq + i) * a.Tk + j0 + 2 * t));
+            kept = gq_kept_of_queries(a, (uint64_t)(((int64_t)pair * a.Tq + i) * a.Tk + j0 + 2 * t));
         query_scores(dp, s, row, sees, kept, a.scale * LOG2_E, a.keep);
         gq_add_product<D, KEYS / 8>(dq, dp, ks + now);
     }
@@ -181,30 +148,6 @@ __global__ void __launch_bounds__(WARPS * 32, D > 32 ? 2 : 3) query_gradient(gq_
 }
 
 /* ---- dk, dv ---------------------------------------------------------------------------------- */
-
-/* The bits of queries [i0, i0 + 32) that see key j. */
-__device__ __forceinline__ uint32_t queries_see(const gq_attention &a, int b, int keys, int j, int i0)
-{
-    int at = j - i0;
-    if (j >= keys)
-        return 0;
-    if (a.visible && a.visible[(int64_t)b * a.Tk + j] == 0)
-        return a.self && at >= 0 && at < QUERIES ? 1u << at : 0;
-    if (a.causal && at > 0)
-        return at < QUERIES ? ~0u << at : 0;
-    return ~0u;
-}
-
-/* As kept_of_queries, with keys as rows: each lane has keys j and j + 8 and queries from i on. */
-__device__ __forceinline__ uint32_t kept_of_keys(const gq_attention &a, int pair, int i, int j)
-{
-    uint64_t seed = a.step->seed;
-    uint32_t word = gq_attention_word(a), kept = 0;
-#pragma unroll 1
-    for (int n = 0; n < QUERIES / 2; n++)
-        kept |= (uint32_t)gq_attention_keeps(a, pair, i + n / 4 * 8 + n % 2, j + n % 4 / 2 * 8, seed, word) << n;
-    return kept;
-}
 
 /* s becomes P keep / (1-p), dp becomes ds, of the lane's two keys. rows: of the lane's first query. */
 __device__ __forceinline__ void key_scores(float s[QUERIES / 8][4], float dp[QUERIES / 8][4], const float2 *rows,
@@ -266,12 +209,12 @@ __global__ void __launch_bounds__(WARPS * 32, D > 64 ? 2 : 3) key_gradients(gq_a
         if (tile + 1 < count)
             copy_queries<D, THREADS>(qs + next * D, gs + next * D, rows + next, a, q, d_o, from, i0 + QUERIES);
         gq_copy_commit();
-        multiply_rows<D, QUERIES / 8>(s, ks, mine, qs + now * D);
-        multiply_rows<D, QUERIES / 8>(dp, vs, mine, gs + now * D);
-        sees[0] = queries_see(a, b, keys, j, i0) >> (2 * t);
-        sees[1] = queries_see(a, b, keys, j + 8, i0) >> (2 * t);
+        gq_multiply_rows<D, QUERIES / 8>(s, ks, mine, qs + now * D);
+        gq_multiply_rows<D, QUERIES / 8>(dp, vs, mine, gs + now * D);
+        sees[0] = (uint32_t)gq_queries_see(a, b, keys, j, i0) >> (2 * t);
+        sees[1] = (uint32_t)gq_queries_see(a, b, keys, j + 8, i0) >> (2 * t);
         if (a.p > 0.0f)
-            kept = kept_of_keys(a, pair, i0 + 2 * t, j);
+            kept = gq_kept_of_keys<QUERIES>(a, pair, i0 + 2 * t, j);
         key_scores(s, dp, rows + now + 2 * t, sees, kept, a.scale * LOG2_E, a.keep);
         gq_add_product<D, QUERIES / 8>(dv, s, gs + now * D);
         gq_add_product<D, QUERIES / 8>(dk, dp, qs + now * D);
@@ -304,6 +247,8 @@ template <int D> void run(gq_cuda *d, const gq_attention *a, float2 *rows)
 
 void gq_attention_fused_bwd(gq_cuda *d, const gq_attention *a, void *temp)
 {
+    if (gq_attention64_bwd(d, a))
+        return;
     if (a->D == 32)
         run<32>(d, a, (float2 *)temp);
     else if (a->D == 64)

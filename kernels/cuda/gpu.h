@@ -92,6 +92,12 @@ static inline bool gq_aligned16(const void *p) { return ((uintptr_t)p & 15) == 0
 #define GQ_DYNAMIC(type, name)                                                                     \
     extern __shared__ __align__(16) unsigned char gq_dynamic_bytes[];                              \
     type *name = reinterpret_cast<type *>(gq_dynamic_bytes)
+/* For the operands of gq_wgmma: begins on 1,024 bytes. */
+#define GQ_DYNAMIC_TILES(type, name)                                                               \
+    extern __shared__ __align__(1024) unsigned char gq_dynamic_tiles[];                            \
+    type *name = reinterpret_cast<type *>(gq_dynamic_tiles)
+#else
+#define GQ_DYNAMIC_TILES GQ_DYNAMIC
 #endif
 
 /* ---- reductions ------------------------------------------------------------------------------ */
@@ -149,6 +155,100 @@ template <int N> static __device__ __forceinline__ void gq_copy_wait()
     asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
 }
 #endif
+
+/* ---- the tensor cores of sm_90a ---------------------------------------------------------------
+ * GQ_WGMMA: they are there. Not on other GPUs nor in the shim; who uses them has the same product by gq_mma_16816.
+ *
+ * Operands in shared memory are tiles of 64 bf16 columns, rows of 128 bytes behind each other, whose 16-byte pieces
+ * are permuted by (row & 7) and which begin on 1,024 bytes. */
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+#define GQ_WGMMA 1
+
+/* A tile as operand. 8 rows further are 1,024 bytes, both where k runs along a row and, "turned", down the rows.
+ * 16 of k further: 32 bytes, or turned 2,048; descriptors count in 16 bytes. */
+static __device__ __forceinline__ uint64_t gq_wgmma_tile(const void *tile)
+{
+    uint64_t at = (uint32_t)__cvta_generic_to_shared(tile) >> 4 & 0x3fff;
+    return at | (uint64_t)1 << 16 | (uint64_t)(1024 >> 4) << 32 | (uint64_t)1 << 62;
+}
+#define GQ_WGMMA_SUMS(d)                                                                           \
+    "+f"(d[0][0]), "+f"(d[0][1]), "+f"(d[0][2]), "+f"(d[0][3]), "+f"(d[1][0]), "+f"(d[1][1]),      \
+        "+f"(d[1][2]), "+f"(d[1][3]), "+f"(d[2][0]), "+f"(d[2][1]), "+f"(d[2][2]), "+f"(d[2][3]),  \
+        "+f"(d[3][0]), "+f"(d[3][1]), "+f"(d[3][2]), "+f"(d[3][3]), "+f"(d[4][0]), "+f"(d[4][1]),  \
+        "+f"(d[4][2]), "+f"(d[4][3]), "+f"(d[5][0]), "+f"(d[5][1]), "+f"(d[5][2]), "+f"(d[5][3]),  \
+        "+f"(d[6][0]), "+f"(d[6][1]), "+f"(d[6][2]), "+f"(d[6][3]), "+f"(d[7][0]), "+f"(d[7][1]),  \
+        "+f"(d[7][2]), "+f"(d[7][3])
+#define GQ_WGMMA_START                                                                             \
+    "{\n.reg .pred adds;\n"                                                                        \
+    "setp.ne.b32 adds, %32, 0;\n"                                                                  \
+    "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, "  \
+    "%13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
+/* Starts d (+)= a b for a warpgroup: 64 x 64 sums, k of 16; warp w has rows [16 w, 16 w + 16) of d and, where a is in
+ * registers, of a, both as in gq_mma_16816 with columns [8 n, 8 n + 8) in d[n]. */
+template <bool A_TURNED, bool B_TURNED>
+static __device__ __forceinline__ void gq_wgmma(float d[8][4], uint64_t a, uint64_t b, bool adds)
+{
+    asm volatile(GQ_WGMMA_START "%33, %34, adds, 1, 1, %35, %36;\n}"
+                 : GQ_WGMMA_SUMS(d)
+                 : "r"((int)adds), "l"(a), "l"(b), "n"((int)A_TURNED), "n"((int)B_TURNED)
+                 : "memory");
+}
+template <bool B_TURNED>
+static __device__ __forceinline__ void gq_wgmma(float d[8][4], const uint32_t a[4], uint64_t b, bool adds)
+{
+    asm volatile(GQ_WGMMA_START "{%33, %34, %35, %36}, %37, adds, 1, 1, %38;\n}"
+                 : GQ_WGMMA_SUMS(d)
+                 : "r"((int)adds), "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"((int)B_TURNED)
+                 : "memory");
+}
+#endif
+
+/* Before the first product of a batch, and after its registers were written. */
+static __device__ __forceinline__ void gq_wgmma_begin()
+{
+#ifdef GQ_WGMMA
+    asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+#endif
+}
+static __device__ __forceinline__ void gq_wgmma_commit()
+{
+#ifdef GQ_WGMMA
+    asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+#endif
+}
+/* Until at most N committed batches are under way. */
+template <int N> static __device__ __forceinline__ void gq_wgmma_wait()
+{
+#ifdef GQ_WGMMA
+    asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory");
+#endif
+}
+/* Sums are what they are from here on: the compiler does not know that a product goes on behind its instruction. */
+static __device__ __forceinline__ void gq_wgmma_take(float d[8][4])
+{
+#ifdef GQ_WGMMA
+    asm volatile("" : GQ_WGMMA_SUMS(d)::"memory");
+#endif
+}
+/* What this thread wrote to shared memory will be seen by products that are started behind a barrier. */
+static __device__ __forceinline__ void gq_wgmma_publish()
+{
+#ifdef GQ_WGMMA
+    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+#endif
+}
+
+/* 2^x; no denormals. */
+static __device__ __forceinline__ float gq_exp2(float x)
+{
+#ifdef GQ_ON_HOST
+    return exp2f(x);
+#else
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+#endif
+}
 
 static __device__ __forceinline__ uint32_t gq_bf16x2(float lower, float upper)
 {
