@@ -64,7 +64,7 @@
  * mask_rows    in: x [rows,D], u stat [rows] or [rows,D]   out: y = x * u   bwd reads u.
  * gather_rows  in: x [n,D], idx i32 [R]   out: y [R,D]   bwd reads idx; repeats add in order.
  * concat_rows  in: a [B,N,D], b [B,P,D]   out: y [B,N+P,D]
- * expand_rows  in: x [n,D]   out: y [B,n,D]   bwd: sum over B in order.
+ * expand_rows  in: x [n,D]   out: y [B,n,D]   bwd: sum over B in a fixed order.
  * lm_loss      in: hidden [n,D], wte [V,D], rows i32 [R], labels i32 [R] (-100: not counted),
  *              inv_denom stat [1]
  *              out: loss stat [1] = inv_denom * sum of nll over counted rows, stat stats [R,2] =

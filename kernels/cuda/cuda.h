@@ -107,7 +107,8 @@ void   gq_cuda_column_sums(gq_cuda *d, int32_t real, const void *x, int64_t rows
 /* dst (+)= src, or dst = src converted; count elements of types gq_dtype. */
 void gq_cuda_convert(gq_cuda *d, void *dst, int32_t dst_type, const void *src, int32_t src_type, int64_t count, bool adds);
 
-/* rows.cu: dst[i] (+)= sum over b < B of src[b * stride + i] in the order of b, i < n; src of type `real`. */
+/* rows.cu: dst[i] (+)= sum over b < B of src[b * stride + i], i < n, in an order that depends on B alone; src of
+ * type `real`. */
 void gq_cuda_sum_over(gq_cuda *d, int32_t real, const void *src, int64_t B, int64_t stride, int64_t n, void *dst,
                       int32_t dst_type, bool adds);
 
@@ -126,13 +127,13 @@ extern "C" {
     size_t gq_cuda_##op##_temp(const gq_call *c, int backward, int threads);
 GQ_CUDA_DECLARE_TEMP(linear)
 GQ_CUDA_DECLARE_TEMP(patch_embed)
-GQ_CUDA_DECLARE_TEMP(embed)
+GQ_CUDA_DECLARE(embed)
 GQ_CUDA_DECLARE_TEMP(layernorm)
 GQ_CUDA_DECLARE_TEMP(add_norm)
 GQ_CUDA_DECLARE_TEMP(sdpa)
 GQ_CUDA_DECLARE(dropout)
 GQ_CUDA_DECLARE(mask_rows)
-GQ_CUDA_DECLARE_TEMP(gather_rows)
+GQ_CUDA_DECLARE(gather_rows)
 GQ_CUDA_DECLARE(concat_rows)
 GQ_CUDA_DECLARE(expand_rows)
 GQ_CUDA_DECLARE_TEMP(lm_loss)

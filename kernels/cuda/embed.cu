@@ -6,27 +6,35 @@
  *
  * lookup: reads R (4 + D T) and R D T of base, writes R D T. A warp per row, 16 bytes per lane.
  *
- * Backward, dx[ids[r]] += dy[r]: repeats are added in the order of r, without atomics:
- *  - cudaMemsetAsync, unless the gradient is added to: writes V D G (wte: 154 MB). Rows that are named are
- *    written once more; finding the others first would cost a pass over V and save at most R/V of it.
- *  - sort_tiles: a block makes keys (id, r) of TILE rows and sorts them in shared memory by a bitonic network.
- *    R (4 + 8) bytes, log2(TILE) (log2(TILE) + 1) / 2 = 66 steps between barriers: bound by latency, not bytes.
- *  - merge_tiles, only when R > TILE: keys differ, so a key's place is its place in its tile plus, for
- *    every other tile, the keys there that are smaller: a binary search each, in L1/L2. 16 R bytes of memory and
- *    11 (R/TILE - 1) dependent steps per row: 77 for 16 K rows (some 5 us), 341 for 64 K (some 20 us, where the
- *    pass over dy takes 30).
- *  - sum_rows: a warp per sorted position and slice of columns; it returns unless its position begins a
- *    run of one id, else it adds the run's rows in order in float, 128 bytes of a lane under way (16 rows of
- *    bf16 for a float table), and writes once. Reads R D T, writes D G per distinct id.
- * A run of L rows takes L/16 memory latencies of about 0.7 us: 1000 padding tokens 45 us, however few bytes
- * they are. That is the price of row order. Not measured on a GPU.
+ * scatter: dx[ids[r]] (+)= dy[r], in one launch: reads R D T, writes V D G (what nobody names gets zeros; with "adds"
+ *         only the named rows, which are read too), and for embed writes base's gradient, R D T, in the same pass.
+ *         Of SETS blocks, block b owns the destinations v with v % SETS = b. It reads all ids (SETS R 4 bytes from
+ *         L2: 9 MB for 16 K rows, some 2 us), keeps those of its rows in shared memory in the order of r, and then
+ *         a warp per kept row that begins a run (the rows of one id) adds the run's rows in the order of r, in
+ *         float, and writes once. So no sort, no counters, no atomics on what is summed, and the bits do not
+ *         depend on the number of blocks.
+ *          - A run of up to SHORT rows: one warp for the row, SLICES x 16 bytes a lane under way.
+ *          - A longer one: a warp per slice of 32 columns x 4 bytes, DEPTH rows under way. L rows take L/16 memory
+ *            latencies of about 0.7 us: 1000 padding tokens 45 us, however few bytes they are. That is the price of
+ *            row order.
+ *         A block that owns more than LISTED rows looks at the ids in memory instead of its list.
+ *
+ * Predicted at 4 TB/s, with some 5 us for launch, ids and tail: gather_rows [16768,768] of bf16 in 18,432 rows 54 MB,
+ * 18 us; [1072,768] 4 us; wpe [64,288,768] with base 58 MB, 20 us, [8,160,768] 5 us. Not measured on a GPU.
  */
 #include "kernels/cuda/lanes.h"
 
 namespace {
 
-enum { BLOCK = 256, WARPS = BLOCK / 32, TILE = 2048 };
-constexpr uint32_t NOWHERE = 0xffffffffu;           /* id of rows that go nowhere: sorts last        */
+enum {
+    BLOCK = 256, WARPS = BLOCK / 32,
+    OWNER = 768, OWNER_WARPS = OWNER / 32,          /* threads of scatter: 80 registers each         */
+    SETS = 128,                                     /* a block per multiprocessor (132)              */
+    LISTED = 4096,                                  /* rows in a block's list, 32 KB                 */
+    SHORT = 4, SLICES = 3,                          /* 3 x 32 lanes x 8 bf16: the model's 768        */
+    DEPTH = 16,                                     /* rows of a longer run under way                */
+    IDS = 8,                                        /* ids of a thread under way                     */
+};
 
 /* ---- forward --------------------------------------------------------------------------------- */
 
@@ -67,146 +75,242 @@ template <class T> void start_lookup(const gq_call *c, int table, const int32_t 
         GQ_LAUNCH(gq_cuda_of(c), (lookup<T, 1>), gq_blocks(R, WARPS), BLOCK, 0, x, ids, b, y, R, D);
 }
 
-/* ---- order: the rows by (id, r) -------------------------------------------------------------- */
-
-__device__ __forceinline__ uint32_t id_of(uint64_t key) { return (uint32_t)(key >> 32); }
-
-/* span: a power of two, TILE or, of a single tile, at least R */
-__global__ void sort_tiles(const int32_t *ids, int64_t R, int span, uint64_t *keys)
-{
-    GQ_SHARED(uint64_t, key, [TILE]);
-    int64_t first = (int64_t)blockIdx.x * TILE;
-    int     lane = (int)threadIdx.x, threads = (int)blockDim.x;
-    for (int i = lane; i < span; i += threads) {
-        int64_t  r = first + i;
-        uint32_t id = r < R && ids[r] >= 0 ? (uint32_t)ids[r] : NOWHERE;
-        key[i] = r < R ? (uint64_t)id << 32 | (uint64_t)r : ~(uint64_t)0;
-    }
-    for (int run = 2; run <= span; run *= 2)
-        for (int apart = run / 2; apart > 0; apart /= 2) {
-            __syncthreads();
-            for (int pair = lane; pair < span / 2; pair += threads) {
-                int      low = 2 * pair - (pair & (apart - 1)), high = low + apart;
-                uint64_t a = key[low], b = key[high];
-                if ((a > b) == ((low & run) == 0)) {
-                    key[low] = b;
-                    key[high] = a;
-                }
-            }
-        }
-    __syncthreads();
-    for (int i = lane; i < span && first + i < R; i += threads)
-        keys[first + i] = key[i];
-}
-
-/* How many of key[0..n), ascending, are below k. */
-__device__ __forceinline__ int64_t below(const uint64_t *key, int64_t n, uint64_t k)
-{
-    int64_t low = 0;
-    while (n > 0) {
-        int64_t half = n / 2;
-        bool    right = key[low + half] < k;
-        low = right ? low + half + 1 : low;
-        n = right ? n - half - 1 : half;
-    }
-    return low;
-}
-
-__global__ void merge_tiles(const uint64_t *keys, int64_t R, uint64_t *sorted)
-{
-    int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x, own = i / TILE, place = i % TILE;
-    if (i >= R)
-        return;
-    for (int64_t tile = 0; tile * TILE < R; tile++)
-        if (tile != own) {
-            int64_t first = tile * TILE, end = first + TILE;
-            place += below(keys + first, (end < R ? end : R) - first, keys[i]);
-        }
-    sorted[place] = keys[i];
-}
-
 /* ---- backward -------------------------------------------------------------------------------- */
 
-template <class S, class G, int N>
-__global__ void __launch_bounds__(BLOCK, 3)
-sum_rows(const uint64_t *__restrict__ keys, int64_t R, const S *__restrict__ dy, int64_t D, int64_t slices,
-         G *__restrict__ dx, bool adds)
+template <class S, class G> struct scatter_job {
+    const int32_t *ids;                             /* [R]; negative: goes nowhere                   */
+    int64_t        R, V, D;
+    int            sets;                            /* a power of two                                */
+    const S       *dy;
+    G             *dx;
+    S             *base;                            /* gradient of base, or NULL                     */
+    bool           adds, base_adds;
+};
+
+struct named { int32_t id, r; };
+
+/* What a block chooses from: its list, or all ids. */
+struct names {
+    const named   *list;                            /* NULL: all ids                                 */
+    const int32_t *ids;
+    int64_t        n;
+    int            sets;
+};
+
+__device__ __forceinline__ bool is_mine(int32_t id, int sets)
 {
-    constexpr int DEPTH = N == 1 ? 8 : 128 / (N * sizeof(S));          /* rows under way: 32 registers */
-    int64_t  w = (int64_t)blockIdx.x * WARPS + threadIdx.x / 32, i = w / slices;
-    int      lane = (int)threadIdx.x % 32;
-    int64_t  d = (w % slices * 32 + lane) * N;
-    if (i >= R)
-        return;                                     /* as the next one: the whole warp               */
-    uint64_t key = i + lane < R ? keys[i + lane] : ~(uint64_t)0;
-    uint32_t id = __shfl_sync(0xffffffffu, id_of(key), 0), before = i > 0 ? id_of(keys[i - 1]) : NOWHERE;
-    if (id == NOWHERE || id == before)
-        return;
-    float sum[N] = {};
-    for (;;) {
-        unsigned mine = __ballot_sync(0xffffffffu, id_of(key) == id);      /* which of 32 positions are of this run */
-        for (int t = 0; t < 32 && mine >> t & 1u; t += DEPTH) {
+    return ((uint32_t)id & (0x80000000u | (uint32_t)(sets - 1))) == blockIdx.x;
+}
+/* Entry i, id -1 where there is none. */
+__device__ __forceinline__ named name_at(const names &of, int64_t i)
+{
+    if (i >= of.n)
+        return {-1, 0};
+    if (of.list)
+        return of.list[i];
+    return {is_mine(of.ids[i], of.sets) ? of.ids[i] : -1, (int32_t)i};
+}
+
+/* This block's rows of ids[lo..hi), in order, to `to` unless it is NULL; how many. A warp. */
+__device__ int pick(const int32_t *__restrict__ ids, int64_t lo, int64_t hi, int sets, named *to)
+{
+    int lane = (int)threadIdx.x % 32, n = 0;
+    for (int64_t from = lo; from < hi; from += 32 * IDS) {
+        int32_t id[IDS];
+#pragma unroll
+        for (int u = 0; u < IDS; u++)
+            id[u] = from + u * 32 + lane < hi ? ids[from + u * 32 + lane] : -1;
+#pragma unroll
+        for (int u = 0; u < IDS; u++) {
+            unsigned some = __ballot_sync(0xffffffffu, is_mine(id[u], sets));
+            if (to && is_mine(id[u], sets))
+                to[n + __popc(some & ((1u << lane) - 1))] = {id[u], (int32_t)(from + u * 32 + lane)};
+            n += __popc(some);
+        }
+    }
+    return n;
+}
+
+/* Whether an entry before `end` has this id. A warp. */
+__device__ bool is_named(const names &of, int64_t end, int32_t id)
+{
+    for (int64_t from = 0; from < end; from += 32) {
+        int64_t i = from + threadIdx.x % 32;
+        if (__any_sync(0xffffffffu, i < end && name_at(of, i).id == id))
+            return true;
+    }
+    return false;
+}
+
+/* Lane first + t gets in *row what the t-th lane of `some` has in r; first + how many. A warp. */
+__device__ __forceinline__ int gathered(unsigned some, int32_t r, int first, int32_t *row)
+{
+    for (; some; some &= some - 1, first++) {
+        int32_t next = __shfl_sync(0xffffffffu, r, __ffs((int)some) - 1);
+        if ((int)threadIdx.x % 32 == first)
+            *row = next;
+    }
+    return first;
+}
+
+/* The rows of the run that begins at entry e, up to SHORT: lane t gets the t-th. How many, or SHORT + 1. */
+__device__ int short_run(const names &of, int64_t e, int32_t id, int32_t *row)
+{
+    int n = 0;
+    for (int64_t from = e; from < of.n; from += 32) {
+        named    at = name_at(of, from + threadIdx.x % 32);
+        unsigned some = __ballot_sync(0xffffffffu, at.id == id);
+        if (n + __popc(some) > SHORT)
+            return SHORT + 1;
+        n = gathered(some, at.r, n, row);
+    }
+    return n;
+}
+
+template <class S, class G, int N>
+__device__ void add_row(const scatter_job<S, G> &o, int64_t at, const gq_lane<S, N> &v, float sum[N])
+{
+    float x[N];
+    for (int e = 0; e < N; e++) {
+        x[e] = gq_load(v.x[e]);
+        sum[e] += x[e];
+    }
+    if (o.base)
+        gq_lane_put<N>(o.base + at, o.base_adds, x);
+}
+
+/* n <= SHORT rows, lane t has the t-th: all columns. */
+template <class S, class G, int N>
+__device__ void sum_short(const scatter_job<S, G> &o, int32_t id, int n, int32_t row)
+{
+    for (int64_t from = (int64_t)threadIdx.x % 32 * N; from - threadIdx.x % 32 * N < o.D; from += SLICES * 32 * N) {
+        float sum[SLICES][N] = {};
+        for (int t = 0; t < n; t++) {
+            gq_lane<S, N> v[SLICES];
+            int64_t       at = (int64_t)__shfl_sync(0xffffffffu, row, t) * o.D + from;
+#pragma unroll
+            for (int k = 0; k < SLICES; k++)
+                if (from + k * 32 * N < o.D)
+                    v[k] = gq_lane_at<N>(o.dy + at + k * 32 * N);
+#pragma unroll
+            for (int k = 0; k < SLICES; k++)
+                if (from + k * 32 * N < o.D)
+                    add_row<S, G, N>(o, at + k * 32 * N, v[k], sum[k]);
+        }
+#pragma unroll
+        for (int k = 0; k < SLICES; k++)
+            if (from + k * 32 * N < o.D)
+                gq_lane_put<N>(o.dx + (int64_t)id * o.D + from + k * 32 * N, o.adds, sum[k]);
+    }
+}
+
+/* All rows of the run that begins at entry e: columns d.. of the lane. */
+template <class S, class G, int N>
+__device__ void sum_slice(const scatter_job<S, G> &o, const names &of, int64_t e, int32_t id, int64_t d)
+{
+    float   sum[N] = {};
+    int32_t row = 0;
+    for (; e < of.n; e += 32) {
+        named    at = name_at(of, e + threadIdx.x % 32);
+        unsigned some = __ballot_sync(0xffffffffu, at.id == id);
+        int      n = gathered(some, at.r, 0, &row);
+        for (int t = 0; t < n; t += DEPTH) {
             gq_lane<S, N> v[DEPTH];
 #pragma unroll
             for (int u = 0; u < DEPTH; u++) {
-                uint32_t r = __shfl_sync(0xffffffffu, (uint32_t)key, t + u);
-                if (mine >> (t + u) & 1u && d < D)
-                    v[u] = gq_lane_at<N>(dy + (int64_t)r * D + d);
+                int64_t r = __shfl_sync(0xffffffffu, row, (t + u) % 32);
+                if (t + u < n && d < o.D)
+                    v[u] = gq_lane_at<N>(o.dy + r * o.D + d);
             }
 #pragma unroll
-            for (int u = 0; u < DEPTH; u++)
-                if (mine >> (t + u) & 1u && d < D)
-                    for (int e = 0; e < N; e++)
-                        sum[e] += gq_load(v[u].x[e]);
+            for (int u = 0; u < DEPTH; u++) {       /* again: registers would not do for addresses  */
+                int64_t r = __shfl_sync(0xffffffffu, row, (t + u) % 32);
+                if (t + u < n && d < o.D)
+                    add_row<S, G, N>(o, r * o.D + d, v[u], sum);
+            }
         }
-        if (mine != 0xffffffffu)
-            break;
-        i += 32;
-        key = i + lane < R ? keys[i + lane] : ~(uint64_t)0;
     }
-    if (d < D)
-        gq_lane_put<N>(dx + (int64_t)id * D + d, adds, sum);
+    if (d < o.D)
+        gq_lane_put<N>(o.dx + (int64_t)id * o.D + d, o.adds, sum);
 }
 
-template <class S, class G, int N>
-void start_sum_as(const gq_call *c, const uint64_t *keys, int64_t R, const S *dy, int64_t D, G *dx, bool adds)
+/* Zeros for the block's destinations that nobody names. */
+template <class S, class G, int N> __device__ void zero_unnamed(const scatter_job<S, G> &o, const names &of)
 {
-    int64_t slices = (D + 32 * N - 1) / (32 * N);
-    GQ_LAUNCH(gq_cuda_of(c), (sum_rows<S, G, N>), gq_blocks(R * slices, WARPS), BLOCK, 0, keys, R, dy, D, slices, dx,
-              adds);
+    int64_t each = (int64_t)o.sets * OWNER_WARPS;
+    for (int64_t v = blockIdx.x + (int64_t)o.sets * (threadIdx.x / 32); v < o.V; v += each)
+        if (!is_named(of, of.n, (int32_t)v))
+            for (int64_t d = threadIdx.x % 32 * N; d < o.D; d += 32 * N)
+                gq_lane_zero<N>(o.dx + v * o.D + d);
 }
 
-template <class S, class G> void start_sum(const gq_call *c, int k, const uint64_t *keys, int64_t R)
+template <class S, class G, int N> __global__ void __launch_bounds__(OWNER) scatter_rows(const scatter_job<S, G> o)
+{
+    constexpr int WORD = N == 1 ? 1 : 4 / sizeof(S);
+    GQ_SHARED(named, list, [LISTED]);
+    GQ_SHARED(int, rows, [OWNER_WARPS]);
+    GQ_SHARED(int, longs, [LISTED / SHORT]);        /* where the longer runs of the list begin       */
+    GQ_SHARED(int, many, [1]);
+    int     warp = threadIdx.x / 32, lane = threadIdx.x % 32, before = 0, all = 0;
+    int64_t each = (o.R + OWNER - 1) / OWNER * 32, lo = warp * each, hi = lo + each < o.R ? lo + each : o.R;
+    int     n = pick(o.ids, lo, hi, o.sets, NULL);
+    if (lane == 0)
+        rows[warp] = n;
+    if (threadIdx.x == 0)
+        many[0] = 0;
+    __syncthreads();
+    for (int w = 0; w < OWNER_WARPS; w++) {
+        before += w < warp ? rows[w] : 0;
+        all += rows[w];
+    }
+    names of = {all <= LISTED ? list : NULL, o.ids, all <= LISTED ? all : o.R, o.sets};
+    if (of.list)
+        pick(o.ids, lo, hi, o.sets, list + before);
+    __syncthreads();
+    for (int64_t e = warp; e < of.n; e += OWNER_WARPS) {
+        int32_t id = name_at(of, e).id, row = 0;
+        if (id < 0 || is_named(of, e, id))
+            continue;
+        n = short_run(of, e, id, &row);
+        if (n <= SHORT)
+            sum_short<S, G, N>(o, id, n, row);
+        else if (of.list && lane == 0)
+            longs[atomicAdd(many, 1)] = (int)e;     /* in any order: each is summed by itself        */
+    }
+    if (!o.adds)
+        zero_unnamed<S, G, N>(o, of);
+    __syncthreads();
+    int64_t slices = (o.D + 32 * WORD - 1) / (32 * WORD), runs = of.list ? many[0] : o.R;
+    for (int64_t w = warp; w < runs * slices; w += OWNER_WARPS) {
+        int64_t e = of.list ? longs[w / slices] : w / slices;
+        int32_t id = name_at(of, e).id, row = 0;
+        if (!of.list && (id < 0 || is_named(of, e, id) || short_run(of, e, id, &row) <= SHORT))
+            continue;
+        sum_slice<S, G, WORD>(o, of, e, id, (w % slices * 32 + lane) * WORD);
+    }
+}
+
+template <class S, class G> void start_scatter(const gq_call *c, scatter_job<S, G> o)
 {
     constexpr int N = gq_between<S, G>::N;
-    const S      *dy = (const S *)c->dout[0].p;
-    G            *dx = (G *)c->din[k].p;
-    int64_t       D = gq_cols(&c->in[k]);
-    if (D % N == 0 && gq_aligned16(dy) && gq_aligned16(dx))
-        start_sum_as<S, G, N>(c, keys, R, dy, D, dx, gq_adds(c, k));
+    gq_cuda      *d = gq_cuda_of(c);
+    o.sets = 1;
+    while (o.sets < o.V && (o.sets < SETS || o.R / o.sets > LISTED / 2))
+        o.sets *= 2;
+    if (o.D % N == 0 && gq_aligned16(o.dy) && gq_aligned16(o.dx) && gq_aligned16(o.base))
+        GQ_LAUNCH(d, (scatter_rows<S, G, N>), o.sets, OWNER, 0, o);
     else
-        start_sum_as<S, G, 1>(c, keys, R, dy, D, dx, gq_adds(c, k));
+        GQ_LAUNCH(d, (scatter_rows<S, G, 1>), o.sets, OWNER, 0, o);
 }
 
-/* din[k] = (or +=) the rows of dout, each at its id */
-void scatter(const gq_call *c, int k, const int32_t *ids, int64_t R)
+/* din[k] = (or +=) the rows of dout, each at its id; base: of embed, to be written too. */
+void scatter(const gq_call *c, int k, const gq_buf *ids, void *base, bool base_adds)
 {
-    gq_cuda  *d = gq_cuda_of(c);
-    uint64_t *keys = (uint64_t *)c->work->temp;
-    int       span = 2;
-    if (!gq_adds(c, k))
-        gq_cuda_zero(c, &c->din[k]);
-    while (span < TILE && span < R)
-        span *= 2;
-    GQ_LAUNCH(d, sort_tiles, gq_blocks(R, TILE), span < 64 ? 32 : span / 2, 0, ids, R, span, keys);
-    if (R > TILE) {
-        GQ_LAUNCH(d, merge_tiles, gq_blocks(R, BLOCK), BLOCK, 0, keys, R, keys + R);
-        keys += R;
-    }
-    GQ_REAL2(c->dout[0].dtype, S, c->din[k].dtype, G, (start_sum<S, G>(c, k, keys, R)));
+    int64_t R = gq_size(ids), V = gq_rows(&c->in[k]), D = gq_cols(&c->in[k]);
+    GQ_REAL2(c->dout[0].dtype, S, c->din[k].dtype, G,
+             (start_scatter<S, G>(c, {(const int32_t *)ids->p, R, V, D, 0, (const S *)c->dout[0].p, (G *)c->din[k].p,
+                                      (S *)base, gq_adds(c, k), base_adds})));
 }
-
-size_t scatter_temp(int64_t R) { return (size_t)R * sizeof(uint64_t) * (R > TILE ? 2 : 1); }
 
 }
 
@@ -219,17 +323,12 @@ extern "C" void gq_cuda_embed_bwd(const gq_call *c)
 {
     if (gq_nothing_arrives(c))
         return;
-    if (c->din[1].p)
-        scatter(c, 1, (const int32_t *)c->in[0].p, gq_size(&c->in[0]));
     int64_t n = gq_size(&c->out[0]);
-    if (c->din[2].p)                                /* one row of n: a copy                          */
-        gq_cuda_sum_over(gq_cuda_of(c), c->dout[0].dtype, c->dout[0].p, 1, n, n, c->din[2].p, c->din[2].dtype,
-                         gq_adds(c, 2));
-}
-
-extern "C" size_t gq_cuda_embed_temp(const gq_call *c, int backward, int threads)
-{
-    return backward ? scatter_temp(gq_size(&c->in[0])) : 0;
+    bool    both = c->din[1].p && c->din[2].dtype == c->dout[0].dtype;     /* in one pass over dout      */
+    if (c->din[1].p)
+        scatter(c, 1, &c->in[0], both ? c->din[2].p : NULL, gq_adds(c, 2));
+    if (c->din[2].p && !both)
+        gq_cuda_convert(gq_cuda_of(c), c->din[2].p, c->din[2].dtype, c->dout[0].p, c->dout[0].dtype, n, gq_adds(c, 2));
 }
 
 extern "C" void gq_cuda_gather_rows_fwd(const gq_call *c)
@@ -240,10 +339,5 @@ extern "C" void gq_cuda_gather_rows_fwd(const gq_call *c)
 extern "C" void gq_cuda_gather_rows_bwd(const gq_call *c)
 {
     if (!gq_nothing_arrives(c) && c->din[0].p)
-        scatter(c, 0, (const int32_t *)c->in[1].p, gq_size(&c->in[1]));
-}
-
-extern "C" size_t gq_cuda_gather_rows_temp(const gq_call *c, int backward, int threads)
-{
-    return backward ? scatter_temp(gq_size(&c->in[1])) : 0;
+        scatter(c, 0, &c->in[1], NULL, false);
 }

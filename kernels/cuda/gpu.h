@@ -4,7 +4,7 @@
  * with GQ_ON_HOST, where tests/cuda_on_cpu/shim.h stands in for the machine and runs every thread as
  * a fibre. What the shim offers is what a kernel may use:
  *   threadIdx blockIdx blockDim gridDim, __syncthreads, __syncwarp, __shfl_sync, __shfl_xor_sync,
- *   __shfl_down_sync, __shfl_up_sync, __ballot_sync, __any_sync, __all_sync, __ldg, atomicAdd on
+ *   __shfl_down_sync, __shfl_up_sync, __ballot_sync, __any_sync, __all_sync, __popc, __ffs, __ldg, atomicAdd on
  *   int and unsigned (never on floats: sums have a fixed order), __float_as_uint, __uint_as_float,
  *   rsqrtf, float2/float4/int4/uint2/uint4 with make_*, the maths of <math.h>, and the names below.
  * A warp collective takes the full mask and all 32 lanes; block sizes are multiples of 32.
@@ -43,12 +43,16 @@ static __device__ __forceinline__ float gq_load(gq_bf16 x) { return __uint_as_fl
 /* Round to nearest, ties to even; NaN stays NaN. */
 static __device__ __forceinline__ gq_bf16 gq_to_bf16(float v)
 {
+    gq_bf16 r;
+#ifndef GQ_ON_HOST                           /* one instruction where the lines below are seven          */
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(r.bits) : "f"(v));
+#else
     uint32_t u = __float_as_uint(v);
-    gq_bf16  r;
     if ((u & 0x7fffffffu) > 0x7f800000u)
         r.bits = (uint16_t)(u >> 16 | 0x40u);
     else
         r.bits = (uint16_t)((u + 0x7fffu + (u >> 16 & 1u)) >> 16);
+#endif
     return r;
 }
 static __device__ __forceinline__ void gq_save(float *p, float v) { *p = v; }
@@ -66,6 +70,20 @@ static __device__ __forceinline__ float gq_product(float a, float b)
     return a * b;
 #else
     return __fmul_rn(a, b);
+#endif
+}
+
+/* The compiler is to take *v for another value from here on. */
+static __device__ __forceinline__ void gq_opaque(uint32_t *v)
+{
+#ifndef GQ_ON_HOST
+    asm("" : "+r"(*v));
+#endif
+}
+static __device__ __forceinline__ void gq_opaque(uint16_t *v)
+{
+#ifndef GQ_ON_HOST
+    asm("" : "+h"(*v));
 #endif
 }
 

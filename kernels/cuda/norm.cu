@@ -1,49 +1,110 @@
 /* norm.cu - layernorm and add_norm.
  *
  * T: bytes of the backend's real, G: of the gradient of x (or of a and b), 4 for a parameter's; "adds" costs one
- * more read of G. All kernels are bound by memory: roof = copy bandwidth (H100 and H200: some 3 and 4 TB/s of
- * what is read and written); statistics, gains and biases are noise beside the rows. Not measured on a GPU.
+ * more read of G. All kernels are bound by memory: roof = copy bandwidth (H200: 4 TB/s of what is read and
+ * written is reached by AdamW); statistics, gains and biases are noise beside the rows.
  *
  * normalise:     [rows,D] -> [rows,D]; layernorm rows D 2T bytes, add_norm rows D 4T (a, b; s, y). Mean, then the
  *                variance about it, then y, all from registers: a row is read once.
- * row_gradients: x, dy (, dout s) -> din a (, din b): rows D (2T + G), for add_norm rows D (3T + 2G). Where a
- *                warp has a row, the same pass also makes the sums for gain and bias, in registers over the rows
- *                of a chunk: x and dy are not read again.
- * gain_parts:    those sums for wide rows: rows D 2T once more. A thread per 16 bytes of columns.
- * fold:          chunk sums to the gradients: chunks 2 D 4 bytes, at most 2.4 MB at D = 768, from L2.
+ * row_gradients: x, dy (, dout s) -> din a (, din b): rows D (2T + G), for add_norm rows D (3T + 2G), and in the
+ *                same pass the sums for gain and bias over a chunk of rows: x and dy are not read again.
+ * fold:          chunk sums to the gradients: chunks 2 D 4 bytes, at most 3.2 MB, from L2; 16 loads a thread, all
+ *                under way at once.
  *
- * Example, add_norm backward of bf16, 18,944 x 768: 145 MB, at 3 TB/s some 48 us, of which fold has 2 to 3.
+ * Work: thread t of a block owns columns t N .. t N + N - 1 (N: 16 bytes) of several rows at a time (normalise 4, 2
+ * where there are few; row_gradients ROWS), loads all of them before the first is used, and shares one barrier (two
+ * in normalise) among them. Gains and biases are read once a block, and their gradients need no sum over threads.
+ * bf16, D = 768: 96 threads; row_gradients 18 KB of loads under way a block and three to four blocks on a
+ * multiprocessor, where 25 KB hide the latency of 4 TB/s.
+ * Rows wider than OWNERS N columns (bf16 4,096; 512 where addresses allow no wide access): a block per row that
+ * walks it three times (*_wide: rows D 4T, and gain_parts rows D 2T once more).
  *
- * Work: a warp per row up to WARP_ROW columns (1,024; 256 one element at a time), beyond that a block. A thread
- * holds HELD elements of its row in registers, element (k THREADS + t) N + j for N elements per access; a row that
- * does not fit is walked in segments of HELD THREADS columns, there and back, so that only rows beyond 4,096
- * columns (1,024) are read again. Registers (sm_90a): row_gradients with sums 161 in bf16, three blocks per
- * multiprocessor, 232 in float, two; normalise at most 96.
- * Order of sums: in a row, a thread over its elements, lanes of a warp by halves, warps by index. For gain and
- * bias, rows w, w + 4, ... of a chunk in warp w, warps by index, then fold: chunks in 16 ranges by index, ranges
- * by index. The number of rows in a chunk depends on rows alone.
+ * Order of sums: in a row, a thread over its columns, lanes of a warp by halves, warps by index. For gain and bias,
+ * rows of a chunk by index, then fold: chunks in FOLD ranges by index, ranges by index. The number of rows in a chunk
+ * depends on rows and D alone.
+ *
+ * Registers (sm_90a, bf16): row_gradients 128, that is five blocks of 96 threads or two of 192 (D = 1,408) on a
+ * multiprocessor; normalise 75.
+ *
+ * Predicted for an H200, bf16: add_norm backward [512,32,768] 126 MB, 31 us at 4 TB/s, with fold and launches 36;
+ * [64,288,768] 142 MB, 40; layernorm backward [512,50,1408] 216 MB, 58, [64,288,768] 85 MB, 25; both at 1,024 rows
+ * 5 to 6 (launch, load, two sums, store; launch, load, store). add_norm forward [512,32,768] 101 MB, 28; 1,024 rows 3.
+ * Not measured on a GPU.
  */
 #include "kernels/cuda/lanes.h"
 
 namespace {
 
 enum {
-    BLOCK = 128, WARPS = BLOCK / 32,
-    CHUNKS = 384,               /* at most, of the sums over rows: three blocks per multiprocessor */
-    PARTS_ROWS = 4,                     /* rows under way in gain_parts                           */
-    FOLD = 16,                          /* warps of fold                                          */
+    OWNERS = 512,                       /* threads of a block at most                             */
+    ROWS = 4,                           /* rows under way in row_gradients                        */
+    MANY_ROWS = 4096,                   /* from here on normalise has 4 rows a block              */
+    MULTIPROCESSORS = 132,              /* for which chunks of rows are cut, whatever the GPU has */
+    BLOCK = 128, WARPS = BLOCK / 32,    /* of the kernels for wide rows                           */
+    FOLD = 32,                          /* warps of fold                                          */
 };
 
-/* Elements of a row in a thread's registers: few in the kernels for addresses that allow no wide access. */
-template <int N> constexpr int HELD = N > 1 ? 32 : 8;
-template <int N> constexpr int WARP_ROW = 32 * HELD<N>;
+template <size_t bytes> struct words_of { typedef uint32_t type; };
+template <> struct words_of<2> { typedef uint16_t type; };
+/* N elements as they are stored, in whole registers: an array of bf16 would take one for each element. */
+template <class T, int N> struct stored {
+    typename words_of<N * sizeof(T)>::type w[N * sizeof(T) < 4 ? 1 : N * sizeof(T) / 4];
+};
+template <class T, int N> __device__ stored<T, N> stored_at(const T *p)
+{
+    gq_lane<T, N> lane = gq_lane_at<N>(p);
+    stored<T, N>  v;
+    memcpy(&v, &lane, sizeof v);
+    return v;
+}
+template <int N> __device__ float element(const stored<float, N> &v, int j) { return __uint_as_float(v.w[j]); }
+template <int N> __device__ float element(const stored<gq_bf16, N> &v, int j)
+{
+    uint32_t w = v.w[j / 2];
+    return __uint_as_float(j % 2 ? w & 0xffff0000u : w << 16);
+}
 
-/* Of all threads that share a row; each gets it. part: [WARPS] shared. */
-template <int THREADS> __device__ float row_sum(float v, float *part)
+/* What was computed from *v is to be computed again, not to be kept in registers. */
+template <class T, int N> __device__ __forceinline__ void forget(stored<T, N> *v)
+{
+    for (size_t k = 0; k < sizeof v->w / sizeof v->w[0]; k++)
+        gq_opaque(&v->w[k]);
+}
+
+/* ---- sums over a row ------------------------------------------------------------------------- */
+
+/* U sums at once over the block, each to all threads. part: an element per warp, shared; the next call takes another
+ * one. Lanes exchange halves of the values as long as there are several: U + 3 shuffles and not 5 U. */
+template <int U> __device__ __forceinline__ void block_sums(gq_lane<float, U> *v, gq_lane<float, U> *part)
+{
+    int lane = threadIdx.x % 32, warps = (int)blockDim.x / 32;
+#pragma unroll
+    for (int half = U / 2, apart = 16; half > 0; half /= 2, apart /= 2)
+#pragma unroll
+        for (int i = 0; i < half; i++) {
+            bool  upper = (lane & apart) != 0;
+            float keep = upper ? v->x[i + half] : v->x[i], give = upper ? v->x[i] : v->x[i + half];
+            v->x[i] = keep + __shfl_xor_sync(0xffffffffu, give, apart);
+        }
+#pragma unroll
+    for (int apart = 16 / U; apart > 0; apart /= 2)
+        v->x[0] += __shfl_xor_sync(0xffffffffu, v->x[0], apart);
+    if (lane % (32 / U) == 0)
+        part[threadIdx.x / 32].x[lane / (32 / U)] = v->x[0];
+    __syncthreads();
+    *v = part[0];
+    for (int w = 1; w < warps; w++) {
+        gq_lane<float, U> more = part[w];
+#pragma unroll
+        for (int i = 0; i < U; i++)
+            v->x[i] += more.x[i];
+    }
+}
+
+/* One sum over the threads of a block for a wide row. part: [WARPS] shared. */
+__device__ float row_sum(float v, float *part)
 {
     v = gq_warp_sum(v);
-    if (THREADS == 32)
-        return v;
     __syncthreads();                                          /* the last sum was read            */
     if (threadIdx.x % 32 == 0)
         part[threadIdx.x / 32] = v;
@@ -54,7 +115,8 @@ template <int THREADS> __device__ float row_sum(float v, float *part)
     return sum;
 }
 
-__device__ int last_segment(int D, int span) { return (D - 1) / span * span; }
+/* Threads that own N columns each of D, in whole warps. */
+unsigned owners(int D, int N) { return gq_blocks(D, 32 * N) * 32; }
 
 /* ---- forward --------------------------------------------------------------------------------- */
 
@@ -69,90 +131,127 @@ template <class T> struct forward_job {
     float    eps;
 };
 
-/* The thread's share of columns from.. of row r. */
-template <class T, int N, int THREADS>
-__device__ void load_row(const forward_job<T> &o, int64_t r, int from, bool first, float x[HELD<N>])
+template <class T> __device__ void save_statistics(const forward_job<T> &o, int64_t r, float mean, float rstd)
 {
-    const T *a = (o.b && !first ? o.s : o.a) + r * o.D, *b = o.b + r * o.D;
-    T       *s = o.s + r * o.D;
-#pragma unroll
-    for (int k = 0; k < HELD<N> / N; k++) {
-        int i = from + (k * THREADS + (int)threadIdx.x % THREADS) * N;
-        if (i >= o.D)
-            continue;
-        gq_lane<T, N> v = gq_lane_at<N>(a + i);
-        if (o.b && first) {                                   /* statistics of s as it is stored  */
-            gq_lane<T, N> w = gq_lane_at<N>(b + i);
-            for (int j = 0; j < N; j++)
-                gq_save(&v.x[j], gq_load(v.x[j]) + gq_load(w.x[j]));
-            gq_lane_save<N>(s + i, v);
-        }
-        for (int j = 0; j < N; j++)
-            x[k * N + j] = gq_load(v.x[j]);
-    }
-}
-
-template <class T, int N>
-__device__ void save_row(const forward_job<T> &o, int64_t r, int i, const float *x, float mean, float rstd)
-{
-    gq_lane<T, N> g = gq_lane_at<N>(o.g + i), b, y;
-    if (o.beta)
-        b = gq_lane_at<N>(o.beta + i);
-    for (int j = 0; j < N; j++) {
-        float v = (x[j] - mean) * rstd * gq_load(g.x[j]);
-        gq_save(&y.x[j], o.beta ? v + gq_load(b.x[j]) : v);
-    }
-    gq_lane_save<N>(o.y + r * o.D + i, y);
-}
-
-template <class T, int N, int THREADS> __global__ void __launch_bounds__(BLOCK) normalise(const forward_job<T> o)
-{
-    constexpr int SPAN = HELD<N> * THREADS;
-    GQ_SHARED(float, part, [WARPS]);
-    int     t = threadIdx.x % THREADS, last = last_segment(o.D, SPAN);
-    int64_t r = (int64_t)blockIdx.x * (BLOCK / THREADS) + threadIdx.x / THREADS;
-    float   x[HELD<N>], sum = 0, squares = 0;
-    if (r >= o.rows)
-        return;
-    for (int from = 0; from <= last; from += SPAN) {
-        load_row<T, N, THREADS>(o, r, from, true, x);
-#pragma unroll
-        for (int e = 0; e < HELD<N>; e++)
-            if (from + (e / N * THREADS + t) * N < o.D)
-                sum += x[e];
-    }
-    float mean = row_sum<THREADS>(sum, part) / (float)o.D;
-    for (int from = last; from >= 0; from -= SPAN) {
-        if (from < last)
-            load_row<T, N, THREADS>(o, r, from, false, x);
-#pragma unroll
-        for (int e = 0; e < HELD<N>; e++)
-            if (from + (e / N * THREADS + t) * N < o.D)
-                squares += (x[e] - mean) * (x[e] - mean);
-    }
-    float rstd = 1 / sqrtf(row_sum<THREADS>(squares, part) / (float)o.D + o.eps);
-    for (int from = 0; from <= last; from += SPAN) {
-        if (from > 0)
-            load_row<T, N, THREADS>(o, r, from, false, x);
-#pragma unroll
-        for (int k = 0; k < HELD<N> / N; k++) {
-            int i = from + (k * THREADS + t) * N;
-            if (i < o.D)
-                save_row<T, N>(o, r, i, x + k * N, mean, rstd);
-        }
-    }
-    if (t == 0 && o.mean)
+    if (threadIdx.x == 0 && o.mean)
         o.mean[r] = mean;
-    if (t == 0 && o.rstd)
+    if (threadIdx.x == 0 && o.rstd)
         o.rstd[r] = rstd;
+}
+
+/* s = a + b to memory; x: s as it is stored, of which the statistics are. */
+template <class T, int N>
+__device__ void save_sum(const forward_job<T> &o, int64_t at, const stored<T, N> &a, const stored<T, N> &b, float x[N])
+{
+    gq_lane<T, N> s;
+#pragma unroll
+    for (int j = 0; j < N; j++) {
+        gq_save(&s.x[j], element(a, j) + element(b, j));
+        x[j] = gq_load(s.x[j]);
+    }
+    gq_lane_save<N>(o.s + at, s);
+}
+
+template <class T, int N, int U> __global__ void __launch_bounds__(OWNERS) normalise(const forward_job<T> o)
+{
+    typedef gq_lane<float, U> sums;
+    GQ_SHARED(sums, part, [2][OWNERS / 32]);
+    int64_t      first = (int64_t)blockIdx.x * U;
+    int          i = (int)threadIdx.x * N, live = o.rows - first < U ? (int)(o.rows - first) : U;
+    bool         mine = i < o.D;
+    stored<T, N> a[U], b[U], g, beta = {};
+    float        x[U][N];
+    sums         mean = {}, rstd = {};
+#pragma unroll
+    for (int u = 0; u < U; u++) {
+        int64_t at = (first + u) * o.D + i;
+        a[u] = b[u] = stored<T, N>{};
+        if (mine && u < live) {
+            a[u] = stored_at<T, N>(o.a + at);
+            if (o.b)
+                b[u] = stored_at<T, N>(o.b + at);
+        }
+    }
+    if (mine) {
+        g = stored_at<T, N>(o.g + i);
+        if (o.beta)
+            beta = stored_at<T, N>(o.beta + i);
+    }
+#pragma unroll
+    for (int u = 0; u < U; u++) {
+        for (int j = 0; j < N; j++)
+            x[u][j] = element(a[u], j);
+        if (o.b && mine && u < live)
+            save_sum<T, N>(o, (first + u) * o.D + i, a[u], b[u], x[u]);
+        for (int j = 0; j < N; j++)
+            mean.x[u] += x[u][j];
+    }
+    block_sums<U>(&mean, part[0]);
+#pragma unroll
+    for (int u = 0; u < U; u++) {
+        mean.x[u] /= (float)o.D;
+        for (int j = 0; j < N; j++)
+            rstd.x[u] += mine ? (x[u][j] - mean.x[u]) * (x[u][j] - mean.x[u]) : 0.0f;
+    }
+    block_sums<U>(&rstd, part[1]);
+#pragma unroll
+    for (int u = 0; u < U; u++) {
+        gq_lane<T, N> y;
+        if (u >= live)
+            break;
+        rstd.x[u] = 1 / sqrtf(rstd.x[u] / (float)o.D + o.eps);
+        save_statistics(o, first + u, mean.x[u], rstd.x[u]);
+        if (!mine)
+            continue;
+        for (int j = 0; j < N; j++)
+            gq_save(&y.x[j], (x[u][j] - mean.x[u]) * rstd.x[u] * element(g, j) + element(beta, j));
+        gq_lane_save<N>(o.y + (first + u) * o.D + i, y);
+    }
+}
+
+template <class T, int N> __global__ void __launch_bounds__(BLOCK) normalise_wide(const forward_job<T> o)
+{
+    GQ_SHARED(float, part, [WARPS]);
+    int64_t  row = (int64_t)blockIdx.x * o.D;
+    const T *s = (o.b ? o.s : o.a) + row;                     /* a thread reads what it wrote     */
+    float    sum = 0, squares = 0;
+    for (int i = (int)threadIdx.x * N; i < o.D; i += BLOCK * N) {
+        stored<T, N> a = stored_at<T, N>(o.a + row + i);
+        float        x[N];
+        for (int j = 0; j < N; j++)
+            x[j] = element(a, j);
+        if (o.b)
+            save_sum<T, N>(o, row + i, a, stored_at<T, N>(o.b + row + i), x);
+        for (int j = 0; j < N; j++)
+            sum += x[j];
+    }
+    float mean = row_sum(sum, part) / (float)o.D;
+    for (int i = (int)threadIdx.x * N; i < o.D; i += BLOCK * N) {
+        stored<T, N> x = stored_at<T, N>(s + i);
+        for (int j = 0; j < N; j++)
+            squares += (element(x, j) - mean) * (element(x, j) - mean);
+    }
+    float rstd = 1 / sqrtf(row_sum(squares, part) / (float)o.D + o.eps);
+    for (int i = (int)threadIdx.x * N; i < o.D; i += BLOCK * N) {
+        stored<T, N>  x = stored_at<T, N>(s + i), g = stored_at<T, N>(o.g + i), beta = {};
+        gq_lane<T, N> y;
+        if (o.beta)
+            beta = stored_at<T, N>(o.beta + i);
+        for (int j = 0; j < N; j++)
+            gq_save(&y.x[j], (element(x, j) - mean) * rstd * element(g, j) + element(beta, j));
+        gq_lane_save<N>(o.y + row + i, y);
+    }
+    save_statistics(o, blockIdx.x, mean, rstd);
 }
 
 template <class T, int N> void start_normalise(gq_cuda *d, const forward_job<T> &o)
 {
-    if (o.D <= WARP_ROW<N>)
-        GQ_LAUNCH(d, (normalise<T, N, 32>), gq_blocks(o.rows, WARPS), BLOCK, 0, o);
+    if (o.D > OWNERS * N)
+        GQ_LAUNCH(d, (normalise_wide<T, N>), (unsigned)o.rows, BLOCK, 0, o);
+    else if (o.rows >= MANY_ROWS)
+        GQ_LAUNCH(d, (normalise<T, N, 4>), gq_blocks(o.rows, 4), owners(o.D, N), 0, o);
     else
-        GQ_LAUNCH(d, (normalise<T, N, BLOCK>), (unsigned)o.rows, BLOCK, 0, o);
+        GQ_LAUNCH(d, (normalise<T, N, 2>), gq_blocks(o.rows, 2), owners(o.D, N), 0, o);
 }
 
 template <class T> bool wide_access(const gq_call *c, int D)
@@ -201,141 +300,105 @@ template <class T> struct backward_job {
     const T     *x, *g, *dy, *dsum;     /* dy, dsum: NULL is zero                                 */
     const float *mean, *rstd;           /* [rows]                                                 */
     gradient     d0, d1;
-    float       *parts;                 /* [chunks][2][D]: sums for gain, for bias                */
+    float       *parts;                 /* [chunks][2][D]: sums for gain, for bias; may be NULL   */
 };
-
-template <size_t bytes> struct words_of { typedef uint32_t type; };
-template <> struct words_of<2> { typedef uint16_t type; };
-/* N elements as they are stored, in whole registers: an array of bf16 would take one for each element. */
-template <class T, int N> struct stored {
-    typename words_of<N * sizeof(T)>::type w[N * sizeof(T) < 4 ? 1 : N * sizeof(T) / 4];
-};
-template <class T, int N> __device__ stored<T, N> stored_at(const T *p)
-{
-    gq_lane<T, N> lane = gq_lane_at<N>(p);
-    stored<T, N>  v;
-    memcpy(&v, &lane, sizeof v);
-    return v;
-}
-template <int N> __device__ float element(const stored<float, N> &v, int j) { return __uint_as_float(v.w[j]); }
-template <int N> __device__ float element(const stored<gq_bf16, N> &v, int j)
-{
-    uint32_t w = v.w[j / 2];
-    return __uint_as_float(j % 2 ? w & 0xffff0000u : w << 16);
-}
-
-/* What a thread holds of a segment. */
-template <class T, int N> struct held {
-    static constexpr int K = HELD<N> / N;
-    stored<T, N> x[K], dy[K], g[K];
-    int          g_from;                /* segment of g: it stays from row to row                 */
-};
-
-template <class T, int N, int THREADS>
-__device__ void load_held(const backward_job<T> &o, int64_t r, int from, held<T, N> *h)
-{
-    const T *x = o.x + r * o.D, *dy = o.dy + r * o.D;
-#pragma unroll
-    for (int k = 0; k < h->K; k++) {
-        int i = from + (k * THREADS + (int)threadIdx.x % THREADS) * N;
-        if (i >= o.D)
-            continue;
-        h->x[k] = stored_at<T, N>(x + i);
-        h->dy[k] = o.dy ? stored_at<T, N>(dy + i) : stored<T, N>{};
-        if (h->g_from != from)
-            h->g[k] = stored_at<T, N>(o.g + i);
-    }
-    h->g_from = from;
-}
 
 struct row_means { float mean, rstd, e, ex; };                /* of x; of e, of e xhat            */
 
-/* dx = rstd (e - mean(e) - xhat mean(e xhat)) with e = dy g, to a segment of row r. */
-template <class T, int N, int THREADS>
-__device__ void save_dx(const backward_job<T> &o, int64_t r, int from, const held<T, N> *h, const row_means &m)
+/* dx = rstd (e - mean(e) - xhat mean(e xhat)) with e = dy g, to N columns of a row, which begin at `at`. */
+template <class T, int N>
+__device__ __forceinline__ void save_dx(const backward_job<T> &o, int64_t at, const stored<T, N> &x,
+                                        const stored<T, N> &dy, const stored<T, N> &g, const stored<T, N> &dsum,
+                                        const row_means &m)
 {
+    float v[N];
 #pragma unroll
-    for (int k = 0; k < h->K; k++) {
-        int           i = from + (k * THREADS + (int)threadIdx.x % THREADS) * N;
-        gq_lane<T, N> sum;
-        float         v[N];
-        if (i >= o.D)
-            continue;
-        if (o.dsum)
-            sum = gq_lane_at<N>(o.dsum + r * o.D + i);
-        for (int j = 0; j < N; j++) {
-            float xhat = (element(h->x[k], j) - m.mean) * m.rstd;
-            v[j] = m.rstd * (element(h->dy[k], j) * element(h->g[k], j) - m.e - xhat * m.ex);
-            if (o.dsum)
-                v[j] += gq_load(sum.x[j]);
-        }
-        put_gradient<T, N>(o.d0, r * o.D + i, v);
-        put_gradient<T, N>(o.d1, r * o.D + i, v);
+    for (int j = 0; j < N; j++) {
+        float xhat = (element(x, j) - m.mean) * m.rstd;
+        v[j] = m.rstd * (element(dy, j) * element(g, j) - m.e - xhat * m.ex) + element(dsum, j);
     }
+    put_gradient<T, N>(o.d0, at, v);
+    put_gradient<T, N>(o.d1, at, v);
 }
 
-/* The block's sums over its rows, from those of its warps. */
-template <int N> __device__ void save_parts(float *to, int D, const float v[HELD<N>], float *sums)
+template <class T, int N>
+__device__ __forceinline__ stored<T, N> stored_if(const T *p, bool there, int64_t at)
 {
-    int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-    __syncthreads();
-#pragma unroll
-    for (int e = 0; e < HELD<N>; e++)
-        sums[warp * WARP_ROW<N> + (e / N * 32 + lane) * N + e % N] = v[e];
-    __syncthreads();
-    for (int i = threadIdx.x; i < D; i += BLOCK) {
-        float sum = sums[i];
-        for (int w = 1; w < WARPS; w++)
-            sum += sums[w * WARP_ROW<N> + i];
-        to[i] = sum;
-    }
+    return p && there ? stored_at<T, N>(p + at) : stored<T, N>{};
 }
 
-/* gains: with the sums for gain and bias; a warp per row. */
-template <class T, int N, int THREADS, bool gains>
-__global__ void __launch_bounds__(BLOCK, gains ? (sizeof(T) == 2 ? 3 : 2) : 4) row_gradients(const backward_job<T> o)
+template <class T, int N> __global__ void __launch_bounds__(OWNERS) row_gradients(const backward_job<T> o)
 {
-    constexpr int SPAN = HELD<N> * THREADS;
-    GQ_SHARED(float, shared, [gains ? WARPS * WARP_ROW<N> : WARPS]);
-    int        t = threadIdx.x % THREADS, last = last_segment(o.D, SPAN);
-    int64_t    first = (int64_t)blockIdx.x * o.chunk;
-    int64_t    end = first + o.chunk < o.rows ? first + o.chunk : o.rows;
-    float      dg[gains ? HELD<N> : 1] = {}, db[gains ? HELD<N> : 1] = {};
-    held<T, N> h;
-    h.g_from = -1;
-    for (int64_t r = first + threadIdx.x / THREADS; r < end; r += BLOCK / THREADS) {
-        row_means m = {o.mean[r], o.rstd[r], 0, 0};
-        for (int from = 0; from <= last; from += SPAN) {
-            load_held<T, N, THREADS>(o, r, from, &h);
+    typedef gq_lane<float, 2 * ROWS> sums;
+    GQ_SHARED(sums, part, [2][OWNERS / 32]);
+    int          i = (int)threadIdx.x * N, turn = 0;
+    int64_t      first = (int64_t)blockIdx.x * o.chunk;
+    int64_t      end = first + o.chunk < o.rows ? first + o.chunk : o.rows;
+    bool         mine = i < o.D;
+    stored<T, N> g = stored_if<T, N>(o.g, mine, i);
+    float        dg[N] = {}, db[N] = {};
+    for (int64_t r = first; r < end; r += ROWS, turn ^= 1) {
+        stored<T, N> x[ROWS], dy[ROWS], dsum[ROWS];
+        row_means    m[ROWS];
+        sums         e = {};
 #pragma unroll
-            for (int e = 0; e < HELD<N>; e++)
-                if (from + (e / N * THREADS + t) * N < o.D) {
-                    float dy = element(h.dy[e / N], e % N);
-                    float xhat = (element(h.x[e / N], e % N) - m.mean) * m.rstd;
-                    float de = dy * element(h.g[e / N], e % N);
-                    m.e += de;
-                    m.ex += de * xhat;
-                    if constexpr (gains) {
-                        dg[e] += dy * xhat;
-                        db[e] += dy;
-                    }
-                }
+        for (int u = 0; u < ROWS; u++) {
+            bool there = mine && r + u < end;
+            x[u] = stored_if<T, N>(o.x, there, (r + u) * o.D + i);
+            dy[u] = stored_if<T, N>(o.dy, there, (r + u) * o.D + i);
+            dsum[u] = stored_if<T, N>(o.dsum, there, (r + u) * o.D + i);
+            m[u].mean = there ? o.mean[r + u] : 0.0f;
+            m[u].rstd = there ? o.rstd[r + u] : 0.0f;
         }
+#pragma unroll
+        for (int u = 0; u < ROWS; u++)
+            for (int j = 0; j < N; j++) {
+                float dyj = element(dy[u], j), xhat = (element(x[u], j) - m[u].mean) * m[u].rstd;
+                float de = dyj * element(g, j);
+                e.x[2 * u] += de;
+                e.x[2 * u + 1] += de * xhat;
+                dg[j] += dyj * xhat;
+                db[j] += dyj;
+            }
         if (!o.d0.p && !o.d1.p)
             continue;
-        m.e = row_sum<THREADS>(m.e, shared) / (float)o.D;
-        m.ex = row_sum<THREADS>(m.ex, shared) / (float)o.D;
-        for (int from = last; from >= 0; from -= SPAN) {
-            if (from < last)
-                load_held<T, N, THREADS>(o, r, from, &h);
-            save_dx<T, N, THREADS>(o, r, from, &h, m);
+        block_sums<2 * ROWS>(&e, part[turn]);
+#pragma unroll
+        for (int u = 0; u < ROWS; u++)
+            if (mine && r + u < end) {
+                m[u].e = e.x[2 * u] / (float)o.D;
+                m[u].ex = e.x[2 * u + 1] / (float)o.D;
+                forget(&x[u]);
+                forget(&dy[u]);
+                save_dx<T, N>(o, (r + u) * o.D + i, x[u], dy[u], g, dsum[u], m[u]);
+            }
+    }
+    if (o.parts && mine)
+        for (int j = 0; j < N; j++) {
+            o.parts[(int64_t)blockIdx.x * 2 * o.D + i + j] = dg[j];
+            o.parts[((int64_t)blockIdx.x * 2 + 1) * o.D + i + j] = db[j];
+        }
+}
+
+template <class T, int N> __global__ void __launch_bounds__(BLOCK) row_gradients_wide(const backward_job<T> o)
+{
+    GQ_SHARED(float, part, [WARPS]);
+    int64_t   row = (int64_t)blockIdx.x * o.D;
+    row_means m = {o.mean[blockIdx.x], o.rstd[blockIdx.x], 0, 0};
+    for (int i = (int)threadIdx.x * N; i < o.D; i += BLOCK * N) {
+        stored<T, N> x = stored_at<T, N>(o.x + row + i), dy = stored_if<T, N>(o.dy, true, row + i);
+        stored<T, N> g = stored_at<T, N>(o.g + i);
+        for (int j = 0; j < N; j++) {
+            float de = element(dy, j) * element(g, j);
+            m.e += de;
+            m.ex += de * ((element(x, j) - m.mean) * m.rstd);
         }
     }
-    if constexpr (gains) {
-        float *parts = o.parts + (int64_t)blockIdx.x * 2 * o.D;
-        save_parts<N>(parts, o.D, dg, shared);
-        save_parts<N>(parts + o.D, o.D, db, shared);
-    }
+    m.e = row_sum(m.e, part) / (float)o.D;
+    m.ex = row_sum(m.ex, part) / (float)o.D;
+    for (int i = (int)threadIdx.x * N; i < o.D; i += BLOCK * N)
+        save_dx<T, N>(o, row + i, stored_at<T, N>(o.x + row + i), stored_if<T, N>(o.dy, true, row + i),
+                      stored_at<T, N>(o.g + i), stored_if<T, N>(o.dsum, true, row + i), m);
 }
 
 /* Sums for gain and bias of a chunk (blockIdx.x) in BLOCK N columns (blockIdx.y). */
@@ -347,20 +410,13 @@ template <class T, int N> __global__ void __launch_bounds__(BLOCK) gain_parts(co
     float   dg[N] = {}, db[N] = {};
     if (i >= o.D)
         return;
-    for (int64_t r = first; o.dy && r < end; r += PARTS_ROWS) {
-        gq_lane<T, N> x[PARTS_ROWS], dy[PARTS_ROWS];
-#pragma unroll
-        for (int u = 0; u < PARTS_ROWS; u++)
-            if (r + u < end) {
-                x[u] = gq_lane_at<N>(o.x + (r + u) * o.D + i);
-                dy[u] = gq_lane_at<N>(o.dy + (r + u) * o.D + i);
-            }
-#pragma unroll
-        for (int u = 0; u < PARTS_ROWS; u++)
-            for (int j = 0; r + u < end && j < N; j++) {
-                dg[j] += gq_load(dy[u].x[j]) * ((gq_load(x[u].x[j]) - o.mean[r + u]) * o.rstd[r + u]);
-                db[j] += gq_load(dy[u].x[j]);
-            }
+#pragma unroll 4
+    for (int64_t r = first; r < end; r++) {
+        stored<T, N> x = stored_at<T, N>(o.x + r * o.D + i), dy = stored_if<T, N>(o.dy, true, r * o.D + i);
+        for (int j = 0; j < N; j++) {
+            dg[j] += element(dy, j) * ((element(x, j) - o.mean[r]) * o.rstd[r]);
+            db[j] += element(dy, j);
+        }
     }
     for (int j = 0; j < N; j++) {
         o.parts[at + j] = dg[j];
@@ -380,7 +436,7 @@ fold(const float *__restrict__ parts, int chunks, int D, const gradient dg, cons
     gradient to = blockIdx.y ? db : dg;
     float    sum = 0;
     if (i < D && to.p) {
-#pragma unroll 8
+#pragma unroll 16
         for (int k = warp * per; k < end; k++)
             sum += parts[(int64_t)(2 * k + (int)blockIdx.y) * D + i];
     }
@@ -393,27 +449,27 @@ fold(const float *__restrict__ parts, int chunks, int D, const gradient dg, cons
     put_gradient<T, 1>(to, i, &sum);
 }
 
-/* Rows whose sums one block makes: a multiple of WARPS. */
-int64_t chunk_rows(int64_t rows) { return ((rows + CHUNKS - 1) / CHUNKS + WARPS - 1) / WARPS * WARPS; }
-
-template <class T, int N> void start_backward(gq_cuda *d, backward_job<T> o, bool gains)
+/* Rows whose sums one block makes, a multiple of ROWS: as many blocks as 132 multiprocessors hold at once in bf16, four
+ * each up to D = 768, two at 1,408. */
+int64_t chunk_rows(int64_t rows, int64_t D)
 {
-    bool     warps = o.D <= WARP_ROW<N>;
-    unsigned chunks = gq_blocks(o.rows, chunk_rows(o.rows));
-    if (gains) {
-        o.chunk = chunk_rows(o.rows);
-        if (warps)
-            GQ_LAUNCH(d, (row_gradients<T, N, 32, true>), chunks, BLOCK, 0, o);
-        else
-            GQ_LAUNCH(d, (gain_parts<T, N>), dim3(chunks, gq_blocks(o.D, BLOCK * N)), BLOCK, 0, o);
-    }
-    if ((gains && warps) || (!o.d0.p && !o.d1.p))
+    int64_t each = D <= 768 ? 4 : D <= 1536 ? 2 : 1;
+    return gq_blocks(gq_blocks(rows, MULTIPROCESSORS * each), ROWS) * (int64_t)ROWS;
+}
+
+template <class T, int N> void start_backward(gq_cuda *d, backward_job<T> o)
+{
+    bool dx = o.d0.p || o.d1.p;
+    o.chunk = o.parts ? chunk_rows(o.rows, o.D) : (int64_t)ROWS;
+    if (o.D <= OWNERS * N) {
+        if (dx || o.parts)
+            GQ_LAUNCH(d, (row_gradients<T, N>), gq_blocks(o.rows, o.chunk), owners(o.D, N), 0, o);
         return;
-    o.chunk = warps ? WARPS : 1;
-    if (warps)
-        GQ_LAUNCH(d, (row_gradients<T, N, 32, false>), gq_blocks(o.rows, o.chunk), BLOCK, 0, o);
-    else
-        GQ_LAUNCH(d, (row_gradients<T, N, BLOCK, false>), gq_blocks(o.rows, o.chunk), BLOCK, 0, o);
+    }
+    if (o.parts)
+        GQ_LAUNCH(d, (gain_parts<T, N>), dim3(gq_blocks(o.rows, o.chunk), gq_blocks(o.D, BLOCK * N)), BLOCK, 0, o);
+    if (dx)
+        GQ_LAUNCH(d, (row_gradients_wide<T, N>), (unsigned)o.rows, BLOCK, 0, o);
 }
 
 gradient gradient_of(const gq_call *c, int k)
@@ -431,20 +487,20 @@ template <class T> void backward(const gq_call *c, bool add)
     backward_job<T> o = {gq_rows(x), 0, (int)gq_cols(x), (const T *)x->p, (const T *)c->in[gain].p,
                          (const T *)c->dout[gain - 1].p, add ? (const T *)c->dout[0].p : NULL,
                          (const float *)c->save[0].p, (const float *)c->save[1].p, gradient_of(c, 0),
-                         add ? gradient_of(c, 1) : gradient{}, (float *)c->work->temp};
+                         add ? gradient_of(c, 1) : gradient{}, gains ? (float *)c->work->temp : NULL};
     if (wide_access<T>(c, o.D))
-        start_backward<T, gq_pack<T>::N>(d, o, gains);
+        start_backward<T, gq_pack<T>::N>(d, o);
     else
-        start_backward<T, 1>(d, o, gains);
+        start_backward<T, 1>(d, o);
     if (gains)
         GQ_LAUNCH(d, fold<T>, dim3(gq_blocks(o.D, 32), 2), 32 * FOLD, 0, o.parts,
-                  (int)gq_blocks(o.rows, chunk_rows(o.rows)), o.D, dg, db);
+                  (int)gq_blocks(o.rows, chunk_rows(o.rows, o.D)), o.D, dg, db);
 }
 
 size_t parts_bytes(const gq_call *c, int backward)
 {
-    int64_t rows = gq_rows(&c->in[0]);
-    return backward ? (size_t)gq_blocks(rows, chunk_rows(rows)) * 2 * gq_cols(&c->in[0]) * sizeof(float) : 0;
+    int64_t rows = gq_rows(&c->in[0]), D = gq_cols(&c->in[0]);
+    return backward ? (size_t)gq_blocks(rows, chunk_rows(rows, D)) * 2 * (size_t)D * sizeof(float) : 0;
 }
 
 }

@@ -1,5 +1,5 @@
-/* rows.c - what the tables of tests/ops are too small for: lookups with more rows than one sorted tile, with
- * runs of repeats longer than a warp, rows wide enough for several slices and 16-byte accesses; sums in the
+/* rows.c - what the tables of tests/ops are too small for: lookups with more rows than a block lists, with runs
+ * of repeats longer than a warp, rows wide enough for several slices and 16-byte accesses; sums in the
  * promised order, bit for bit; dropout's bits beside the CPU's. */
 #include "core/bf16.h"
 #include "core/mem.h"
@@ -120,6 +120,8 @@ static void check_lookup(const gq_backend *be, const lookup *l, gq_op op, int32_
     c.out[0] = device_buffer(d, be->real, l->R, l->D, NULL, l->shift);
     c.dout[0] = device_buffer(d, be->real, l->R, l->D, dy, l->shift);
     c.din[k] = device_buffer(d, dtype, l->V, l->D, adds ? prior : NULL, l->shift);
+    if (op == GQ_OP_EMBED)              /* of base, which is written in the same pass             */
+        c.din[2] = device_buffer(d, be->real, l->R, l->D, NULL, l->shift);
     run(be, op, &c, 0);
     got = fetched(d, &c.out[0]);
     for (int64_t i = 0; i < l->R * l->D; i++)
@@ -134,6 +136,12 @@ static void check_lookup(const gq_backend *be, const lookup *l, gq_op op, int32_
         if (got[i] != as_stored(adds ? prior[i] + sum[i] : sum[i], dtype))
             fail_msg("%s, %ld rows into [%ld,%ld], shift %zu, type %d: element %ld is %.9g, not %.9g", be->name,
                      (long)l->R, (long)l->V, (long)l->D, l->shift, dtype, (long)i, (double)got[i], (double)sum[i]);
+    if (op == GQ_OP_EMBED) {
+        gq_free(got);
+        got = fetched(d, &c.din[2]);
+        assert_memory_equal(got, dy, (size_t)(l->R * l->D) * sizeof *dy);
+        release(d, &c.din[2], l->shift);
+    }
     for (int i = 0; i < 2; i++)
         release(d, &c.in[i], i == k ? l->shift : 0);
     release(d, &c.out[0], l->shift);
@@ -189,8 +197,10 @@ static float *gradient(const gq_backend *be, gq_op op, int64_t outer, int64_t ro
 
 static void test_expand(void **state)
 {
+    enum { STRIPES = 32 };              /* of kernels/cuda/rows.cu: the promised order            */
     static const struct { int64_t B, n, D; size_t shift; } t[] = {
         {1, 3, 8, 0}, {15, 2, 264, 0}, {16, 1, 8, 0}, {53, 4, 136, 0}, {41, 3, 8, 1}, {37, 5, 7, 0},
+        {600, 2, 72, 0},
     };
     (void)state;
     need_column(cuda);
@@ -202,9 +212,11 @@ static void test_expand(void **state)
             float *dy = numbers(t[i].B * n, 6, be->real), *prior = kind < 3 ? NULL : numbers(n, 7, dtype), *got;
             got = gradient(be, GQ_OP_EXPAND_ROWS, t[i].B, t[i].n, t[i].D, dy, prior, dtype, 0, t[i].shift);
             for (int64_t k = 0; k < n; k++) {
-                float sum = 0;
+                float stripe[STRIPES] = {0}, sum = 0;
                 for (int64_t b = 0; b < t[i].B; b++)
-                    sum += dy[b * n + k];
+                    stripe[b % STRIPES] += dy[b * n + k];
+                for (int s = 0; s < STRIPES; s++)
+                    sum += stripe[s];
                 assert_true(got[k] == as_stored(prior ? prior[k] + sum : sum, dtype));
             }
             gq_free(dy);

@@ -104,6 +104,8 @@ static inline T __shfl_down_sync(unsigned mask, T v, unsigned by, int width = 32
 {
     return gq_shim_shuffled(GQ_SHIM_SHFL_DOWN, mask, v, (int)by, width, line);
 }
+static inline int __popc(unsigned x) { return __builtin_popcount(x); }
+static inline int __ffs(int x) { return __builtin_ffs(x); }
 static inline unsigned __ballot_sync(unsigned mask, int yes, int line = __builtin_LINE())
 {
     return gq_shim_vote(GQ_SHIM_BALLOT, mask, yes != 0, line);
