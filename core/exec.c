@@ -88,15 +88,27 @@ static void point(gq_tape *t)
     t->bound_act = t->engine->act.generation;
 }
 
+/* Page-locked; behind the inputs the number that seed_loss() copies. */
+static void *page_locked(const gq_tape *t)
+{
+    gq_device *d = t->engine->backend->device;
+    void      *p = d->alloc_host(d, t->host_bytes + sizeof(float));
+    if (p)
+        *(float *)((char *)p + t->host_bytes) = 1.0f;
+    return p;
+}
+
 static bool make_inputs(gq_tape *t)
 {
     gq_device *d = t->engine->backend->device;
     if (d) {
-        t->host = d->alloc_host(d, t->host_bytes + sizeof(float));
+        t->host = page_locked(t);
         t->input = d->alloc(d, t->host_bytes + sizeof(float));
-        if (t->host)
-            *(float *)((char *)t->host + t->host_bytes) = 1.0f;         /* see seed_loss()          */
-        return t->host && t->input;
+        if (t->loss) {
+            t->spare = page_locked(t);
+            t->stage = d->alloc(d, t->host_bytes + sizeof(float));
+        }
+        return t->host && t->input && (!t->loss || (t->spare && t->stage));
     }
     t->host = t->input = gq_aligned(256, t->host_bytes);
     if (t->host)
@@ -108,12 +120,16 @@ void gq__free_inputs(gq_tape *t)
 {
     gq_device *d = t->engine->backend->device;
     if (d) {
+        if (t->stage_free)                          /* a copy may be on its way                   */
+            d->finish(d, NULL);
         d->release_host(d, t->host);
+        d->release_host(d, t->spare);
         d->release(d, t->input);
+        d->release(d, t->stage);
     } else {
         gq_free(t->host);
     }
-    t->host = t->input = NULL;
+    t->host = t->input = t->spare = t->stage = NULL;
 }
 
 gq_status gq__bind(gq_tape *t, gq_error *err)
@@ -223,6 +239,29 @@ double gq_scalar(gq_tape *t, gq_t x)
     return (double)v;
 }
 
+void gq_fetch(gq_tape *t, gq_t x, float *dst, int64_t n)
+{
+    gq_device *d = t->engine->backend->device;
+    gq_data(t, x);
+    if (d)
+        d->fetch(d, dst, t->tensor[x.i].data, (size_t)n * sizeof *dst);
+    else
+        gq_get_real(t, x, 0, dst, n);
+}
+
+void *gq_tape_inputs(const gq_tape *t)
+{
+    return t->host;
+}
+
+void gq_tape_recall(gq_tape *t, void *inputs)
+{
+    if (inputs == t->spare && inputs) {
+        t->spare = t->host;
+        t->host = inputs;
+    }
+}
+
 const void *gq_grad_data(gq_tape *t, gq_t x)
 {
     gq_data(t, x);
@@ -248,6 +287,27 @@ static void send(const gq_tape *t)
         return;
     d->upload(d, t->input, t->host, t->host_bytes + sizeof(float));
     d->set_step(d, &t->engine->step);
+}
+
+/* The same beside the work that runs: to the stage, from there when it is this step's turn. The caller gets the
+ * inputs of the step before to write into, whose copy has been made by then. */
+static gq_status send_ahead(gq_tape *t, gq_error *err)
+{
+    gq_device *d = t->engine->backend->device;
+    size_t     bytes = t->host_bytes + sizeof(float);
+    void      *given = t->host;
+    uint64_t   copied = d->ahead(d, t->stage, given, bytes, t->stage_free);
+    gq_status  s;
+
+    d->follow(d, copied);
+    d->copy(d, t->input, t->stage, bytes);
+    t->stage_free = d->mark(d);
+    d->set_step(d, &t->engine->step);
+    s = d->wait(d, t->spare_free, err);
+    t->host = t->spare;
+    t->spare = given;
+    t->spare_free = copied;
+    return s;
 }
 
 static gq_status finish(const gq_tape *t, gq_error *err)
@@ -388,7 +448,6 @@ static gq_status run_forward(gq_tape *t, gq_error *err)
 #ifdef GIFQA_CHECKED
     poison(t);
 #endif
-    send(t);
     for (int32_t i = 0; s == GQ_OK && i < t->forward_entries; i++)
         s = run_entry(t, &t->entry[i], false, err);
     return s;
@@ -398,8 +457,10 @@ gq_status gq_forward(gq_tape *t, gq_error *err)
 {
     gq_status s = ready(t, err);
 
-    if (s == GQ_OK)
-        s = run_forward(t, err);
+    if (s != GQ_OK)
+        return s;
+    send(t);
+    s = run_forward(t, err);
     return s == GQ_OK && !t->loss ? finish(t, err) : s;
 }
 
@@ -499,14 +560,17 @@ gq_status gq_tape_step(gq_tape *t, bool accumulate, bool update, bool graph, gq_
     graph = graph && !t->seconds;
     if (graph && t->warm[kind] && !t->graph[kind])
         s = capture(t, accumulate, update, &t->graph[kind], err);
-    if (s == GQ_OK && graph && t->graph[kind]) {
-        d->set_step(d, &t->engine->step);
+    if (s == GQ_OK)
+        s = send_ahead(t, err);
+    if (s != GQ_OK)
+        return s;
+    if (graph && t->graph[kind]) {
         d->graph_run(d, t->graph[kind]);
-    } else if (s == GQ_OK) {
-        s = run_step(t, accumulate, update, err);
-        t->warm[kind] = true;               /* products have their plans, nothing is allocated any more */
+        return GQ_OK;
     }
-    return s == GQ_OK ? finish(t, err) : s;
+    s = run_step(t, accumulate, update, err);
+    t->warm[kind] = true;                   /* products have their plans, nothing is allocated any more */
+    return s;
 }
 
 /* ---- looking for trouble --------------------------------------------------------------------- */

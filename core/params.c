@@ -37,6 +37,7 @@ struct gq_update_state {
     gq_update_scalars *scalars, *host;  /* [1]; [2]                                               */
     int                slot;
     double            *norm;
+    int32_t           *halted;
 };
 
 static void close_update(gq_params *p)
@@ -48,6 +49,7 @@ static void close_update(gq_params *p)
     d->release(d, u->part);
     d->release(d, u->scalars);
     d->release(d, u->norm);
+    d->release(d, u->halted);
     d->release_host(d, u->host);
     gq_free(u);
     p->update = NULL;
@@ -508,9 +510,10 @@ gq_status gq_params_update_open(gq_params *p, gq_error *err)
         u->part = d->alloc(d, bytes);
         u->scalars = d->alloc(d, sizeof *u->scalars);
         u->norm = d->alloc(d, sizeof *u->norm);
+        u->halted = d->alloc(d, sizeof *u->halted);
         u->host = d->alloc_host(d, 2 * sizeof *u->host);
     }
-    if (!part || !u || !u->part || !u->scalars || !u->norm || !u->host) {
+    if (!part || !u || !u->part || !u->scalars || !u->norm || !u->halted || !u->host) {
         gq_free(part);
         return gq_fail(err, GQ_ENOMEM, "the optimiser's table: out of memory");
     }
@@ -551,15 +554,20 @@ void gq_params_update_run(gq_params *p, const void *loss)
                                        .parts = u->parts,
                                        .scalars = u->scalars,
                                        .norm = u->norm,
+                                       .halted = u->halted,
                                        .loss = loss,
                                        .real = (int32_t)p->engine->backend->real};
     p->engine->backend->update(&c, &p->engine->work);
 }
 
-double gq_params_update_norm(gq_params *p)
+void gq_params_update_norm(gq_params *p, double *norm)
 {
     gq_device *d = p->engine->backend->device;
-    double     norm;
-    d->download(d, &norm, p->update->norm, sizeof norm);
-    return norm;
+    d->fetch(d, norm, p->update->norm, sizeof *norm);
+}
+
+void gq_params_update_again(gq_params *p)
+{
+    gq_device *d = p->engine->backend->device;
+    d->fill(d, p->update->halted, 0, sizeof *p->update->halted);
 }

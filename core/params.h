@@ -94,11 +94,14 @@ double    gq_params_grad_norm(gq_params *p);
 /* The same norm and step, and nothing of the host in between, where the backend offers it
  * (backend->update). open() builds the table of active parameters and reserves what the update needs;
  * set() sends the scalars of step t; run() starts it after what was started before and may be captured;
- * norm() waits. loss: stat [1] where kernels work; when it or the norm is not finite nothing changes. open() again when other parameters are active. */
+ * norm() asks for the last norm in page-locked memory, there once the work so far is done. loss: stat [1] where
+ * kernels work; when it or the norm is not finite nothing changes, in no later update either before again().
+ * open() again when other parameters are active. */
 gq_status gq_params_update_open(gq_params *p, gq_error *err);
 void      gq_params_update_set(gq_params *p, const gq_adamw_opts *o, int64_t t);
 void      gq_params_update_run(gq_params *p, const void *loss);
-double    gq_params_update_norm(gq_params *p);
+void      gq_params_update_norm(gq_params *p, double *norm);
+void      gq_params_update_again(gq_params *p);
 /* One AdamW step number t (from 1) with gradients scaled by min(1, clip / (norm + 1e-6)). */
 void      gq_params_adamw(gq_params *p, const gq_adamw_opts *o, int64_t t, double norm);
 

@@ -84,6 +84,8 @@ typedef struct gq_tape {
     int32_t   *unreached; int32_t nunreached;       /* trainable parameters without gradient here */
     void      *host; size_t host_bytes; /* inputs, written by the caller                          */
     void      *input;                   /* where kernels read them: host, or its copy on the device */
+    void      *spare, *stage; /* of gq_tape_step(): inputs of the step before, and where new ones wait on the device */
+    uint64_t   spare_free, stage_free;  /* points of the device (gq_device.mark)                  */
     size_t     act_bytes, temp_bytes;   /* what this tape needs of ACT and TEMP                   */
     uint32_t   bound_act;               /* generation of ACT the calls were bound to              */
     bool       finished, eager, planned_separate;
@@ -138,16 +140,24 @@ void     *gq_data(gq_tape *t, gq_t x);
 void      gq_put_real(gq_tape *t, gq_t x, int64_t first, const float *src, int64_t n);
 void      gq_get_real(gq_tape *t, gq_t x, int64_t first, float *dst, int64_t n);
 double    gq_scalar(gq_tape *t, gq_t x);             /* first element of a real or stat tensor    */
+/* The first n elements of a stat tensor, floats, to dst; on a device dst is page-locked and they are there
+ * once the work asked for so far is done. */
+void      gq_fetch(gq_tape *t, gq_t x, float *dst, int64_t n);
 const void *gq_grad_data(gq_tape *t, gq_t x);                /* NULL: has none (valid after backward, separate plan) */
 
 gq_status gq_forward(gq_tape *t, gq_error *err);
 /* accumulate: parameter gradients are added to what is there (later micro-batches). Runs after
  * gq_forward. */
 gq_status gq_backward(gq_tape *t, bool accumulate, gq_error *err);
-/* On a backend with a device: forward, backward and (update) gq_params_update_run(), one after the other
- * without the host, which waits at the end. graph: the second such step is captured and every later one is
- * launched as a whole; the bits are the same. */
+/* On a backend with a device: asks for forward, backward and (update) gq_params_update_run(), and does not
+ * wait. The inputs are given away: all of them are written anew for the next step, into other memory, while
+ * this one runs; then they are copied beside it. graph: the second such step is captured and every later
+ * one is launched as a whole; the bits are the same. What it computes is to be had by gq_fetch(). */
 gq_status gq_tape_step(gq_tape *t, bool accumulate, bool update, bool graph, gq_error *err);
+/* Where gq_data() writes inputs now: of the last two steps the inputs are kept, for gq_tape_recall(), which makes
+ * them the ones that the next forward reads. */
+void     *gq_tape_inputs(const gq_tape *t);
+void      gq_tape_recall(gq_tape *t, void *inputs);
 /* Runs forward and backward again with a check after every entry and names the first op with a
  * non-finite output; false: all finite. For the message after something went wrong. */
 bool      gq_find_nonfinite(gq_tape *t, char *text, size_t size);

@@ -166,7 +166,7 @@ typedef struct gq_adamw_call {
 /* The update of all parameters in one call, for backends that run steps without the host: the gradient
  * norm of elements [0,n), then AdamW on the parts (which do not overlap), both where the arenas are, with
  * gradients scaled by min(1, clip / (norm + 1e-6)). Nothing is changed when the norm or the
- * loss is not finite. */
+ * loss is not finite, nor by later updates until the host, which learns of it later, clears `halted`. */
 typedef struct gq_update_part {         /* one active parameter                                   */
     int64_t first, n;                   /* elements of the flat arenas                            */
     float   lr_mult, decay;
@@ -183,6 +183,7 @@ typedef struct gq_update_call {
     int32_t parts;
     const gq_update_scalars *scalars;   /* in the backend's memory                                */
     double *norm;                       /* [1], in the backend's memory: result                   */
+    int32_t *halted;                    /* [1], in the backend's memory: not 0 after a bad step   */
     const void *loss;                   /* stat [1], in the backend's memory; NULL: not looked at */
     int32_t real;                       /* gq_dtype of w                                          */
 } gq_update_call;
@@ -216,6 +217,15 @@ struct gq_device {
     char   *(*choices)(gq_device *d);
     gq_status (*choices_take)(gq_device *d, const char *text, gq_error *err);
     void    (*attention)(gq_device *d, int which);       /* for calls that follow: 0 auto, 1 own, 2 cuDNN, 3 unfused */
+    /* What lets the host run ahead of the work: a second queue for copies, and points in the queues, numbered
+     * from 1 (0 is passed). ahead: src, page-locked, to dst, once the work has passed `after`; the point is the
+     * copy's end. follow: work goes on after that point. fetch: to page-locked dst, in the work's order. mark: the
+     * end of what has been asked of the work so far. wait: the host; with the first error since the last one. */
+    uint64_t  (*ahead)(gq_device *d, void *dst, const void *src, size_t bytes, uint64_t after);
+    void      (*follow)(gq_device *d, uint64_t point);
+    void      (*fetch)(gq_device *d, void *dst, const void *src, size_t bytes);
+    uint64_t  (*mark)(gq_device *d);
+    gq_status (*wait)(gq_device *d, uint64_t point, gq_error *err);
 };
 
 typedef struct gq_backend {

@@ -15,8 +15,9 @@ typedef void (*bench_work)(void *ctx);
 /* Seconds of one `work`, into *seconds. */
 gq_status bench_device_time(gq_device *d, bench_work work, void *ctx, double *seconds, gq_error *err);
 
-/* GB/s, read and written, of copying what no cache holds; 0: no room. */
-double    bench_device_copy(gq_device *d);
+/* GB/s, read and written, of copying what no cache holds, by the device's copy or by a kernel, whichever is
+ * faster; 0: no room. */
+double    bench_device_copy(const gq_backend *b);
 
 /* Times every op of a pass that a step has run, where it stands in the pass: inputs are those of the step.
  * Ops of one kind, name and sizes are timed once. For bench_profile_add(): t is being profiled. */

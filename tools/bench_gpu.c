@@ -1,7 +1,7 @@
 /* gifqa-bench gpu: what a GPU can do at best, and attention beside it.
  *
- * The roofs: a device-to-device copy (bytes read and written) and square matrix products through the op
- * `linear`, bf16 and fp32. Attention: the op `sdpa` as the models call it (packed q, k, v; packed k, v for
+ * The roofs: a device-to-device copy (bytes read and written; by the device's copy or a kernel) and square
+ * matrix products through the op `linear`, bf16 and fp32. Attention: the op `sdpa` as the models call it (packed q, k, v; packed k, v for
  * cross-attention), each way of engine.attention, forward and backward. Ops of a step: gifqa-bench step
  * --device cuda --profile 1.
  */
@@ -73,7 +73,7 @@ static gq_status measure_roofs(bench *b, gq_error *err)
 
     if (s == GQ_OK)
         s = products(b->full, &b->fp32, err);
-    b->copy = bench_device_copy(b->half->device);
+    b->copy = bench_device_copy(b->half);
     return s;
 }
 

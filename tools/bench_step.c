@@ -117,6 +117,7 @@ typedef struct bench {
     gq_config       c;
     gq_net         *net;
     gq_step         step;
+    gq_step_outcome out;                /* of the last step                                       */
     gq_sample      *sample;             /* [batch]                                                */
     void           *vision;             /* of all samples                                         */
     int32_t        *ids;                /* [batch, text]                                          */
@@ -125,6 +126,7 @@ typedef struct bench {
     double          first_s, first_done_s, flops, first_loss, loss;
     double          rss_start, rss_peak; /* bytes                                                 */
     double          gpu_start, gpu_peak; /* bytes in use on the device, by whomever; 0: no device */
+    double          taken;              /* clock at the last result                               */
     double          gemm;               /* GFLOP/s, 0 unknown                                     */
     bench_roof      roof;
     gq_step_seconds part;               /* sums over the timed steps                              */
@@ -186,10 +188,12 @@ static double used(gq_device *d)
     return (double)(all - there);
 }
 
-static gq_status one_step(bench *b, double *seconds, gq_error *err)
+/* As a run does it: the results of a step are taken while the next one runs; `most` may be left without. The time
+ * is that from one result to the next. */
+static gq_status one_step(bench *b, int most, double *seconds, gq_error *err)
 {
     int64_t   micros = b->c.train.accumulate;
-    double    begin = gq_now();
+    double    begin = b->step.flying ? b->taken : gq_now();
     gq_status s = GQ_OK;
 
     gq_step_begin(&b->step, b->number, (uint64_t)(b->c.train.batch * micros * labelled), END_ID);
@@ -197,9 +201,12 @@ static gq_status one_step(bench *b, double *seconds, gq_error *err)
         s = gq_step_micro(&b->step, m, b->sample, err);
     if (s == GQ_OK)
         s = gq_step_end(&b->step, err);
-    *seconds = gq_now() - begin;
+    while (s == GQ_OK && b->step.flying > (b->step.device ? most : 0))
+        s = gq_step_result(&b->step, &b->out, err);
+    b->taken = gq_now();
+    *seconds = b->taken - begin;
     b->number++;
-    b->loss = b->step.lm + (b->step.masked ? b->c.mvm.weight * b->step.mvm : 0);
+    b->loss = b->out.lm + (b->out.masked ? b->c.mvm.weight * b->out.mvm : 0);
     return s;
 }
 
@@ -243,19 +250,24 @@ static gq_status prepare(bench *b, gq_error *err)
 
 static gq_status measure(bench *b, gq_error *err)
 {
-    gq_status s = one_step(b, &b->first_s, err);
+    gq_status s = one_step(b, 0, &b->first_s, err);
+    double    full;
 
     b->first_done_s = bench_since_launch();
     b->first_loss = b->loss;
+    if (s == GQ_OK && b->step.device)
+        s = one_step(b, 1, &full, err);             /* fills the queue                            */
     for (int64_t i = 0; s == GQ_OK && i < steps; i++) {
-        s = one_step(b, &b->seconds[i], err);
+        s = one_step(b, 1, &b->seconds[i], err);
         b->part.feed += b->step.seconds.feed;
         b->part.forward += b->step.seconds.forward;
         b->part.backward += b->step.seconds.backward;
         b->part.norm += b->step.seconds.norm;
         b->part.update += b->step.seconds.update;
     }
-    b->flops = b->step.flops;
+    if (s == GQ_OK && b->step.flying)
+        s = gq_step_result(&b->step, &b->out, err);
+    b->flops = b->out.flops;
     b->rss_peak = (double)gq_rss_peak();
     b->gpu_peak = used(b->net->engine->backend->device);     /* nothing went back so far         */
     if (s != GQ_OK)
@@ -272,7 +284,7 @@ static gq_status look_inside_device(bench *b, gq_error *err)
 {
     gq_status s = bench_profile_begin(&b->step, &b->profile, err);
 
-    b->roof.gbytes = bench_device_copy(b->net->engine->backend->device);
+    b->roof.gbytes = bench_device_copy(b->net->engine->backend);
     if (s == GQ_OK)
         s = bench_device_ops(b->step.tape, err);
     b->step.seconds = (gq_step_seconds){0};
@@ -290,7 +302,7 @@ static gq_status look_inside(bench *b, gq_error *err)
     double    seconds;
 
     for (int64_t i = 0; s == GQ_OK && i < profile; i++) {
-        s = one_step(b, &seconds, err);
+        s = one_step(b, 0, &seconds, err);
         if (s == GQ_OK)
             s = bench_profile_add(b->profile, seconds, err);
     }
@@ -348,7 +360,7 @@ static json_t *to_json(bench *b, double median)
                   (json_int_t)b->c.train.batch, "frames", (json_int_t)b->c.data.frames, "text",
                   (json_int_t)text, "labelled", (json_int_t)labelled, "threads",
                   gq_pool_size(b->net->engine->pool), "vision", b->step.live ? "live" : "cached",
-                  "masked", b->step.masked, "checkpoint",
+                  "masked", b->out.masked, "checkpoint",
                   b->c.train.checkpoint == GQ_CFG_POLICY_SEGMENT ? "segment" : "keep", "parameters",
                   (json_int_t)all, "trained", (json_int_t)trained);
     part = json_pack("{s:f, s:f, s:f, s:f, s:f}", "feed", b->part.feed / n, "forward",
@@ -398,7 +410,7 @@ static void to_text(bench *b, double median)
            "parameters, %lld trained\n",
            (long long)b->c.train.batch, (long long)b->c.data.frames, (long long)text,
            (long long)labelled, b->step.live ? "live" : "cached",
-           b->step.masked ? "masked" : "not masked",
+           b->out.masked ? "masked" : "not masked",
            b->c.train.checkpoint == GQ_CFG_POLICY_SEGMENT ? "segment" : "keep", (long long)all,
            (long long)trained);
     printf("step: min %.4f s, median %.4f, max %.4f of %lld; the first %.4f, done %.2f s after "

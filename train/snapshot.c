@@ -159,10 +159,13 @@ static gq_status refuse_nonfinite(gq_net *n, gq_error *err)
                                          p->trainable_n, &n->engine->work);
     double m =
         n->engine->backend->sumsq(n->params->m.base, n->params->trainable_n, &n->engine->work);
-    if (n->params->trainable_n && !(isfinite(w) && isfinite(m)))
+    gq_device *d = n->engine->backend->device;
+    gq_status  s = d ? d->finish(d, err) : GQ_OK;          /* a sum that could not be had is NaN, too */
+
+    if (s == GQ_OK && n->params->trainable_n && !(isfinite(w) && isfinite(m)))
         return gq_fail(err, GQ_ENUMERIC,
                        "a weight or moment is not finite: this state is not saved");
-    return GQ_OK;
+    return s;
 }
 
 gq_status gq_snapshot_save(gq_net *n, const char *run_dir, const gq_run_state *state, gq_error *err)

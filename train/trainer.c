@@ -59,15 +59,25 @@ static gq_status micro_batch(gq_trainer *t, int micro, gq_error *err)
     return s;
 }
 
-static void describe(gq_trainer *t, double seconds, double waited)
+static uint64_t per_step(const gq_trainer *t)
 {
-    gq_step_info  *i = &t->info;
-    const gq_step *step = &t->step;
-    int64_t        per = t->cfg.train.batch * t->cfg.train.accumulate;
+    return (uint64_t)(t->cfg.train.batch * t->cfg.train.accumulate);
+}
 
-    i->step = (int64_t)t->state.step;
+/* Samples seen up to and with the step that info describes. */
+static uint64_t samples_of(const gq_trainer *t)
+{
+    return t->state.samples - (t->state.step - (uint64_t)t->info.step) * per_step(t);
+}
+
+static void describe(gq_trainer *t, const gq_step_outcome *step, double seconds, double waited)
+{
+    gq_step_info *i = &t->info;
+    int64_t       per = (int64_t)per_step(t);
+
+    i->step = (int64_t)step->number + 1;
     i->total = t->cfg.train.steps;
-    i->epoch = (int64_t)(t->state.samples / (uint64_t)gq_dataset_count(t->data));
+    i->epoch = (int64_t)(samples_of(t) / (uint64_t)gq_dataset_count(t->data));
     i->masked = step->masked;
     i->lm_loss = step->lm;
     i->mvm_loss = step->mvm;
@@ -77,7 +87,7 @@ static void describe(gq_trainer *t, double seconds, double waited)
     i->lr = step->lr;
     i->seconds = seconds;
     i->samples_per_s = (double)per / seconds;
-    i->tokens_per_s = ((double)step->tokens + (double)(per * step->n)) / seconds;
+    i->tokens_per_s = ((double)step->tokens + (double)(per * t->step.n)) / seconds;
     i->gflops = step->flops / seconds / 1e9;
     i->data_wait_s = waited;
     i->gemm_peak = t->peak;
@@ -87,10 +97,9 @@ static void describe(gq_trainer *t, double seconds, double waited)
     i->eta_s = t->steps_s / (double)t->steps_here * (double)(i->total - i->step);
 }
 
-static void add_to_epoch(gq_trainer *t)
+static void add_to_epoch(gq_trainer *t, const gq_step_outcome *step)
 {
-    gq_run_state  *r = &t->state;
-    const gq_step *step = &t->step;
+    gq_run_state *r = &t->state;
 
     r->epoch_nll += step->lm * (double)step->counted;
     r->epoch_labels += step->counted;
@@ -103,9 +112,10 @@ static void add_to_epoch(gq_trainer *t)
 
 gq_status gq__trainer_step(gq_trainer *t, gq_error *err)
 {
-    double    start = gq_now(), wait = gq_loader_wait_seconds(t->loader);
     gq_status s = GQ_OK;
 
+    if (t->step.flying == 0)
+        t->settled = gq_now();
     gq_step_begin(&t->step, t->state.step, count_labels(t), gq_tokenizer_end_id(t->tok));
     if (t->cfg.train.overfit_batch)
         s = gq_loader_seek(t->loader, 0, err);
@@ -116,10 +126,57 @@ gq_status gq__trainer_step(gq_trainer *t, gq_error *err)
     if (s != GQ_OK)
         return s;
     t->state.step++;
-    t->state.samples += (uint64_t)(t->cfg.train.batch * t->cfg.train.accumulate);
-    describe(t, gq_now() - start, gq_loader_wait_seconds(t->loader) - wait);
-    add_to_epoch(t);
+    t->state.samples += per_step(t);
     return GQ_OK;
+}
+
+/* The state goes back to the last good step: what was asked for after a bad one has done nothing. */
+static void step_back(gq_trainer *t, uint64_t number)
+{
+    t->state.samples -= (t->state.step - number) * per_step(t);
+    t->state.step = number;
+}
+
+static gq_status take_result(gq_trainer *t, gq_error *err)
+{
+    gq_step_outcome out;
+    double          now, waited;
+    gq_status       s = gq_step_result(&t->step, &out, err);
+
+    if (s != GQ_OK) {
+        step_back(t, out.number);
+        return s;
+    }
+    now = gq_now();
+    waited = gq_loader_wait_seconds(t->loader);
+    describe(t, &out, now - t->settled, waited - t->waited);
+    t->settled = now;
+    t->waited = waited;
+    add_to_epoch(t, &out);
+    return GQ_OK;
+}
+
+/* Lines of the step that info describes, and of an epoch that ends with it. */
+static gq_status log_result(gq_trainer *t, gq_error *err)
+{
+    uint64_t  count = (uint64_t)gq_dataset_count(t->data), samples = samples_of(t);
+    gq_status s = gq__trainer_log_step(t, err);
+
+    if (s == GQ_OK && (samples / count != (samples - per_step(t)) / count || t->info.step == t->info.total))
+        s = gq__trainer_log_epoch(t, (int64_t)((samples - 1) / count), err);
+    return s;
+}
+
+gq_status gq__trainer_settle(gq_trainer *t, int most, gq_error *err)
+{
+    gq_status s = GQ_OK;
+
+    while (s == GQ_OK && t->step.flying > most) {
+        s = take_result(t, err);
+        if (s == GQ_OK && t->dir.log)   /* a dry run has nothing to write to                      */
+            s = log_result(t, err);
+    }
+    return s;
 }
 
 /* ---- evaluation --------------------------------------------------------------------------------------------------- */
@@ -222,20 +279,18 @@ static gq_status stop(gq_trainer *t, gq_error *err)
                    t->state.step);
 }
 
-/* What follows a step: epoch and step lines, evaluation, checkpoint. An evaluation cut short by a stop is made up
+/* What follows a step: evaluation, checkpoint, for which all results must be there. On a device the results of
+ * other steps are taken when the next one has been asked for. An evaluation cut short by a stop is made up
  * for on resume, because the state says which step was evaluated last. */
 static gq_status after_step(gq_trainer *t, gq_error *err)
 {
     int64_t   step = (int64_t)t->state.step, total = t->cfg.train.steps;
-    uint64_t  count = (uint64_t)gq_dataset_count(t->data),
-             per = (uint64_t)(t->cfg.train.batch * t->cfg.train.accumulate);
     bool      best = false;             /* the best checkpoint so far is kept: it must be written */
-    gq_status s = gq__trainer_log_step(t, err);
+    bool      evaluates = t->val && due(step, t->cfg.train.eval_every, total);
+    bool      rests = evaluates || due(step, t->cfg.train.save_every, total) || stopping(t);
+    gq_status s = gq__trainer_settle(t, rests || !t->step.device ? 0 : 1, err);
 
-    if (s == GQ_OK &&
-        (t->state.samples / count != (t->state.samples - per) / count || step == total))
-        s = gq__trainer_log_epoch(t, (int64_t)((t->state.samples - 1) / count), err);
-    if (s == GQ_OK && t->val && due(step, t->cfg.train.eval_every, total)) {
+    if (s == GQ_OK && evaluates) {
         s = evaluate(t, err);
         best = s == GQ_OK && t->state.best_step == t->state.step;
         if (s == GQ_ESTOPPED) {
@@ -243,8 +298,10 @@ static gq_status after_step(gq_trainer *t, gq_error *err)
             return stop(t, err);
         }
     }
-    if (s == GQ_OK && stopping(t) && step < total)
-        return stop(t, err);
+    if (s == GQ_OK && stopping(t) && step < total) {
+        s = gq__trainer_settle(t, 0, err);
+        return s == GQ_OK ? stop(t, err) : s;
+    }
     if (s == GQ_OK && (best || due(step, t->cfg.train.save_every, total)))
         s = save(t, err);
     return s;
@@ -287,6 +344,8 @@ static gq_status loop(gq_trainer *t, gq_error *err)
         if (s == GQ_OK)
             s = after_step(t, err);
     }
+    if (s != GQ_OK)                     /* lines of steps that are done                           */
+        gq__trainer_settle(t, 0, NULL);
     return s;
 }
 
@@ -378,6 +437,8 @@ gq_status gq_train_dry_run(const gq_config *c, gq_dry_run *out, gq_error *err)
         out->gemm_peak = gq_measure_gemm(t->net->engine, 0.2);
         out->predicted_s = out->gemm_peak > 0 ? out->flops / (0.8e9 * out->gemm_peak) : 0.0;
         s = gq__trainer_step(t, err);
+        if (s == GQ_OK)
+            s = gq__trainer_settle(t, 0, err);
         out->measured_s = t->info.seconds;
         out->loss = t->info.loss;
     }

@@ -69,10 +69,10 @@ gq_status gq__trainer_log_epoch(gq_trainer *t, int64_t epoch, gq_error *err)
     double        loss = r->epoch_steps ? r->epoch_loss / (double)r->epoch_steps : NAN;
     uint64_t      per = (uint64_t)(t->cfg.train.batch * t->cfg.train.accumulate);
     bool          partial = r->epoch_steps * per + per <= (uint64_t)gq_dataset_count(t->data);
-    bool          last = (int64_t)r->step == t->cfg.train.steps;
+    bool          last = t->info.step == t->info.total;
     char          line[512], masked[32] = "";
     int at = snprintf(line, sizeof line, "{\"epoch_end\":%lld,\"step\":%llu", (long long)epoch,
-                      (unsigned long long)r->step);
+                      (unsigned long long)t->info.step);
 
     at += number(line + at, sizeof line - (size_t)at, "avg_loss", loss);
     at += number(line + at, sizeof line - (size_t)at, "lm_loss", lm);

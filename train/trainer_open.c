@@ -187,12 +187,16 @@ gq_status gq__trainer_record(gq_trainer *t, bool masked_too, gq_error *err)
 gq_status gq__trainer_stage(gq_trainer *t, int64_t step, gq_error *err)
 {
     size_t    i = 0;
+    gq_status s;
 
     while (i < t->cfg.train.stages.n &&
            step >= gq_amount_steps(t->cfg.train.stages.item[i].until, t->cfg.train.steps))
         i++;
     if ((int)i == t->stage)
         return GQ_OK;
+    s = gq__trainer_settle(t, 0, err);
+    if (s != GQ_OK)
+        return s;
     t->stage = (int)i;
     gq_net_freeze(t->net, i < t->cfg.train.stages.n ? &t->cfg.train.stages.item[i].freeze : NULL);
     return gq__trainer_plan(t, err);

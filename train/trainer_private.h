@@ -28,7 +28,8 @@ typedef struct gq_trainer {
     double               peak;          /* GFLOP/s                                                */
     double               started, first_step_s, steps_s;     /* clock; sums                       */
     int64_t              steps_here;    /* done by this process                                   */
-    gq_step_info         info;          /* of the last step                                       */
+    gq_step_info         info;          /* of the last step with a result                         */
+    double               settled, waited;      /* clock at the last result; loader's waiting then */
 } gq_trainer;
 
 /* trainer_open.c */
@@ -42,8 +43,9 @@ gq_status gq__trainer_check(gq_trainer *t, gq_error *err);   /* names and sizes,
 void      gq__trainer_memory(const gq_trainer *t, gq_dry_run *out);          /* its byte fields, of what is recorded */
 /* Records what this stage will need and, when that fits engine.memory_limit and the device, takes the memory. */
 gq_status gq__trainer_plan(gq_trainer *t, gq_error *err);
-/* trainer.c */
+/* trainer.c: a step is asked for, its result is taken and logged when no more than `most` are left without one */
 gq_status gq__trainer_step(gq_trainer *t, gq_error *err);
+gq_status gq__trainer_settle(gq_trainer *t, int most, gq_error *err);
 /* products.c: with engine.tune on a GPU, else nothing to do */
 gq_status gq__trainer_products_take(gq_trainer *t, gq_error *err);
 gq_status gq__trainer_products_keep(gq_trainer *t, gq_error *err);

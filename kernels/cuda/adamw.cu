@@ -150,7 +150,7 @@ struct verdict { float gscale; int32_t applies; };
 
 __global__ void __launch_bounds__(GQ_SUM_THREADS)
     finish_norm(const double *partial, int64_t chunks, const gq_update_scalars *s, const float *loss,
-                double *norm, verdict *to)
+                double *norm, int32_t *halted, verdict *to)
 {
     double sum = gq_sum_in_order(partial, chunks, 1);
     if (threadIdx.x != 0)
@@ -158,7 +158,9 @@ __global__ void __launch_bounds__(GQ_SUM_THREADS)
     double total = sqrt(sum), scale = s->clip > 0 ? (double)s->clip / (total + 1e-6) : 1.0;
     *norm = total;
     to->gscale = (float)(scale < 1 ? scale : 1.0);
-    to->applies = isfinite(total) && (!loss || isfinite(*loss)) ? 1 : 0;
+    if (!isfinite(total) || (loss && !isfinite(*loss)))
+        *halted = 1;
+    to->applies = *halted ? 0 : 1;
 }
 
 struct piece { int64_t first; int32_t n, part; };       /* of one part; n 0: none             */
@@ -265,7 +267,8 @@ extern "C" void gq_cuda_update(const gq_update_call *c, gq_work *work)
     piece   *table = (piece *)(temp + p.table);
     bool     wide = all_aligned(c->w, c->master, c->g, c->m, c->v);
     start_squares(d, c->g, c->n, partial);
-    GQ_LAUNCH(d, finish_norm, 1, GQ_SUM_THREADS, 0, partial, p.chunks, c->scalars, (const float *)c->loss, c->norm, v);
+    GQ_LAUNCH(d, finish_norm, 1, GQ_SUM_THREADS, 0, partial, p.chunks, c->scalars, (const float *)c->loss, c->norm, c->halted,
+              v);
     GQ_LAUNCH(d, make_table, (unsigned)c->parts + 1, THREADS, 0, c->part, c->parts, table, p.most);
     GQ_REAL(c->real, T, GQ_LAUNCH(d, adamw_parts<T>, (unsigned)p.most, THREADS, 0,
                                   arenas_of<T>(c->w, c->master, c->g, c->m, c->v), table, c->part, c->scalars, v,

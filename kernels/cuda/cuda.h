@@ -17,7 +17,7 @@ extern "C" {
 }
 #include "kernels/cuda/gemm.h"
 
-enum { GQ_STEP_RING = 256 };
+enum { GQ_STEP_RING = 256, GQ_POINTS = 64 };
 
 typedef struct gq_cuda {
     gq_device     device;               /* first: what the engine sees                            */
@@ -25,7 +25,12 @@ typedef struct gq_cuda {
     char          name[64];
     int           multiprocessors;
     size_t        shared_bytes;         /* dynamic shared memory a block may ask for              */
-    cudaStream_t  stream;
+    cudaStream_t  stream, copies;       /* the work; copies that run ahead of it                  */
+    cudaStream_t  side;                 /* what runs beside the work: gq_cuda_beside()            */
+    cudaEvent_t   forked, joined;
+    int           lane;                 /* 1 while stream is the side one, and side the other     */
+    cudaEvent_t   event[GQ_POINTS];     /* of the last points, by number                          */
+    uint64_t      points;
     gq_step_block *step;                /* in device memory                                       */
     void         *step_host;            /* page-locked copies it is uploaded from, GQ_STEP_RING   */
     int           step_slot;            /* the next one                                           */
@@ -80,6 +85,13 @@ static inline void gq_launch(gq_cuda *d, const char *name, const char *file, int
     if (code != cudaSuccess)
         gq_cuda_fail(d, code, name, file, line);
 }
+
+/* Two pieces of an op that do not need each other and are too small to fill the GPU: beside(), the first piece,
+ * back(), the second piece, join(). What is asked for between beside() and back() goes to a second stream, with a
+ * workspace of its own; the join makes the order of calls the order of work again. device.cu. */
+void gq_cuda_beside(gq_cuda *d);
+void gq_cuda_back(gq_cuda *d);
+void gq_cuda_join(gq_cuda *d);
 
 static inline unsigned gq_blocks(int64_t n, int64_t per) { return (unsigned)((n + per - 1) / per); }
 

@@ -1,6 +1,7 @@
-/* device.cu - one GPU: its stream, its memory, the step block, captured graphs, its errors.
+/* device.cu - one GPU: its streams, its memory, the step block, captured graphs, its errors.
  *
- * Everything goes to one stream of its own, so the order of calls is the order of work. Memory is plain
+ * All work goes to one stream, so the order of calls is the order of work; a second one has pieces of an op
+ * that run beside the rest of it, a third the inputs of the step after the one that runs. Memory is plain
  * cudaMalloc, all of it taken before the first step. Calls that the caller cannot check at once leave
  * their error in gq_cuda.error; gq_device.finish() reports the first. */
 #include <stdio.h>
@@ -110,18 +111,25 @@ static void device_set_step(gq_device *device, const gq_step_block *step)
     GQ_CUDA(d, cudaMemcpyAsync(d->step, slot, sizeof *slot, cudaMemcpyHostToDevice, d->stream));
 }
 
-static gq_status device_finish(gq_device *device, gq_error *err)
+/* The first error since the last time, which is told once. */
+static gq_status told(gq_cuda *d, gq_error *err)
 {
-    gq_cuda  *d = self(device);
-    gq_status s;
+    gq_status s = d->error.code;
 
-    GQ_CUDA(d, cudaStreamSynchronize(d->stream));
-    s = d->error.code;
     if (s != GQ_OK) {
         gq_fail(err, s, "%s", d->error.text);
         d->error.code = GQ_OK;
     }
     return s;
+}
+
+static gq_status device_finish(gq_device *device, gq_error *err)
+{
+    gq_cuda *d = self(device);
+
+    GQ_CUDA(d, cudaStreamSynchronize(d->copies));
+    GQ_CUDA(d, cudaStreamSynchronize(d->stream));
+    return told(d, err);
 }
 
 static double device_seconds(gq_device *device)
@@ -132,6 +140,92 @@ static double device_seconds(gq_device *device)
     GQ_CUDA(d, cudaStreamSynchronize(d->stream));
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* ---- two pieces side by side -------------------------------------------------------------------- */
+
+static void change_lane(gq_cuda *d)
+{
+    cudaStream_t other = d->side;
+
+    d->side = d->stream;
+    d->stream = other;
+    d->lane ^= 1;
+}
+
+void gq_cuda_beside(gq_cuda *d)
+{
+    GQ_CUDA(d, cudaEventRecord(d->forked, d->stream));
+    GQ_CUDA(d, cudaStreamWaitEvent(d->side, d->forked, 0));
+    change_lane(d);
+}
+
+void gq_cuda_back(gq_cuda *d)
+{
+    GQ_CUDA(d, cudaEventRecord(d->joined, d->stream));
+    change_lane(d);
+}
+
+void gq_cuda_join(gq_cuda *d)
+{
+    GQ_CUDA(d, cudaStreamWaitEvent(d->stream, d->joined, 0));
+}
+
+/* ---- running ahead ---------------------------------------------------------------------------- */
+
+/* Events are used again: a point whose event has a newer one is passed, since the host has waited for it here. */
+static uint64_t point_of(gq_cuda *d, cudaStream_t stream)
+{
+    cudaEvent_t e = d->event[++d->points % GQ_POINTS];
+
+    if (d->points > GQ_POINTS)
+        GQ_CUDA(d, cudaEventSynchronize(e));
+    GQ_CUDA(d, cudaEventRecord(e, stream));
+    return d->points;
+}
+
+static bool passed(const gq_cuda *d, uint64_t point)
+{
+    return point == 0 || point + GQ_POINTS <= d->points;
+}
+
+static uint64_t device_ahead(gq_device *device, void *dst, const void *src, size_t bytes, uint64_t after)
+{
+    gq_cuda *d = self(device);
+
+    if (!passed(d, after))
+        GQ_CUDA(d, cudaStreamWaitEvent(d->copies, d->event[after % GQ_POINTS], 0));
+    GQ_CUDA(d, cudaMemcpyAsync(dst, src, bytes, cudaMemcpyHostToDevice, d->copies));
+    return point_of(d, d->copies);
+}
+
+static void device_follow(gq_device *device, uint64_t point)
+{
+    gq_cuda *d = self(device);
+
+    if (!passed(d, point))
+        GQ_CUDA(d, cudaStreamWaitEvent(d->stream, d->event[point % GQ_POINTS], 0));
+}
+
+static void device_fetch(gq_device *device, void *dst, const void *src, size_t bytes)
+{
+    gq_cuda *d = self(device);
+    GQ_CUDA(d, cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDeviceToHost, d->stream));
+}
+
+static uint64_t device_mark(gq_device *device)
+{
+    gq_cuda *d = self(device);
+    return point_of(d, d->stream);
+}
+
+static gq_status device_wait(gq_device *device, uint64_t point, gq_error *err)
+{
+    gq_cuda *d = self(device);
+
+    if (!passed(d, point))
+        GQ_CUDA(d, cudaEventSynchronize(d->event[point % GQ_POINTS]));
+    return told(d, err);
 }
 
 /* ---- graphs ---------------------------------------------------------------------------------- */
@@ -197,6 +291,7 @@ static const gq_device operations = {
     device_download,     device_copy,        device_fill,       device_set_step,     device_finish,
     device_room,         device_capture_begin, device_capture_end, device_graph_run, device_graph_free,
     device_seconds,      device_tune,        device_choices,    device_choices_take, device_attention,
+    device_ahead,        device_follow,      device_fetch,      device_mark,         device_wait,
 };
 
 static gq_status no_gpu(int index, cudaError_t code, int count, gq_error *err)
@@ -222,6 +317,12 @@ static gq_status prepare(gq_cuda *d, gq_error *err)
     d->multiprocessors = p.multiProcessorCount;
     d->shared_bytes = p.sharedMemPerBlockOptin;
     GQ_CUDA(d, cudaStreamCreateWithFlags(&d->stream, cudaStreamNonBlocking));
+    GQ_CUDA(d, cudaStreamCreateWithFlags(&d->side, cudaStreamNonBlocking));
+    GQ_CUDA(d, cudaStreamCreateWithFlags(&d->copies, cudaStreamNonBlocking));
+    GQ_CUDA(d, cudaEventCreateWithFlags(&d->forked, cudaEventDisableTiming));
+    GQ_CUDA(d, cudaEventCreateWithFlags(&d->joined, cudaEventDisableTiming));
+    for (cudaEvent_t &e : d->event)
+        GQ_CUDA(d, cudaEventCreateWithFlags(&e, cudaEventDisableTiming));
     d->step = reinterpret_cast<gq_step_block *>(device_alloc(&d->device, sizeof *d->step));
     d->step_host = device_alloc_host(&d->device, GQ_STEP_RING * sizeof *d->step);
     if (d->error.code != GQ_OK || !d->step || !d->step_host)

@@ -15,8 +15,9 @@
  * in D's type, in a sequence kept by counters; OUTPUT_TYPE keeps them in D's type; COMPUTE_TYPE keeps them
  * as floats in the workspace, and a second kernel adds them. We allow no split or COMPUTE_TYPE: partial sums
  * are never rounded to bf16 and their order does not depend on which block is ready first. NVIDIA promises
- * equal bits for equal version, GPU and algorithm as long as streams do not share a workspace: there is one
- * stream and one workspace for each device here.
+ * equal bits for equal version, GPU and algorithm as long as streams do not share a workspace: each of the two
+ * streams of a device has its own. A product in bf16 that is added to what is there is never split: the sum
+ * would be rounded twice.
  *
  * Alignment: cuBLASLt takes addresses to be multiples of 256 bytes unless it is told; it is told the real
  * alignment up to 16, which is all that vector loads and the tensor copy engine want.
@@ -112,7 +113,8 @@ typedef struct table { void **slot; size_t slots, used; } table;
 
 struct gq_lt {
     gq_lt_table call;
-    void       *library, *handle, *workspace;
+    void       *library, *handle;
+    char       *workspace;              /* one for each of gq_cuda.lane                           */
     size_t      workspace_bytes, version;
     char        gpu[256];
     bool        tunes, gelu_pays;
@@ -296,14 +298,15 @@ static int multiply(gq_cuda *d, const plan *p, const gq_lt_algo *algo, const voi
 {
     gq_lt *lt = d->lt;
     return lt->call.Matmul(lt->handle, p->op, &p->k.g.alpha, b, p->a, a, p->b, &p->k.g.beta, addend, p->d, out, p->d,
-                           algo, lt->workspace, lt->workspace_bytes, d->stream);
+                           algo, lt->workspace + (size_t)d->lane * lt->workspace_bytes, lt->workspace_bytes, d->stream);
 }
 
 /* ---- choosing an algorithm ------------------------------------------------------------------- */
 
 static int candidates(gq_lt *lt, const plan *p, gq_lt_result *result, int *got)
 {
-    uint32_t mask = GQ_LT_REDUCTION_COMPUTE_TYPE;
+    bool     rounds = p->k.g.beta != 0 && p->k.g.type_d == GQ_BF16;
+    uint32_t mask = rounds ? 0 : GQ_LT_REDUCTION_COMPUTE_TYPE;
     uint32_t align_a = p->k.align >> 8 & 255, align_b = p->k.align & 255, align_d = p->k.align >> 16 & 255;
     uint64_t room = lt->workspace_bytes;
     void    *pref = NULL;
@@ -699,7 +702,7 @@ static gq_status start_library(gq_cuda *d, gq_error *err)
         snprintf(lt->gpu, sizeof lt->gpu, "%s", gpu.name);
         lt->gelu_pays = gpu.major == 9;
         lt->workspace_bytes = (size_t)(gpu.major >= 9 ? 64 : 32) << 20;
-        code = cudaMalloc(&lt->workspace, lt->workspace_bytes);
+        code = cudaMalloc((void **)&lt->workspace, 2 * lt->workspace_bytes);
     }
     if (code != cudaSuccess)
         return gq_fail(err, code == cudaErrorMemoryAllocation ? GQ_ENOMEM : GQ_EBUG,

@@ -8,7 +8,8 @@
  *
  * Backward: du = dy act'(u) goes to temp (3 passes over [rows,N]); dx = du w, dw = du^T x, both with beta 1
  * where they are added; db = column sums of du, as an epilogue of dw's product where cuBLASLt has it and
- * db is not added to, else by a kernel that reads du once more.
+ * db is not added to, else by a kernel that reads du once more. The two products run side by side when neither has
+ * tiles enough for the whole GPU.
  *
  * An epilogue wants its vectors at multiples of 16 bytes; arenas give that, and others take the kernels.
  * The same call takes the same way every time: the bits do not depend on the run.
@@ -101,6 +102,23 @@ void weight_gradient(const gq_call *c, const shape &s, const void *du, bool *bia
     gq_cuda_gemm(d, *bias_done ? &with : &g, du, c->in[0].p, dw.p, *bias_done ? db.p : NULL, NULL);
 }
 
+void input_gradient(const gq_call *c, const shape &s, const void *du)
+{
+    gq_gemm g = product(s, s.rows, s.k, s.n);
+    g.lda = s.n;
+    g.ldb = s.k;
+    g.type_d = c->din[0].dtype;
+    g.beta = gq_adds(c, 0) ? 1.0f : 0.0f;
+    gq_cuda_gemm(gq_cuda_of(c), &g, du, c->in[1].p, c->din[0].p, NULL, NULL);
+}
+
+/* Do the usual tiles of a product [m,n] leave multiprocessors without work for much of its time? */
+bool few_tiles(const gq_cuda *d, int64_t m, int64_t n)
+{
+    enum { TILE = 128 };
+    return ((m + TILE - 1) / TILE) * ((n + TILE - 1) / TILE) < 2 * (int64_t)d->multiprocessors;
+}
+
 }  // namespace
 
 extern "C" void gq_cuda_linear_fwd(const gq_call *c)
@@ -124,7 +142,7 @@ extern "C" void gq_cuda_linear_bwd(const gq_call *c)
     shape       s = shape_of(c);
     char       *temp = (char *)c->work->temp;
     const void *dy = c->dout[0].p, *du;
-    bool        bias_done = false;
+    bool        bias_done = false, both;
     if (gq_nothing_arrives(c))
         return;
     if (c->din[3].p)
@@ -132,18 +150,19 @@ extern "C" void gq_cuda_linear_bwd(const gq_call *c)
     if (!c->din[0].p && !c->din[1].p && !c->din[2].p)
         return;
     du = gradient_of_u(c, s, &temp);
-    if (c->din[0].p) {
-        gq_gemm g = product(s, s.rows, s.k, s.n);
-        g.lda = s.n;
-        g.ldb = s.k;
-        g.type_d = c->din[0].dtype;
-        g.beta = gq_adds(c, 0) ? 1.0f : 0.0f;
-        gq_cuda_gemm(d, &g, du, c->in[1].p, c->din[0].p, NULL, NULL);
-    }
+    both = c->din[0].p && (c->din[1].p || c->din[2].p) && few_tiles(d, s.rows, s.k) && few_tiles(d, s.n, s.k);
+    if (both)
+        gq_cuda_beside(d);
     if (c->din[1].p)
         weight_gradient(c, s, du, &bias_done);
     if (c->din[2].p && !bias_done)
         gq_cuda_column_sums(d, s.real, du, s.rows, s.n, c->din[2].p, c->din[2].dtype, gq_adds(c, 2), temp);
+    if (both)
+        gq_cuda_back(d);
+    if (c->din[0].p)
+        input_gradient(c, s, du);
+    if (both)
+        gq_cuda_join(d);
 }
 
 extern "C" size_t gq_cuda_linear_temp(const gq_call *c, int backward, int threads)

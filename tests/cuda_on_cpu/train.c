@@ -162,14 +162,15 @@ static void stop_after_two(void *ctx, const gq_step_info *i)
         stop = 1;
 }
 
-static void interrupted(const char *name, const char *const *first, const char *const *second)
+/* The result of a step is known on a device when the next one has been asked for, which is then done, too. */
+static void interrupted(const char *name, bool device, const char *const *first, const char *const *second)
 {
     gq_train_result result;
     stop = 0;
     assert_int_equal(run(name, first, &stop, (gq_train_events){.step = stop_after_two}, &result),
                      GQ_ESTOPPED);
     assert_int_equal(run(name, second, NULL, (gq_train_events){0}, &result), GQ_OK);
-    assert_int_equal(result.resumed_from, 2);
+    assert_int_equal(result.resumed_from, device ? 3 : 2);
 }
 
 static void test_resume(void **state)
@@ -179,7 +180,7 @@ static void test_resume(void **state)
     const char *why;
     (void)state;
     losses_of("whole", LIST(CUDA));
-    interrupted("twice", LIST(CUDA), LIST(CUDA));
+    interrupted("twice", true, LIST(CUDA), LIST(CUDA));
     why = runs_differ(little("whole"), little("twice"), STEPS);
     if (why)
         fail_msg("a resumed run differs: %s", why);
@@ -205,8 +206,8 @@ static void test_change(void **state)
     need_column(be);
     losses cpu = losses_of("cpu.whole", LIST("engine.device=cpu"));
     (void)state;
-    interrupted("to.gpu", LIST("engine.device=cpu"), LIST(CUDA, "engine.precision=fp32"));
-    interrupted("to.cpu", LIST(CUDA, "engine.precision=fp32"), LIST("engine.device=cpu"));
+    interrupted("to.gpu", false, LIST("engine.device=cpu"), LIST(CUDA, "engine.precision=fp32"));
+    interrupted("to.cpu", true, LIST(CUDA, "engine.precision=fp32"), LIST("engine.device=cpu"));
     assert_true(fabs(last_loss("to.gpu") - cpu.loss[STEPS - 1]) <= 1e-5 * cpu.loss[STEPS - 1]);
     assert_true(fabs(last_loss("to.cpu") - cpu.loss[STEPS - 1]) <= 1e-5 * cpu.loss[STEPS - 1]);
 }

@@ -249,6 +249,8 @@ static int32_t lay_out(gq_update_part *part, int64_t *n)
     return PARTS;
 }
 
+static int32_t halted;                  /* what updated() begins with and leaves                  */
+
 /* One update of a copy of `was` on the device; the norm. got has the same shape as was. */
 static double updated(const gq_backend *be, const arenas *was, const gq_update_part *part, int32_t parts,
                       const gq_update_scalars *s, size_t shift, arenas *got)
@@ -256,7 +258,8 @@ static double updated(const gq_backend *be, const arenas *was, const gq_update_p
     gq_device     *d = be->device;
     on_device      o = send(d, was, shift);
     double         norm = -1;
-    void          *base[3];
+    int32_t        bad = halted;
+    void          *base[4];
     gq_work        work = {.device = d, .temp_bytes = be->update_temp(was->n, parts)};
     gq_update_call c = {.w = o.w, .master = o.x, .g = o.g, .m = o.m, .v = o.v, .n = was->n, .parts = parts,
                         .real = was->real};
@@ -265,9 +268,11 @@ static double updated(const gq_backend *be, const arenas *was, const gq_update_p
     c.part = sent(d, &base[0], part, parts, sizeof *part, 0);
     c.scalars = sent(d, &base[1], s, 1, sizeof *s, 0);
     c.norm = sent(d, &base[2], &norm, 1, sizeof norm, 0);
+    c.halted = sent(d, &base[3], &bad, 1, sizeof bad, 0);
     be->update(&c, &work);
     d->download(d, &norm, c.norm, sizeof norm);
-    for (int k = 0; k < 3; k++)
+    d->download(d, &halted, c.halted, sizeof halted);
+    for (int k = 0; k < 4; k++)
         d->release(d, base[k]);
     d->release(d, work.temp);
     fetch(d, &o, got);
@@ -349,14 +354,24 @@ static void test_not_finite(void **state)
     int64_t            n;
     int32_t            parts = lay_out(part, &n);
     arenas             was, got;
+    double             norm;
     (void)state;
     make(&was, n, GQ_BF16, true);
     make(&got, n, GQ_BF16, true);
     for (int k = 0; k < 3; k++) {
-        was.g[k == 0 ? 0 : k == 1 ? n - 1 : n / 2] = bad[k];
+        int64_t at = k == 0 ? 0 : k == 1 ? n - 1 : n / 2;
+        float   good = was.g[at];
+        was.g[at] = bad[k];
+        halted = 0;
         assert_false(isfinite(updated(be, &was, part, parts, &usual, 0, &got)));
         assert_same(&was, &got, "update with a gradient that is not finite");
+        was.g[at] = good;
+        assert_true(halted && isfinite(updated(be, &was, part, parts, &usual, 0, &got)));
+        assert_same(&was, &got, "update after one with a gradient that is not finite");
     }
+    halted = 0;
+    norm = updated(be, &was, part, parts, &usual, 0, &got);
+    check_update(&was, &got, part, parts, &usual, norm);
     drop(&was);
     drop(&got);
 }
