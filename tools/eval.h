@@ -9,6 +9,7 @@
 
 #include <jansson.h>
 
+#include "train/benchmark.h"
 #include "train/evaluate.h"
 
 typedef enum eval_sheet {               /* the first four are gq_view                             */
@@ -40,5 +41,29 @@ json_t     *eval_summary(const eval_report *r);
 
 /* The report of a predictions file; GQ_EINPUT when a number is not the one its summary has. */
 gq_status   eval_verify(const char *path, eval_report *out, gq_error *err);
+
+/* ---- TGIF-QA's own measures: eval_benchmark.c ------------------------------------------------ */
+
+typedef struct eval_bench {             /* value: zeroed                                          */
+    const char        *table_path, *from_path;   /* borrowed                                      */
+    gq_benchmark      *table;           /* what is asked                                          */
+    gq_benchmark      *from;            /* where the baselines come from; NULL: table             */
+    gq_bench_baselines baselines;
+    bool               have_model;
+    gq_bench_score     model;           /* choices: the likeliest as a whole                      */
+    gq_bench_score     per_token;       /* choices alone: the likeliest by the mean of its tokens */
+    size_t             answered;
+} eval_bench;
+
+/* from NULL: the table itself. Computes the baselines. */
+gq_status eval_bench_open(eval_bench *b, const char *table, const char *from, gq_error *err);
+void      eval_bench_close(eval_bench *b);
+/* Scores an answer to a question of d that the table has. */
+gq_status eval_bench_answer(eval_bench *b, const gq_dataset *d, const gq_answered *a, gq_error *err);
+/* Lets the model choose, in the first `questions` of d. */
+gq_status eval_bench_choose(eval_bench *b, gq_net *n, const gq_dataset *d, const gq_tokenizer *tok,
+                            int64_t questions, gq_error *err);
+void      eval_bench_print(const eval_bench *b);
+json_t   *eval_bench_json(const eval_bench *b);
 
 #endif

@@ -8,7 +8,7 @@
 
 enum { RESAMPLES = 1000 };
 
-static const char  *train_data, *output, *verify;
+static const char  *train_data, *output, *verify, *benchmark, *frequent;
 static bool         more, none, json;
 static int64_t      samples, batch;
 static gq_cli_model model;
@@ -26,6 +26,10 @@ static const gq_cli_option options[] = {
      0},
     {"verify", 0, GQ_CLI_TEXT, &verify, "FILE.jsonl",
      "computes the tables again from such a file alone", 0, 0},
+    {"benchmark", 0, GQ_CLI_TEXT, &benchmark, "FILE.tsv",
+     "TGIF-QA's measures by an imported table; without RUN its baselines", 0, 0},
+    {"most-frequent", 0, GQ_CLI_TEXT, &frequent, "FILE.tsv",
+     "where they come from (default: the table itself)", 0, 0},
     {"batch", 0, GQ_CLI_INT, &batch, "N", "questions at once (default: train.batch)", 1, 256},
     GQ_CLI_MODEL_REST(model),
     {"json", 0, GQ_CLI_FLAG, &json, NULL, "tables and baselines as one object", 0, 0},
@@ -34,7 +38,7 @@ static const gq_cli_option options[] = {
 static const gq_cli_program program = {
     .name = "gifqa-eval",
     .summary = "scores the answers of a model, beside the baselines",
-    .usage = "[options] RUN|EXPORT [DATA]   or   --verify FILE",
+    .usage = "[options] RUN|EXPORT [DATA]   or   --verify FILE   or   --benchmark FILE",
     .examples = "gifqa-eval runs/nano shards/test --baselines -o predictions.jsonl\n"
                 "gifqa-eval --verify predictions.jsonl",
     .options = options,
@@ -51,6 +55,7 @@ typedef struct work {
     gq_append    *file; /* NULL: no predictions wanted */
     char         *part; /* its name until it is whole */
     eval_report   report;
+    eval_bench    bench;
     gq_evaluation first;   /* of the true view; its table is the report's */
     double        seconds; /* all views */
 } work;
@@ -201,7 +206,11 @@ static gq_status train_baselines(work *w, gq_error *err)
 
 static gq_status answered(void *ctx, const gq_answered *a, gq_error *err)
 {
-    return gq_prediction_write(ctx, a, err);
+    work     *w = ctx;
+    gq_status s = w->file ? gq_prediction_write(w->file, a, err) : GQ_OK;
+    if (s == GQ_OK && w->bench.table && a->view == GQ_VIEW_TRUE)
+        s = eval_bench_answer(&w->bench, w->data, a, err);
+    return s;
 }
 
 static gq_status run_view(work *w, gq_view view, gq_error *err)
@@ -210,8 +219,8 @@ static gq_status run_view(work *w, gq_view view, gq_error *err)
                           .view = view,
                           .loss = view == GQ_VIEW_TRUE,
                           .resamples = RESAMPLES,
-                          .answered = w->file ? answered : NULL,
-                          .ctx = w->file};
+                          .answered = w->file || w->bench.table ? answered : NULL,
+                          .ctx = w};
     gq_evaluation    e;
     gq_status        s;
 
@@ -255,6 +264,9 @@ static gq_status evaluate(work *w, gq_error *err)
     w->report.seed = w->session->cfg.train.seed;
     w->report.resamples = RESAMPLES;
     s = run_view(w, GQ_VIEW_TRUE, err);
+    if (s == GQ_OK && w->bench.table)
+        s = eval_bench_choose(&w->bench, w->session->net, w->data, w->session->tokenizer,
+                              w->first.n, err);
     if (s == GQ_OK && !none)
         s = run_view(w, GQ_VIEW_OTHER, err);
     for (int v = GQ_VIEW_SHUFFLED; s == GQ_OK && more && v <= GQ_VIEW_ONE; v++)
@@ -291,6 +303,8 @@ static gq_status print_json(const work *w, const char *path, gq_error *err)
     json_object_set_new(o, "seconds", json_real(w->seconds));
     if (output)
         json_object_set_new(o, "predictions", gq_cli_string(output));
+    if (w->bench.table)
+        json_object_set_new(o, "benchmark", eval_bench_json(&w->bench));
     return gq_cli_json(o, err);
 }
 
@@ -307,6 +321,10 @@ static void print_text(const work *w, const char *path)
     printf(", %.1f s\nteacher-forced: loss %.4f, perplexity %.4f, next token right %.4f\n\n",
            w->seconds, w->first.lm_loss, w->first.ppl, w->first.token_accuracy);
     eval_print(&w->report);
+    if (w->bench.table) {
+        putchar('\n');
+        eval_bench_print(&w->bench);
+    }
     if (output)
         fprintf(stderr, "%s: answers and summary in %s\n", program.name, output);
 }
@@ -315,8 +333,10 @@ static int run(const char *path, const char *data)
 {
     static work w;
     gq_error    err = {0};
-    gq_status   s = open_session(&w, path, &err);
+    gq_status   s = benchmark ? eval_bench_open(&w.bench, benchmark, frequent, &err) : GQ_OK;
 
+    if (s == GQ_OK)
+        s = open_session(&w, path, &err);
     if (s == GQ_OK)
         s = open_data(&w, data, &err);
     if (s == GQ_OK && output)
@@ -334,8 +354,24 @@ static int run(const char *path, const char *data)
         gq_remove_tree(w.part, NULL);
     gq_free(w.part);
     eval_report_free(&w.report);
+    eval_bench_close(&w.bench);
     gq_dataset_close(w.data);
     gq_session_close(w.session);
+    return s == GQ_OK ? 0 : gq_cli_fail(program.name, &err, json);
+}
+
+/* No model: what a table's most frequent answers are worth. */
+static int run_baselines(void)
+{
+    eval_bench b = {0};
+    gq_error   err = {0};
+    gq_status  s = eval_bench_open(&b, benchmark, frequent, &err);
+
+    if (s == GQ_OK && json)
+        s = gq_cli_json(json_pack("{s:b, s:o}", "ok", 1, "benchmark", eval_bench_json(&b)), &err);
+    else if (s == GQ_OK)
+        eval_bench_print(&b);
+    eval_bench_close(&b);
     return s == GQ_OK ? 0 : gq_cli_fail(program.name, &err, json);
 }
 
@@ -364,13 +400,17 @@ int main(int argc, char **argv)
 
     gq_cli_begin();
     code = gq_cli_parse(&program, argc, argv, &rest);
-    if (code == GQ_CLI_GO && verify && rest.n)
+    if (code == GQ_CLI_GO && verify && (rest.n || benchmark))
         code = gq_cli_usage(program.name, "--verify needs the file alone");
-    else if (code == GQ_CLI_GO && !verify && rest.n == 0)
+    else if (code == GQ_CLI_GO && frequent && !benchmark)
+        code = gq_cli_usage(program.name, "--most-frequent goes with --benchmark");
+    else if (code == GQ_CLI_GO && !verify && !benchmark && rest.n == 0)
         code = gq_cli_usage(program.name, "the directory of a run or an export is missing");
     else if (code == GQ_CLI_GO && more && none)
         code = gq_cli_usage(program.name, "--baselines and --no-baselines exclude each other");
     if (code == GQ_CLI_GO)
-        code = verify ? run_verify() : run(rest.item[0], rest.n > 1 ? rest.item[1] : NULL);
+        code = verify    ? run_verify()
+               : !rest.n ? run_baselines()
+                         : run(rest.item[0], rest.n > 1 ? rest.item[1] : NULL);
     return gq_cli_end(program.name, code);
 }

@@ -1,11 +1,13 @@
-/* fuzz_import.c - any bytes as a published file of TGIF or TGIF-QA; the first byte says which: a Test, Train or Total
- * file beside a good Test file, sentences, or a list of a split. What is accepted is counted row for row, and the tables
- * that come out can be read whole; what is refused leaves no table. */
+/* fuzz_import.c - any bytes as a published file of TGIF or TGIF-QA; the first byte says which: a
+ * Test, Train or Total file beside a good Test file, sentences, or a list of a split. What is accepted
+ * is counted row for row, and the tables that come out can be read whole; what is refused leaves no
+ * table. */
 #include "fuzz.h"
 
 #include "core/io.h"
 #include "data/import.h"
 #include "data/table.h"
+#include "train/benchmark.h"
 
 static const char test_file[] = "gif_name\tquestion\tanswer\tvid_id\tkey\r\nt\tq\t2\tCOUNT1\t1\r\n";
 static const char sentences[] = "http://x/t.gif\ta cat\nhttp://x/u.gif\ta dog\n";
@@ -44,6 +46,18 @@ static uint32_t rows_of(const char *path, const char *second)
     return rows;
 }
 
+/* Evaluation reads what was imported. */
+static void check_benchmark(const char *path, uint32_t rows)
+{
+    gq_benchmark      *b;
+    gq_bench_baselines r;
+    gq_error           err = {0};
+    must(gq_benchmark_open(path, &b, &err) == GQ_OK, "%s", err.text);
+    must(gq_benchmark_rows(b) == rows, "%zu rows, %u", gq_benchmark_rows(b), rows);
+    must(gq_bench_baseline(b, b, &r, &err) == GQ_OK, "%s", err.text);
+    gq_benchmark_close(b);
+}
+
 static void check_questions(const uint8_t *data, size_t size, int part)
 {
     char             name[32];
@@ -71,6 +85,7 @@ static void check_questions(const uint8_t *data, size_t size, int part)
             written[p != GQ_TGIFQA_TEST] += c.written;
         }
     must(rows_of(test, "answer") == written[0], "%u rows to test", written[0]);
+    check_benchmark(test, written[0]);
     if (part != GQ_TGIFQA_TEST)
         must(rows_of(train, "answer") == written[1], "%u rows to train", written[1]);
 }

@@ -3,7 +3,9 @@
 #include <sys/wait.h>
 
 #include "core/mem.h"
+#include "data/table.h"
 #include "little.h"
+#include "train/benchmark.h"
 
 static char out[1 << 18], errors[1 << 14]; /* of the last program */
 
@@ -229,6 +231,76 @@ static void evaluating(void **state)
     assert_non_null(strstr(out, "chance"));
 }
 
+/* The toy questions as if they were TGIF-QA's: every third is a choice of five, the right one
+ * first, the others of a number are counts, else frameqa. `skip`: leaves the first row out. */
+static void write_benchmark(const char *name, bool skip)
+{
+    gq_table *t;
+    gq_row    row;
+    gq_error  err = {0};
+    gq_file  *f;
+    int       n = 0;
+
+    assert_ok(gq_table_open(little("world/test.tsv"), NULL, NULL, &t, &err), &err);
+    assert_ok(gq_atomic_open(little(name), &f, &err), &err);
+    assert_ok(gq_file_printf(f, &err, "gif\tquestion\tanswer\ttype\ta1\ta2\ta3\ta4\ta5\t"
+                                      "choice\n"), &err);
+    for (;; n++) {
+        assert_ok(gq_table_next(t, &row, &err), &err);
+        if (!row.gif)
+            break;
+        bool choice = n % 3 == 0, count = !choice && gq_bench_number(row.answer) >= 0;
+        if (skip && !n)
+            continue;
+        assert_ok(gq_table_put(f, (const char *[]){row.gif, row.question, row.answer,
+                                                   choice  ? "action"
+                                                   : count ? "count"
+                                                           : "frameqa-object",
+                                                   choice ? row.answer : "", choice ? "<unk>" : "",
+                                                   choice ? "<unk> <unk>" : "",
+                                                   choice ? "<pad>" : "", choice ? "the" : "",
+                                                   choice ? "0" : ""},
+                               10, &err), &err);
+    }
+    assert_int_equal(n, LITTLE_TEST);
+    gq_table_close(t);
+    assert_ok(gq_atomic_commit(f, &err), &err);
+}
+
+static void benchmarking(void **state)
+{
+    json_t *o, *b, *model, *most;
+    (void)state;
+
+    write_benchmark("b.tsv", false);
+    o = object("eval run test --no-baselines --benchmark b.tsv --json", 0);
+    b = json_object_get(o, "benchmark");
+    model = json_object_get(b, "model");
+    assert_int_equal(number(json_object_get(model, "action"), "n"), LITTLE_TEST / 3);
+    assert_int_equal(number(json_object_get(model, "frameqa"), "n") +
+                         number(json_object_get(model, "count_raw"), "n"),
+                     LITTLE_TEST - LITTLE_TEST / 3);
+    /* the right one is always the first: the most frequent position is right */
+    most = json_object_get(json_object_get(b, "most_frequent"), "action");
+    assert_true(number(most, "value") == 1);
+    assert_true(number(json_object_get(model, "action"), "value") <= 1);
+    json_decref(o);
+    expect("eval run test --no-baselines --benchmark b.tsv", 0,
+           "choices: the likeliest as a whole");
+    expect("eval run test --no-baselines --benchmark b.tsv --samples 2", 0,
+           "answered: 2 of the table's 12 questions");
+    expect("eval --benchmark b.tsv", 0, "action                  4         1.0000");
+    o = object("eval --benchmark b.tsv --most-frequent b.tsv --json", 0);
+    assert_null(json_object_get(json_object_get(o, "benchmark"), "model"));
+    json_decref(o);
+    write_benchmark("less.tsv", true);
+    expect("eval run test --no-baselines --benchmark less.tsv", 4, "name the table that");
+    expect("eval run test --most-frequent b.tsv", 2, "goes with --benchmark");
+    expect("eval --verify p.jsonl --benchmark b.tsv", 2, "the file alone");
+    expect("eval --benchmark world/test.tsv", 4, "test.tsv:2: choice is no number");
+    expect("eval run test --benchmark nothing.tsv", 4, "nothing.tsv");
+}
+
 static void evaluation_refuses(void **state)
 {
     (void)state;
@@ -307,6 +379,7 @@ int main(void)
         cmocka_unit_test(asking),
         cmocka_unit_test(asking_again),
         cmocka_unit_test(evaluating),
+        cmocka_unit_test(benchmarking),
         cmocka_unit_test(evaluation_refuses),
         cmocka_unit_test(exporting),
         cmocka_unit_test(forced_rung),
