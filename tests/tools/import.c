@@ -1,6 +1,8 @@
 /* gifqa-prep import as a user meets it: help, usage, tables of counts, JSON, and exit codes. */
 #include "shell.h"
 
+#include "data/gifwrite.h"
+
 static int begin(void **state)
 {
     (void)state;
@@ -68,6 +70,28 @@ static void questions(void **state)
                  "\"exit\":4", "Test_count_question.csv:3: 1 fields, the header has 5");
 }
 
+/* What was imported becomes shards: the types, the right choice as the answer, unquoted. */
+static void questions_become_shards(void **state)
+{
+    static const uint8_t palette[2][3] = {{9, 9, 9}, {200, 0, 0}};
+    static const uint8_t index[2 * 4] = {0, 1, 1, 0, 1, 0, 0, 1};
+    char                 path[1024];
+    gq_error             err = {0};
+    (void)state;
+    need_program();
+    material();
+    shell_put("Test_transition_question.csv",
+              "gif_name\tquestion\ta1\ta2\ta3\ta4\ta5\tanswer\tvid_id\tkey\r\n"
+              "t\tWhat first ?\ta\tb\t\"say \"\"no\"\"\"\td\te\t2\tTRANS1\t1\r\n");
+    shell_path("t.gif", path);
+    assert_ok(gq_gif_write(path, 2, 2, index, 2, palette, 2, 7, &err), &err);
+    shell_expect("gifqa-prep import tgif-qa Test_*.csv -o built", 0, "transition", NULL);
+    shell_expect("gifqa-prep build built/test.tsv --gifs . -o shards --set data.frames=2", 0,
+                 "1 GIFs, 2 questions", "");
+    shell_expect("gifqa-prep head shards", 0, "transition\n  What first ?\n  say \"no\"\n", NULL);
+    assert_non_null(strstr(shell.out, "count\n  How ?\n  2\n"));
+}
+
 static void captions(void **state)
 {
     (void)state;
@@ -95,6 +119,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(usage),
         cmocka_unit_test(questions),
+        cmocka_unit_test(questions_become_shards),
         cmocka_unit_test(captions),
     };
     return cmocka_run_group_tests(tests, begin, shell_end);
