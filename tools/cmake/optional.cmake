@@ -1,8 +1,9 @@
 # Optional parts: GIFQA_<PART> = AUTO | ON | OFF. AUTO uses a part that is there, ON insists on it,
 # OFF leaves it out. The summary says what is lost without them.
 
-set(GIFQA_PARTS CUDA MPI FETCH)
+set(GIFQA_PARTS CUDA WORDNET MPI FETCH)
 set(GIFQA_CUDA_LOST  "no GPU backend: training and inference run on the CPU")
+set(GIFQA_WORDNET_LOST "no questions from captions: gifqa-qagen has no words")
 set(GIFQA_MPI_LOST   "no second rank: a run is one process on one machine")
 set(GIFQA_FETCH_LOST "no downloads: GIFs and weights are read from files that are there")
 set(GIFQA_MPI_WHY    "not in this version")
@@ -50,11 +51,30 @@ else()
   endif()
 endif()
 
+# The files of WordNet 3.0, from which the build makes its tables of words (Debian: wordnet-base).
+set(GIFQA_HAVE_WORDNET FALSE)
+if(GIFQA_WORDNET STREQUAL "OFF")
+  set(GIFQA_WORDNET_WHY "left out")
+else()
+  find_path(GIFQA_WORDNET_DIR data.noun HINTS ENV WNSEARCHDIR PATHS /usr/share/wordnet /usr/share/wordnet/dict NO_DEFAULT_PATH)
+  if(GIFQA_WORDNET_DIR)
+    set(GIFQA_HAVE_WORDNET TRUE)
+    set(GIFQA_WORDNET_WHY "the tables of WordNet in ${GIFQA_WORDNET_DIR}")
+  else()
+    set(GIFQA_WORDNET_WHY "no data.noun here (Debian: wordnet-base; elsewhere -DGIFQA_WORDNET_DIR=...)")
+    if(GIFQA_WORDNET STREQUAL "ON")
+      message(FATAL_ERROR "GIFQA_WORDNET=ON: ${GIFQA_WORDNET_WHY}")
+    endif()
+  endif()
+endif()
+
 function(gifqa_summary)
   message(STATUS "gifqa ${PROJECT_VERSION}, ${CMAKE_BUILD_TYPE}: programs go to "
     "${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
   foreach(part ${GIFQA_PARTS})
-    if(GIFQA_HAVE_${part})
+    if(part STREQUAL "WORDNET" AND GIFQA_HAVE_WORDNET)
+      message(STATUS "GIFQA_${part}=${GIFQA_${part}}: ${GIFQA_WORDNET_WHY}")
+    elseif(GIFQA_HAVE_${part})
       message(STATUS "GIFQA_${part}=${GIFQA_${part}}: toolkit ${GIFQA_${part}_VERSION}, built for sm ${GIFQA_CUDA_ARCHS}")
     else()
       message(STATUS "GIFQA_${part}=${GIFQA_${part}}: ${GIFQA_${part}_WHY}; ${GIFQA_${part}_LOST}")
