@@ -26,7 +26,7 @@ typedef struct gq_cuda {
     int           multiprocessors;
     size_t        shared_bytes;         /* dynamic shared memory a block may ask for              */
     cudaStream_t  stream, copies;       /* the work; copies that run ahead of it                  */
-    cudaStream_t  side;                 /* what runs beside the work: gq_cuda_beside()            */
+    cudaStream_t  side;                 /* what runs beside the work: gq_cuda_fork()              */
     cudaEvent_t   forked, joined;
     int           lane;                 /* 1 while stream is the side one, and side the other     */
     cudaEvent_t   event[GQ_POINTS];     /* of the last points, by number                          */
@@ -86,9 +86,10 @@ static inline void gq_launch(gq_cuda *d, const char *name, const char *file, int
         gq_cuda_fail(d, code, name, file, line);
 }
 
-/* Two pieces of an op that do not need each other and are too small to fill the GPU: beside(), the first piece,
- * back(), the second piece, join(). What is asked for between beside() and back() goes to a second stream, with a
- * workspace of its own; the join makes the order of calls the order of work again. device.cu. */
+/* Two pieces of an op that do not need each other and are too small to fill the GPU: fork(), then in any order the
+ * one piece and, between beside() and back(), the other, which goes to a second stream with a workspace of its own;
+ * join() makes the order of calls the order of work again. device.cu. */
+void gq_cuda_fork(gq_cuda *d);
 void gq_cuda_beside(gq_cuda *d);
 void gq_cuda_back(gq_cuda *d);
 void gq_cuda_join(gq_cuda *d);

@@ -153,10 +153,14 @@ static void change_lane(gq_cuda *d)
     d->lane ^= 1;
 }
 
-void gq_cuda_beside(gq_cuda *d)
+void gq_cuda_fork(gq_cuda *d)
 {
     GQ_CUDA(d, cudaEventRecord(d->forked, d->stream));
     GQ_CUDA(d, cudaStreamWaitEvent(d->side, d->forked, 0));
+}
+
+void gq_cuda_beside(gq_cuda *d)
+{
     change_lane(d);
 }
 

@@ -16,8 +16,7 @@
  * as floats in the workspace, and a second kernel adds them. We allow no split or COMPUTE_TYPE: partial sums
  * are never rounded to bf16 and their order does not depend on which block is ready first. NVIDIA promises
  * equal bits for equal version, GPU and algorithm as long as streams do not share a workspace: each of the two
- * streams of a device has its own. A product in bf16 that is added to what is there is never split: the sum
- * would be rounded twice.
+ * streams of a device has its own.
  *
  * Alignment: cuBLASLt takes addresses to be multiples of 256 bytes unless it is told; it is told the real
  * alignment up to 16, which is all that vector loads and the tensor copy engine want.
@@ -305,8 +304,7 @@ static int multiply(gq_cuda *d, const plan *p, const gq_lt_algo *algo, const voi
 
 static int candidates(gq_lt *lt, const plan *p, gq_lt_result *result, int *got)
 {
-    bool     rounds = p->k.g.beta != 0 && p->k.g.type_d == GQ_BF16;
-    uint32_t mask = rounds ? 0 : GQ_LT_REDUCTION_COMPUTE_TYPE;
+    uint32_t mask = GQ_LT_REDUCTION_COMPUTE_TYPE;
     uint32_t align_a = p->k.align >> 8 & 255, align_b = p->k.align & 255, align_d = p->k.align >> 16 & 255;
     uint64_t room = lt->workspace_bytes;
     void    *pref = NULL;

@@ -112,11 +112,26 @@ void input_gradient(const gq_call *c, const shape &s, const void *du)
     gq_cuda_gemm(gq_cuda_of(c), &g, du, c->in[1].p, c->din[0].p, NULL, NULL);
 }
 
-/* Do the usual tiles of a product [m,n] leave multiprocessors without work for much of its time? */
-bool few_tiles(const gq_cuda *d, int64_t m, int64_t n)
+void parameter_gradients(const gq_call *c, const shape &s, const void *du, char *temp)
+{
+    gq_cuda *d = gq_cuda_of(c);
+    bool     bias_done = false;
+    if (c->din[1].p)
+        weight_gradient(c, s, du, &bias_done);
+    if (c->din[2].p && !bias_done)
+        gq_cuda_column_sums(d, s.real, du, s.rows, s.n, c->din[2].p, c->din[2].dtype, gq_adds(c, 2), temp);
+}
+
+int64_t tiles(int64_t m, int64_t n)
 {
     enum { TILE = 128 };
-    return ((m + TILE - 1) / TILE) * ((n + TILE - 1) / TILE) < 2 * (int64_t)d->multiprocessors;
+    return (m + TILE - 1) / TILE * ((n + TILE - 1) / TILE);
+}
+
+/* Do the products of backward, of the usual tiles, each leave multiprocessors without work for much of their time? */
+bool few_tiles(const gq_cuda *d, const shape &s)
+{
+    return tiles(s.rows, s.k) < 2 * d->multiprocessors && tiles(s.n, s.k) < 2 * d->multiprocessors;
 }
 
 }  // namespace
@@ -142,7 +157,7 @@ extern "C" void gq_cuda_linear_bwd(const gq_call *c)
     shape       s = shape_of(c);
     char       *temp = (char *)c->work->temp;
     const void *dy = c->dout[0].p, *du;
-    bool        bias_done = false, both;
+    bool        both;
     if (gq_nothing_arrives(c))
         return;
     if (c->din[3].p)
@@ -150,19 +165,22 @@ extern "C" void gq_cuda_linear_bwd(const gq_call *c)
     if (!c->din[0].p && !c->din[1].p && !c->din[2].p)
         return;
     du = gradient_of_u(c, s, &temp);
-    both = c->din[0].p && (c->din[1].p || c->din[2].p) && few_tiles(d, s.rows, s.k) && few_tiles(d, s.n, s.k);
-    if (both)
-        gq_cuda_beside(d);
-    if (c->din[1].p)
-        weight_gradient(c, s, du, &bias_done);
-    if (c->din[2].p && !bias_done)
-        gq_cuda_column_sums(d, s.real, du, s.rows, s.n, c->din[2].p, c->din[2].dtype, gq_adds(c, 2), temp);
-    if (both)
-        gq_cuda_back(d);
-    if (c->din[0].p)
+    both = c->din[0].p && (c->din[1].p || c->din[2].p) && few_tiles(d, s);
+    if (!both) {
+        if (c->din[0].p)
+            input_gradient(c, s, du);
+        parameter_gradients(c, s, du, temp);
+        return;
+    }
+    gq_cuda_fork(d);
+    if (s.n > s.rows)                               /* longer sums first: the others fill the gaps */
         input_gradient(c, s, du);
-    if (both)
-        gq_cuda_join(d);
+    gq_cuda_beside(d);
+    parameter_gradients(c, s, du, temp);
+    gq_cuda_back(d);
+    if (s.n <= s.rows)
+        input_gradient(c, s, du);
+    gq_cuda_join(d);
 }
 
 extern "C" size_t gq_cuda_linear_temp(const gq_call *c, int backward, int threads)
