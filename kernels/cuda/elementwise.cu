@@ -6,10 +6,10 @@
  *                loads are under way; blocks are as wide as a row needs. No reduction.
  *  act_gradient  dy, u, du [count]: 3 s count bytes, 16 a thread and operand. No reduction.
  *  chunk_sums    x [rows,n] to [rows / GQ_COLUMN_CHUNK, n] floats: s rows n + 4 n rows / 256 bytes. A block has one
- *                chunk of rows and 32 lanes of columns; its 8 rows of threads add every eighth row in order, then
- *                their sums are added by index.
- *  add_chunks    those [chunks,n] floats to [n]: eight threads a column add every eighth chunk in order, their
- *                sums are added by index. With one chunk, chunk_sums writes the result itself.
+ *                chunk of rows and 8 accesses of columns; its 32 stripes of threads add every 32nd row in order, all
+ *                8 of them under way at once, then their sums are added by index.
+ *  add_chunks    those [chunks,n] floats to [n]: 32 threads a column add every 32nd chunk in order, their sums are
+ *                added by index. With one chunk, chunk_sums writes the result itself.
  *  convert       dst, src [count] of two types: (4 or 2) + (4 or 2) bytes an element, and dst again when it is
  *                added to. The wider type moves in 16 bytes a thread.
  *
@@ -19,7 +19,7 @@
 
 namespace {
 
-enum { THREADS = 256, ROWS = 4, LANES = 32, STRIPES = 8 };
+enum { THREADS = 256, ROWS = 4, LANES = 8, STRIPES = 32 };
 
 constexpr float SQRT_2_OVER_PI = 0.797884561f, SQRT_1_OVER_2 = 0.707106781f, INV_SQRT_2_PI = 0.398942280f;
 
@@ -144,7 +144,7 @@ template <class T> void act_gradient_of(gq_cuda *d, int act, const T *dy, const 
 template <class T, class G, int N>
 __global__ void __launch_bounds__(THREADS) chunk_sums(const T *x, int64_t rows, int64_t n, int64_t tiles, G *to, bool adds)
 {
-    GQ_SHARED(float, part, [STRIPES][N][LANES + 4]);        /* + 4: read without bank conflicts */
+    GQ_SHARED(float, part, [STRIPES][LANES * N]);
     int     lane = threadIdx.x % LANES, stripe = threadIdx.x / LANES;
     int64_t first = (int64_t)(blockIdx.x % tiles) * LANES * N, chunk = blockIdx.x / tiles;
     int64_t column = first + lane * N, end = (chunk + 1) * GQ_COLUMN_CHUNK;
@@ -152,25 +152,31 @@ __global__ void __launch_bounds__(THREADS) chunk_sums(const T *x, int64_t rows, 
     if (end > rows)
         end = rows;
     if (column < n) {
-#pragma unroll 4
-        for (int64_t r = chunk * GQ_COLUMN_CHUNK + stripe; r < end; r += STRIPES) {
-            gq_lane<T, N> v = gq_lane_at<N>(x + r * n + column);
+        constexpr int EACH = GQ_COLUMN_CHUNK / STRIPES;
+        int64_t       r = chunk * GQ_COLUMN_CHUNK + stripe;
+        gq_lane<T, N> v[EACH];
 #pragma unroll
-            for (int k = 0; k < N; k++)
-                sum[k] += gq_load(v.x[k]);
-        }
+        for (int u = 0; u < EACH; u++)
+            if (r + u * STRIPES < end)
+                v[u] = gq_lane_at<N>(x + (r + u * STRIPES) * n + column);
+#pragma unroll
+        for (int u = 0; u < EACH; u++)
+            if (r + u * STRIPES < end)
+                for (int k = 0; k < N; k++)
+                    sum[k] += gq_load(v[u].x[k]);
     }
 #pragma unroll
     for (int k = 0; k < N; k++)
-        part[stripe][k][lane] = sum[k];
+        part[stripe][lane * N + k] = sum[k];
     __syncthreads();
-    for (int c = threadIdx.x; c < LANES * N; c += THREADS) {
-        float s = 0;
-        for (int k = 0; k < STRIPES; k++)
-            s += part[k][c % N][c / N];
-        if (first + c < n)
-            gq_put(to + chunk * n + first + c, adds, s);
-    }
+    int c = threadIdx.x;
+    if (c >= LANES * N || first + c >= n)
+        return;
+    float s = 0;
+#pragma unroll
+    for (int k = 0; k < STRIPES; k++)
+        s += part[k][c];
+    gq_put(to + chunk * n + first + c, adds, s);
 }
 
 template <class G>

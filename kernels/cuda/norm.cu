@@ -8,8 +8,8 @@
  *                variance about it, then y, all from registers: a row is read once.
  * row_gradients: x, dy (, dout s) -> din a (, din b): rows D (2T + G), for add_norm rows D (3T + 2G), and in the
  *                same pass the sums for gain and bias over a chunk of rows: x and dy are not read again.
- * fold:          chunk sums to the gradients: chunks 2 D 4 bytes, at most 3.2 MB, from L2; 16 loads a thread, all
- *                under way at once.
+ * fold:          chunk sums to the gradients: chunks 2 D 4 bytes, at most 3.2 MB, from L2; at most 17 loads a
+ *                thread, all under way at once.
  *
  * Work: thread t of a block owns columns t N .. t N + N - 1 (N: 16 bytes) of several rows at a time (normalise 4, 2
  * where there are few; row_gradients ROWS), loads all of them before the first is used, and shares one barrier (two
@@ -41,7 +41,7 @@ enum {
     MANY_ROWS = 4096,                   /* from here on normalise has 4 rows a block              */
     MULTIPROCESSORS = 132,              /* for which chunks of rows are cut, whatever the GPU has */
     BLOCK = 128, WARPS = BLOCK / 32,    /* of the kernels for wide rows                           */
-    FOLD = 32,                          /* warps of fold                                          */
+    FOLD = 32, FOLDED = 17,             /* warps of fold; chunks of one under way: 4 x 132 at most */
 };
 
 template <size_t bytes> struct words_of { typedef uint32_t type; };
@@ -161,6 +161,7 @@ template <class T, int N, int U> __global__ void __launch_bounds__(OWNERS) norma
     bool         mine = i < o.D;
     stored<T, N> a[U], b[U], g, beta = {};
     float        x[U][N];
+    float        share = 1 / (float)o.D;
     sums         mean = {}, rstd = {};
 #pragma unroll
     for (int u = 0; u < U; u++) {
@@ -199,7 +200,7 @@ template <class T, int N, int U> __global__ void __launch_bounds__(OWNERS) norma
         gq_lane<T, N> y;
         if (u >= live)
             break;
-        rstd.x[u] = 1 / sqrtf(rstd.x[u] / (float)o.D + o.eps);
+        rstd.x[u] = rsqrtf(rstd.x[u] * share + o.eps);
         save_statistics(o, first + u, mean.x[u], rstd.x[u]);
         if (!mine)
             continue;
@@ -336,7 +337,7 @@ template <class T, int N> __global__ void __launch_bounds__(OWNERS) row_gradient
     int64_t      end = first + o.chunk < o.rows ? first + o.chunk : o.rows;
     bool         mine = i < o.D;
     stored<T, N> g = stored_if<T, N>(o.g, mine, i);
-    float        dg[N] = {}, db[N] = {};
+    float        dg[N] = {}, db[N] = {}, share = 1 / (float)o.D;
     for (int64_t r = first; r < end; r += ROWS, turn ^= 1) {
         stored<T, N> x[ROWS], dy[ROWS], dsum[ROWS];
         row_means    m[ROWS];
@@ -366,8 +367,8 @@ template <class T, int N> __global__ void __launch_bounds__(OWNERS) row_gradient
 #pragma unroll
         for (int u = 0; u < ROWS; u++)
             if (mine && r + u < end) {
-                m[u].e = e.x[2 * u] / (float)o.D;
-                m[u].ex = e.x[2 * u + 1] / (float)o.D;
+                m[u].e = e.x[2 * u] * share;
+                m[u].ex = e.x[2 * u + 1] * share;
                 forget(&x[u]);
                 forget(&dy[u]);
                 save_dx<T, N>(o, (r + u) * o.D + i, x[u], dy[u], g, dsum[u], m[u]);
@@ -435,10 +436,14 @@ fold(const float *__restrict__ parts, int chunks, int D, const gradient dg, cons
     int      end = (warp + 1) * per < chunks ? (warp + 1) * per : chunks;
     gradient to = blockIdx.y ? db : dg;
     float    sum = 0;
-    if (i < D && to.p) {
-#pragma unroll 16
-        for (int k = warp * per; k < end; k++)
-            sum += parts[(int64_t)(2 * k + (int)blockIdx.y) * D + i];
+    for (int k = warp * per; i < D && to.p && k < end; k += FOLDED) {
+        float v[FOLDED];
+#pragma unroll
+        for (int u = 0; u < FOLDED; u++)
+            v[u] = k + u < end ? parts[(int64_t)(2 * (k + u) + (int)blockIdx.y) * D + i] : 0.0f;
+#pragma unroll
+        for (int u = 0; u < FOLDED; u++)
+            sum += v[u];
     }
     sums[warp][lane] = sum;
     __syncthreads();
