@@ -309,7 +309,9 @@ struct pair_of_tiles {
     int           pair, b, keys, i0, j0;
 };
 
-/* P and ds of it, and what they add to dk and dv; do may be overwritten behind a barrier. */
+/* P and ds of it, and what they add to dk and dv; do may be overwritten behind a barrier.
+ * UNDER_WAY 1: dk is not there yet; 0: it is, for fewer registers. */
+template <int UNDER_WAY>
 __device__ __forceinline__ void add_key_gradients(float dk[D / 8][4], float dv[D / 8][4], uint32_t ds[TILE / 16][4],
                                                   const gq_attention &a, const pair_of_tiles &w)
 {
@@ -340,11 +342,13 @@ __device__ __forceinline__ void add_key_gradients(float dk[D / 8][4], float dv[D
         gq_wgmma_take(dk);
         gq_wgmma_begin();
         add_by_columns(dv, P, w.gs);
+        gq_wgmma_commit();
         add_by_columns(dk, ds, w.qs);
         gq_wgmma_commit();
-        gq_wgmma_wait<0>();
+        gq_wgmma_wait<UNDER_WAY>();
         gq_wgmma_take(dv);
-        gq_wgmma_take(dk);
+        if (UNDER_WAY == 0)
+            gq_wgmma_take(dk);
     }
 }
 
@@ -400,9 +404,12 @@ template <bool ALONE> __global__ void __launch_bounds__(THREADS, ALONE ? ALONE_B
                 gq_tile_copy<D, TILE, THREADS>(other + CELLS, d_o, a.C, next * TILE, a.Tq);
             }
             gq_copy_commit();
-            add_key_gradients(dk, dv, ds, a, w);
-            if (!a.dq)
+            add_key_gradients<ALONE ? 0 : 1>(dk, dv, ds, a, w);
+            if (!a.dq) {
+                gq_wgmma_wait<0>();
+                gq_wgmma_take(dk);
                 continue;
+            }
             bool    starts = tile == 0, ends = a.causal && qt < seen ? tile == qt : tile == seen - 1;
             float   dq[D / 8][4] = {};
             float4 *held = (float4 *)((char *)ks + r.held) + (4 * qt + warp - r.first) * (16 * D / 4) + lane;
@@ -419,6 +426,7 @@ template <bool ALONE> __global__ void __launch_bounds__(THREADS, ALONE ? ALONE_B
             add_columns_by_columns(dq, w.gs, ks);
             gq_wgmma_commit();
             gq_wgmma_wait<0>();
+            gq_wgmma_take(dk);
             gq_wgmma_take(dq);
             if (ends) {
                 __syncthreads();        /* nobody reads ds any more                               */
