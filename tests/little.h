@@ -81,7 +81,8 @@ static inline void little_world(void)
     assert_ok(gq_world_write(little("world"), &files, NULL, NULL, &report, &err), &err);
 }
 
-static inline void little_shards(const char *split)
+/* DIR/<name>: the questions of a split with this many frames each. */
+static inline void little_shards_as(const char *split, const char *name, int frames)
 {
     char          table[300], gifs[300], out[300];
     gq_tokenizer *tok = NULL;
@@ -89,7 +90,7 @@ static inline void little_shards(const char *split)
     gq_build_opts o = {.table = table,
                        .gifs = gifs,
                        .out = out,
-                       .keyframes = LITTLE_FRAMES,
+                       .keyframes = frames,
                        .size = 12,
                        .filter = GQ_NEAREST,
                        .store_frames = true,
@@ -101,11 +102,16 @@ static inline void little_shards(const char *split)
 
     snprintf(table, sizeof table, "%s/world/%s.tsv", little_dir, split);
     snprintf(gifs, sizeof gifs, "%s/world/gif", little_dir);
-    snprintf(out, sizeof out, "%s/%s", little_dir, split);
+    snprintf(out, sizeof out, "%s/%s", little_dir, name);
     assert_ok(gq_tokenizer_open(little("world/words.txt"), &tok, &err), &err);
     o.tokenizer = tok;
     assert_ok(gq_build(&o, NULL, &err), &err);
     gq_tokenizer_close(tok);
+}
+
+static inline void little_shards(const char *split)
+{
+    little_shards_as(split, split, LITTLE_FRAMES);
 }
 
 /* Trains DIR/<name> with the keys above and `more` (may be NULL). */

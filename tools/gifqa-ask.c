@@ -62,6 +62,8 @@ static gq_status prepare(work *w, const char *path, const char *gif, gq_error *e
         return gq_fail(err, GQ_EINPUT, "%s: there is no such GIF", gif);
     s = gq_cli_open_model(&model, path, &w->session, err);
     if (s == GQ_OK)
+        fprintf(stderr, "%s: runs on %s\n", program.name, w->session->net->device);
+    if (s == GQ_OK)
         s = gq_gif_read(gif, w->session->cfg.data.limits.bytes, &w->gif, err);
     if (s != GQ_OK)
         return s;

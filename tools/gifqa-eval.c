@@ -338,6 +338,8 @@ static int run(const char *path, const char *data)
     if (s == GQ_OK)
         s = open_session(&w, path, &err);
     if (s == GQ_OK)
+        fprintf(stderr, "%s: runs on %s\n", program.name, w.session->net->device);
+    if (s == GQ_OK)
         s = open_data(&w, data, &err);
     if (s == GQ_OK && output)
         s = open_output(&w, &err);

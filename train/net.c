@@ -99,27 +99,56 @@ static bool gpu_driver(void)
     return access("/dev/nvidiactl", F_OK) == 0 || access("/dev/dxg", F_OK) == 0;
 }
 
-const gq_backend *gq_net_backend(const gq_config *c, gq_error *err)
+/* The GPU that was asked for; with auto one that is there and can be used. NULL: none, or (err) it cannot be had. */
+static const gq_backend *gpu_backend(const gq_config *c, gq_error *refused, gq_error *err)
+{
+    int               gpu = gq_config_gpu(c->engine.device);
+    bool              anywhere = strcmp(c->engine.device, "auto") == 0;
+    const gq_backend *b;
+
+    if (gpu < 0 && !(anywhere && c->engine.backend == GQ_CFG_BACKEND_AUTO && gpu_driver()))
+        return NULL;
+    b = gq_backend_cuda(gpu >= 0 ? gpu : 0, c->engine.precision != GQ_CFG_FP32, anywhere ? refused : err);
+    if (b)
+        b->device->attention(b->device, (int)c->engine.attention);
+    return b;
+}
+
+const gq_backend *gq_net_backend_of(const gq_config *c, gq_error *refused, gq_error *err)
 {
     static const char *const rungs[] = {NULL, "scalar", "avx2", "avx512", "avx512bf16"};
     const gq_backend        *b;
-    int                      gpu = gq_config_gpu(c->engine.device);
-    bool                     anywhere = strcmp(c->engine.device, "auto") == 0;
 
     if (c->engine.backend == GQ_CFG_BACKEND_REF)
         return &gq_backend_ref32;
-    if (gpu >= 0 || (anywhere && c->engine.backend == GQ_CFG_BACKEND_AUTO && gpu_driver())) {
-        b = gq_backend_cuda(gpu >= 0 ? gpu : 0, c->engine.precision != GQ_CFG_FP32, err);
-        if (b)
-            b->device->attention(b->device, (int)c->engine.attention);
-        if (b || !anywhere)
-            return b;
-    }
+    b = gpu_backend(c, refused, err);
+    if (b || gq_config_gpu(c->engine.device) >= 0)
+        return b;
     b = c->engine.precision == GQ_CFG_BF16 ? gq_backend_cpu_bf16(NULL)
                                            : gq_backend_cpu(rungs[c->engine.cpu]);
     if (!b)
         gq_fail(err, GQ_ECONFIG, "engine.%s: this machine or build does not have it; use auto",
                 c->engine.precision == GQ_CFG_BF16 ? "precision: bf16" : "cpu");
+    return b;
+}
+
+const gq_backend *gq_net_backend(const gq_config *c, gq_error *err)
+{
+    gq_error refused = {0};
+    return gq_net_backend_of(c, &refused, err);
+}
+
+static const gq_backend *backend_of(gq_net *n, gq_error *err)
+{
+    gq_error          refused = {0};
+    const gq_backend *b = gq_net_backend_of(&n->cfg, &refused, err);
+    int               gpu = gq_config_gpu(n->cfg.engine.device);
+
+    if (b && b->device)
+        snprintf(n->device, sizeof n->device, "GPU %d (%s)", gpu >= 0 ? gpu : 0, b->name);
+    else if (b)
+        snprintf(n->device, sizeof n->device, "the CPU (%s)%s%.400s", b->name,
+                 refused.code != GQ_OK ? ", not on the GPU: " : "", refused.text);
     return b;
 }
 
@@ -300,7 +329,7 @@ gq_status gq_net_open(const gq_config *c, gq_net_use use, bool weights, gq_net *
     if (s == GQ_OK) {
         n->cfg = *c;
         gq_net_model(c, &n->model);
-        o.backend = use == GQ_NET_DECLARE ? gq_backend_cpu(NULL) : gq_net_backend(c, err);
+        o.backend = use == GQ_NET_DECLARE ? gq_backend_cpu(NULL) : backend_of(n, err);
         s = o.backend ? gq_engine_new(&o, &n->engine, err) : GQ_ECONFIG;
     }
     if (s == GQ_OK && (s = gq_params_new(n->engine, &n->params, err)) == GQ_OK)

@@ -27,6 +27,7 @@ typedef struct gq_net {
     gq_config       cfg;
     gq_stllm_config model;
     gq_engine      *engine;
+    char            device[600];        /* for people: where it runs, and why not on a GPU that is there */
     gq_params      *params;
     gq_pass       **pass;               /* recorded so far                                        */
     int             passes, pass_cap;
@@ -58,5 +59,7 @@ void      gq_net_release(gq_net *n, bool pixels);
 /* The models' own configurations (sizes, activations, options) of a run's configuration. */
 void      gq_net_model(const gq_config *c, gq_stllm_config *m);
 const gq_backend *gq_net_backend(const gq_config *c, gq_error *err);        /* NULL: err says why */
+/* The same. refused: why device auto did not take a GPU though its driver is there; untouched otherwise. */
+const gq_backend *gq_net_backend_of(const gq_config *c, gq_error *refused, gq_error *err);
 
 #endif

@@ -399,6 +399,7 @@ static gq_status open_state(gq_trainer *t, const gq_config *c, gq_error *err)
         s = gq_net_open(&t->cfg, GQ_NET_TRAIN, true, &t->net, &report_of, err);
     if (s != GQ_OK)
         return s;
+    gq__trainer_note(t, "runs on %s", t->net->device);
     report_weights(t, &report_of);
     s = gq__trainer_check(t, err);
     if (s == GQ_OK)

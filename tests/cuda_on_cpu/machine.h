@@ -7,7 +7,7 @@
 
 enum { GQ_SHIM_THREADS = 1024, GQ_SHIM_STATIC_BYTES = 48 * 1024, GQ_SHIM_SHARED_BYTES = 227 * 1024 };
 
-/* NaN as float and as either bf16, large as an integer */
+/* What memory holds at first (of shared memory one of several, shim.cpp): NaN as float and as either bf16, large as an integer */
 constexpr uint32_t GQ_SHIM_POISON = 0x7fa57fa5u;
 void gq_shim_poison(void *p, size_t bytes);
 

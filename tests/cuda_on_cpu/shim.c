@@ -139,10 +139,22 @@ static void test_copies(void **state)
 
 static void test_uninitialised(void **state)
 {
-    float out[3] = {0, 0, 0};
+    float   out[3] = {0, 0, 0};
+    int32_t word;
+    int     nans = 0, large = 0, negative = 0, small = 0;
     (void)state;
-    assert_int_equal(shim_uninitialised(out), 0);               /* block 1 finds nothing of block 0   */
+    assert_int_equal(shim_uninitialised(out, &word), 0);        /* block 1 finds nothing of block 0   */
     assert_true(isnan(out[0]) && isnan(out[1]) && isnan(out[2]));
+    for (unsigned seed = 1; seed <= 40; seed++) {               /* other orders, other words          */
+        gq_shim_order(seed);
+        assert_int_equal(shim_uninitialised(out, &word), 0);
+        nans += isnan(out[0]) && isnan(out[1]) && isnan(out[2]);
+        large += word > 1 << 30 && out[0] > 3e38f && out[1] > 3e38f && out[2] > 3e38f;
+        negative += word < 0 && out[0] < -3e38f && out[1] < -3e38f && out[2] < -3e38f;
+        small += word > 0 && word < 1 << 20;
+    }
+    gq_shim_order(0);
+    assert_true(nans && large && negative && small && nans + large + negative + small == 40);
 }
 
 static void test_mistakes(void **state)

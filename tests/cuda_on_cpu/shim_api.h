@@ -25,7 +25,8 @@ GQ_SHIM_API const gq_backend *gq_backend_on_host(int bf16, gq_error *err);
 
 /* The order in which the threads of a block and the blocks of a grid run. 0: by index; else a
  * permutation made from the seed, another one after every barrier: a result that depends on the
- * seed has a missing barrier. */
+ * seed has a missing barrier. What shared memory holds at first depends on it, too: NaN with 0, else
+ * one of four words, drawn for each block. */
 GQ_SHIM_API void gq_shim_order(unsigned seed);
 
 /* The n-th cudaMalloc or cudaMallocHost from now fails (1: the next one); 0: none does. */

@@ -128,21 +128,22 @@ int shim_copies(const float *x, float *out)
 
 /* ---- shared memory, mistakes ------------------------------------------------------------------- */
 
-static __global__ void uninitialised(float *out)
+static __global__ void uninitialised(float *out, int32_t *word)
 {
     GQ_SHARED(float, a, [32]);
     GQ_SHARED(gq_bf16, b, [33]);
     GQ_DYNAMIC(float, c);
     out[0] = a[31];
+    memcpy(word, &a[31], sizeof *word);
     out[1] = gq_load(b[32]);
     out[2] = c[99];
     __syncthreads();
     a[threadIdx.x] = c[threadIdx.x] = 1;
     b[threadIdx.x + 1] = gq_to_bf16(1);
 }
-int shim_uninitialised(float *out)
+int shim_uninitialised(float *out, int32_t *word)
 {
-    gq_shim_launch(nullptr, "uninitialised", uninitialised, 2, 32, 400, out);
+    gq_shim_launch(nullptr, "uninitialised", uninitialised, 2, 32, 400, out, word);
     return cudaStreamSynchronize(nullptr);
 }
 

@@ -24,8 +24,8 @@ GQ_SHIM_API int shim_product(const uint16_t *a, const uint16_t *b_kn, const uint
  * both; what a later copy to the first place leaves */
 GQ_SHIM_API int shim_copies(const float *x, float *out);
 
-/* out[3]: an uninitialised word of static shared memory, of dynamic, a bf16 */
-GQ_SHIM_API int shim_uninitialised(float *out);
+/* out[3]: an uninitialised float of static shared memory, a bf16, a float of dynamic; word: the first as an integer */
+GQ_SHIM_API int shim_uninitialised(float *out, int32_t *word);
 
 /* Kernels with one mistake each; `wrong` names it. */
 typedef enum shim_mistake {

@@ -16,11 +16,26 @@
 #include "train/evaluate.h"
 
 #ifndef GQ_TEST_ON_GPU
+#include "tests/cuda_on_cpu/lt_on_host.h"
+
+static bool driver, unusable;           /* is there a driver; is the GPU of no use                */
+
 const gq_backend *__wrap_gq_backend_cuda(int index, int bf16, gq_error *err);
 const gq_backend *__wrap_gq_backend_cuda(int index, int bf16, gq_error *err)
 {
     assert_int_equal(index, 0);
+    if (unusable) {
+        gq_fail(err, GQ_EUSAGE, "no GPU: its driver is older than this test");
+        return NULL;
+    }
     return gq_backend_on_host(bf16, err);
+}
+
+int __real_access(const char *path, int mode);
+int __wrap_access(const char *path, int mode);
+int __wrap_access(const char *path, int mode)
+{
+    return strcmp(path, "/dev/nvidiactl") == 0 ? driver ? 0 : -1 : __real_access(path, mode);
 }
 #endif
 
@@ -212,7 +227,186 @@ static void test_change(void **state)
     assert_true(fabs(last_loss("to.cpu") - cpu.loss[STEPS - 1]) <= 1e-5 * cpu.loss[STEPS - 1]);
 }
 
+/* ---- configs/stllm_nano.yaml ----------------------------------------------------------------- */
+
+/* As it is but for the length of the run, no warm-up, and masking from the start. */
+#define NANO_KEYS                                                                                  \
+    "train.steps=2", "train.warmup=0", "train.eval_every=2", "train.save_every=2", "mvm.start=0", "mvm.prob=0.5",  \
+        "engine.threads=1"
+
+enum { NANO_STEPS = 2, NANO_FRAMES = 8 };
+
+typedef struct nano_losses { double loss[NANO_STEPS], norm[NANO_STEPS], lm; int n, masked; } nano_losses;
+
+static void nano_step(void *ctx, const gq_step_info *i)
+{
+    nano_losses *l = ctx;
+    assert_true(l->n < NANO_STEPS);
+    l->masked += i->masked;
+    l->loss[l->n] = i->loss;
+    l->norm[l->n++] = i->grad_norm;
+}
+
+static void nano_evaluated(void *ctx, int64_t step, const gq_evaluation *e, bool best)
+{
+    (void)best;
+    assert_int_equal(step, NANO_STEPS);
+    assert_int_equal(e->n, LITTLE_TEST);
+    ((nano_losses *)ctx)->lm = e->lm_loss;
+}
+
+static nano_losses nano_of(const char *name, const char *device, const char *precision)
+{
+    static gq_config c;
+    char             train[600], val[600], dir[600];
+    const char      *set[] = {train, val, device, precision, NANO_KEYS};
+    nano_losses      l = {.n = 0};
+    gq_train_opts    o = {.run_dir = dir, .events = {.ctx = &l, .step = nano_step, .evaluated = nano_evaluated}};
+    gq_train_result  result;
+    gq_error         err = {0};
+
+    snprintf(train, sizeof train, "data.train=%s", little("nano.train"));
+    snprintf(val, sizeof val, "data.val=%s", little("nano.test"));
+    snprintf(dir, sizeof dir, "%s", little(name));
+    assert_ok(gq_config_load(GQ_SOURCE_DIR "/configs/stllm_nano.yaml", set, sizeof set / sizeof *set, &c, NULL, &err), &err);
+    assert_ok(gq_train(&c, &o, &result, &err), &err);
+    assert_int_equal(l.n, NANO_STEPS);
+    assert_true(l.masked > 0 && l.masked < NANO_STEPS && isfinite(l.lm));
+    return l;
+}
+
+static void nano_near(const char *what, const nano_losses *got, const nano_losses *want, double loss, double norm)
+{
+    for (int i = 0; i < NANO_STEPS; i++)
+        if (!(fabs(got->loss[i] - want->loss[i]) <= loss * want->loss[i]) ||
+            !(fabs(got->norm[i] - want->norm[i]) <= norm * want->norm[i]))
+            fail_msg("nano, %s, step %d: loss %.9g, gradient norm %.9g, on the CPU %.9g, %.9g", what, i, got->loss[i],
+                     got->norm[i], want->loss[i], want->norm[i]);
+    if (!(fabs(got->lm - want->lm) <= loss * want->lm))
+        fail_msg("nano, %s: loss on the test questions %.9g, on the CPU %.9g", what, got->lm, want->lm);
+}
+
+static void test_nano(void **state)
+{
+    const gq_backend *be[2];
+    need_column(be);
+    nano_losses cpu = nano_of("nano.cpu", "engine.device=cpu", "engine.precision=fp32"),
+                gpu = nano_of("nano.fp32", CUDA, "engine.precision=fp32"),
+                bf16 = nano_of("nano.bf16", CUDA, "engine.precision=bf16");
+    (void)state;
+    nano_near("cuda-fp32", &gpu, &cpu, 1e-5, 1e-4);
+    nano_near("cuda-bf16", &bf16, &cpu, .01, .1);
+}
+
 #ifndef GQ_TEST_ON_GPU
+/* ---- which device ---------------------------------------------------------------------------- */
+
+static void keep_device(void *ctx, const char *text)
+{
+    if (strncmp(text, "runs on ", 8) == 0)
+        snprintf(ctx, 300, "%s", text);
+}
+
+static const char *device_of(const char *name, const char *key, gq_status want)
+{
+    static char     text[300];
+    gq_train_result result;
+    *text = 0;
+    assert_int_equal(run(name, LIST(key, "train.steps=1", "data.val=[]"), NULL,
+                         (gq_train_events){.ctx = text, .note = keep_device}, &result), want);
+    return text;
+}
+
+/* --device auto takes the GPU where there is one; where it cannot be used the run says so and is none the worse: what
+ * goes wrong later is told as it is. */
+static void test_auto(void **state)
+{
+    const char *says;
+    (void)state;
+    driver = true;
+    says = device_of("auto.gpu", "train.lr=0.001", GQ_OK);
+    assert_string_equal(says, "runs on GPU 0 (cuda-bf16)");
+    unusable = true;
+    says = device_of("auto.cpu", "train.lr=0.001", GQ_OK);
+    if (strncmp(says, "runs on the CPU (cpu-", 21) != 0 ||
+        !strstr(says, "), not on the GPU: no GPU: its driver is older than this test"))
+        fail_msg("a GPU that cannot be used: '%s'", says);
+    device_of("auto.little", "engine.memory_limit=4096", GQ_ENOMEM);
+    if (!strstr(last_error.text, "engine.memory_limit"))
+        fail_msg("after the fallback the message is '%s'", last_error.text);
+    driver = unusable = false;
+    says = device_of("auto.none", "train.lr=0.001", GQ_OK);
+    assert_true(strncmp(says, "runs on the CPU (cpu-", 21) == 0 && !strstr(says, "not on"));
+}
+
+/* ---- descriptors ----------------------------------------------------------------------------- */
+
+enum { CALL_STEPS = 10 };
+
+typedef struct calls { gq_device *d; uint64_t after[CALL_STEPS]; bool masked[CALL_STEPS]; int n; } calls;
+
+static void count_calls(void *ctx, const gq_step_info *i)
+{
+    calls *c = ctx;
+    assert_true(c->n < CALL_STEPS);
+    c->after[c->n] = gq_lt_test_descriptor_calls(c->d);
+    c->masked[c->n++] = i->masked;
+}
+
+static bool first_of_its_shape(const calls *c, int step)
+{
+    for (int i = 0; i < step; i++)
+        if (step >= c->n || c->masked[i] == c->masked[step])
+            return false;
+    return true;
+}
+
+/* A step is told when the next one has been asked for: its calls are counted here, too. */
+static void check_calls(const calls *c, uint64_t before)
+{
+    int firsts = 0, last = 0;
+    assert_int_equal(c->n, CALL_STEPS);
+    assert_true(c->after[0] > before);
+    for (int i = 0; i < CALL_STEPS; i++) {
+        uint64_t made = c->after[i] - (i ? c->after[i - 1] : before);
+        if (first_of_its_shape(c, i)) {
+            firsts++;
+            last = i;
+        } else if (made && !first_of_its_shape(c, i + 1)) {
+            fail_msg("step %d made %d descriptor calls though its shape is known", i, (int)made);
+        }
+    }
+    assert_true(firsts == 2 && last < CALL_STEPS - 3);         /* later ones of both                 */
+}
+
+/* Steps of one text length, masked and plain: the first of each makes the plans of its products, no other asks the
+ * library about a descriptor, neither in single launches nor while it is captured or when it is launched as a whole. */
+static void test_descriptors(void **state)
+{
+    static const char *const graph[] = {"engine.graph=false", "engine.graph=true"};
+    const gq_backend        *be[2];
+    (void)state;
+    need_column(be);
+    for (int g = 0; g < 2; g++)
+        for (int bf16 = 0; bf16 < 2; bf16++) {
+            gq_error        err = {0};
+            calls           c = {.d = be[bf16]->device};
+            uint64_t        before;
+            char            name[32];
+            gq_train_result result;
+            assert_ok(gq_lt_test_reopen(c.d, &err), &err);
+            before = gq_lt_test_descriptor_calls(c.d);
+            snprintf(name, sizeof name, "calls.%d%d", g, bf16);
+            assert_int_equal(run(name,
+                                 LIST(CUDA, bf16 ? "engine.precision=bf16" : "engine.precision=fp32", graph[g],
+                                      "train.overfit_batch=true", "train.accumulate=2", "train.batch=1",
+                                      "train.steps=10", "train.lr=0.001", "data.val=[]"),
+                                 NULL, (gq_train_events){.ctx = &c, .step = count_calls}, &result),
+                             GQ_OK);
+            check_calls(&c, before);
+        }
+}
+
 /* Any allocation on the device may fail: the run ends with that, says so, and gives back all it had. */
 static void test_no_memory(void **state)
 {
@@ -293,6 +487,8 @@ static int setup(void **state)
     little_world();
     little_shards("train");
     little_shards("test");
+    little_shards_as("train", "nano.train", NANO_FRAMES);
+    little_shards_as("test", "nano.test", NANO_FRAMES);
     return 0;
 }
 
@@ -301,8 +497,10 @@ int main(int argc, char **argv)          /* [TEST]: this one alone              
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fp32),   cmocka_unit_test(test_bf16),   cmocka_unit_test(test_graph),
         cmocka_unit_test(test_resume), cmocka_unit_test(test_change),
+        cmocka_unit_test(test_nano),
 #ifndef GQ_TEST_ON_GPU
-        cmocka_unit_test(test_no_memory), cmocka_unit_test(test_plan),
+        cmocka_unit_test(test_no_memory), cmocka_unit_test(test_plan), cmocka_unit_test(test_descriptors),
+        cmocka_unit_test(test_auto),
 #endif
     };
     if (argc > 1)
