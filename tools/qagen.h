@@ -2,7 +2,7 @@
 #ifndef GIFQA_TOOLS_QAGEN_H
 #define GIFQA_TOOLS_QAGEN_H
 
-#include "data/qagen/tagger.h"
+#include "data/qagen/chunk.h"
 
 int gq_qagen_train_tagger(int argc, char **argv);
 int gq_qagen_eval_tagger(int argc, char **argv);
@@ -11,5 +11,10 @@ int gq_qagen_captions(int argc, char **argv);
 /* The tagger at `path`, or, NULL, the one that came with gifqa: ../share/gifqa/english.tagger from
  * the program's directory. */
 gq_status gq_qagen_tagger(const char *path, gq_tagger **out, gq_error *err);
+
+/* Captions at `from` to a table at `to`, with a summary on stdout; no answer has more than `share`
+ * of its template. */
+gq_status gq_qagen_write(const gq_chunker *chunker, const char *from, const char *to, double share,
+                         gq_error *err);
 
 #endif

@@ -1,21 +1,26 @@
-/* gifqa-qagen CAPTIONS: what is read in captions. */
+/* gifqa-qagen CAPTIONS: the command line, and what is read in a caption (--explain). */
 #include <stdio.h>
 #include <string.h>
 
 #include "core/mem.h"
-#include "data/qagen/candidates.h"
 #include "data/qagen/captions.h"
+#include "data/qagen/rules.h"
 #include "data/qagen/wordnet.h"
 #include "tools/cli.h"
 #include "tools/qagen.h"
 
-static const char *tagger, *gif, *sentence;
+static const char *tagger, *gif, *sentence, *output;
 static bool        explain;
 static int64_t     line = 0;
+static double      cap = 20;
 
 static const gq_cli_option options[] = {
-    {"explain", 0, GQ_CLI_FLAG, &explain, NULL, "tags, chunks and candidates of each caption", 0,
-     0},
+    {"output", 'o', GQ_CLI_TEXT, &output, "FILE.tsv",
+     "the questions, as gifqa-prep build reads them", 0, 0},
+    {"cap", 0, GQ_CLI_REAL, &cap, "PERCENT",
+     "the most that one answer may have of its template (default 20)", 0.01, 100},
+    {"explain", 0, GQ_CLI_FLAG, &explain, NULL,
+     "tags, chunks, candidates and questions of each caption", 0, 0},
     {"line", 0, GQ_CLI_INT, &line, "N", "only the caption in this line of the file", 1, 1e15},
     {"gif", 0, GQ_CLI_TEXT, &gif, "NAME", "only the captions of this GIF", 0, 0},
     {"sentence", 0, GQ_CLI_TEXT, &sentence, "TEXT", "this caption instead of a file", 0, 0},
@@ -23,9 +28,11 @@ static const gq_cli_option options[] = {
 };
 static const gq_cli_program program = {
     .name = "gifqa-qagen",
-    .summary = "reads captions of GIFs: tags, chunks, candidates for answers",
-    .usage = "CAPTIONS.tsv --explain [options]\n       gifqa-qagen train-tagger|eval-tagger ...",
-    .examples = "gifqa-qagen captions.tsv --explain --line 7\n"
+    .summary = "from captions of GIFs to questions and answers",
+    .usage = "CAPTIONS.tsv -o QA.tsv|--explain [options]\n       gifqa-qagen "
+             "train-tagger|eval-tagger ...",
+    .examples = "gifqa-qagen captions.tsv -o qa.tsv\n"
+                "gifqa-qagen captions.tsv --explain --line 7\n"
                 "gifqa-qagen --explain --sentence \"a man in a black hat is dancing.\"",
     .options = options,
     .n_options = sizeof options / sizeof *options,
@@ -73,6 +80,22 @@ static void show_candidates(const gq_caption *c)
     }
 }
 
+static void show_questions(const gq_caption *c)
+{
+    static gq_generated list[GQ_RULE_MOST];
+    const char         *why;
+    size_t              n = gq_rules(c, list, &why);
+    for (size_t k = 0; k < n; k++) {
+        printf("  %-7s ", gq_rule_name(list[k].rule));
+        gq_cli_show(stdout, list[k].question);
+        printf("  ");
+        gq_cli_show(stdout, list[k].answer);
+        putchar('\n');
+    }
+    if (why)
+        printf("  its verb asks nothing: %s\n", why);
+}
+
 static void show(const gq_chunker *chunker, const char *text)
 {
     static gq_caption c;
@@ -84,6 +107,7 @@ static void show(const gq_chunker *chunker, const char *text)
     }
     show_words(&c);
     show_candidates(&c);
+    show_questions(&c);
 }
 
 static gq_status show_file(const gq_chunker *chunker, const char *path, gq_error *err)
@@ -116,8 +140,10 @@ int gq_qagen_captions(int argc, char **argv)
 
     if (code == GQ_CLI_GO && (rest.n == 1) == (sentence != NULL))
         code = gq_cli_usage(program.name, "give a file of captions, or --sentence TEXT");
-    if (code == GQ_CLI_GO && !explain)
-        code = gq_cli_usage(program.name, "--explain is missing");
+    if (code == GQ_CLI_GO && explain == (output != NULL))
+        code = gq_cli_usage(program.name, "give -o FILE.tsv, or --explain");
+    if (code == GQ_CLI_GO && output && (sentence || line || gif))
+        code = gq_cli_usage(program.name, "--sentence, --line and --gif go with --explain");
     if (code != GQ_CLI_GO)
         return code;
     gq_status s = gq_wordnet_present() ? gq_qagen_tagger(tagger, &t, &err)
@@ -126,7 +152,10 @@ int gq_qagen_captions(int argc, char **argv)
                                                  "wordnet-base) and build gifqa again");
     if (s == GQ_OK) {
         gq_chunker_begin(&chunker, t);
-        if (sentence)
+        if (output) {
+            gq_cli_listen("stopping\n");
+            s = gq_qagen_write(&chunker, rest.item[0], output, cap / 100, &err);
+        } else if (sentence)
             show(&chunker, sentence);
         else
             s = show_file(&chunker, rest.item[0], &err);

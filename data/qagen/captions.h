@@ -5,7 +5,7 @@
  *                              tgif writes is such a file
  *   URL TAB sentence           without one, as TGIF is published; the GIF is called by the last
  *                              part of its URL, without ".gif"
- * The first line decides. A row that cannot be read ends reading with GQ_EINPUT, file, line, reason.
+ * The first line decides. A row that cannot be read is GQ_EINPUT with file, line and reason.
  */
 #ifndef GIFQA_DATA_QAGEN_CAPTIONS_H
 #define GIFQA_DATA_QAGEN_CAPTIONS_H

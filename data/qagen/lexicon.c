@@ -18,14 +18,15 @@ static const char people[] =
 static const char creatures[] =
     " pet pets flock herd creature creatures puppy kitty bunny mascot swarm pack fish insect ";
 static const char lifeless[] =
-    " tail paw paws hood egg forward head top face horn feather star stars baseball back bat soft "
+    " tail paw paws hood egg forward head top face horn feather baseball back bat soft "
     "train right left side end light mouse-pad teddy cream chicken turkey shrimp bug monitor "
     "computer counter washer cooler heater bumper dresser hamburger mixer blender drawer cue guide "
     "host page cartoon figure shell drag dragon ball-player stripes stripe runner heel heels "
     "double "
     "bar block pop case kind sort game clip worm-hole match record player-piano cut number beat "
     "body hand hands arm arms leg legs eye eyes mouth stock beak scene mark target deck camel-hair "
-    "volume model-train ";
+    "volume model-train phone cellphone telephone guitar guitars piano drum drums violin saxophone "
+    "instrument microphone microphones mic mike laptop keyboard bike bicycle skateboard ";
 static const char clothes[] =
     " glasses sunglasses goggles eyeglasses mask helmet necklace earrings bracelet ring watch tie "
     "scarf gloves belt hat cap crown uniform costume suit outfit clothes attire makeup headphones "

@@ -63,6 +63,12 @@ static bool is_third(const char *w)
            strcmp(base, w) != 0 && !gq_word_is_clothing(w);
 }
 
+static bool is_base(const char *w)
+{
+    char base[GQ_WN_WORD];
+    return gq_wordnet_verb(w, base) && !strcmp(base, w);
+}
+
 /* What follows a verb and seldom a noun that ends a subject. */
 static bool after_verb(const gq_caption *c, size_t k)
 {
@@ -165,6 +171,8 @@ static void repair_gerund(gq_caption *c, size_t k)
         return;
     if (gq__is_be(word(c, b)) && c->pos[b] != GQ_POS_POSS)
         set(c, k, GQ_POS_VBG);
+    else if (c->pos[b] == GQ_POS_CC && b && c->pos[b - 1] == GQ_POS_VBG)
+        set(c, k, GQ_POS_VBG); /* "dancing and holding cups" */
     else if ((c->pos[b] == GQ_POS_CC || c->pos[b] == GQ_POS_COMMA) &&
              pos_before(c, k, GQ_POS_VBG) && !gq__is_noun(pos(c, k + 1)))
         set(c, k, GQ_POS_VBG);
@@ -186,10 +194,17 @@ static void repair_finite(gq_caption *c, size_t k)
         bool joined = q == GQ_POS_CC && pos_before(c, k, GQ_POS_VBZ) && after_verb(c, k + 1);
         bool first = q == GQ_POS_NN && !finite_in(c, clause_of(c, k), k) && after_verb(c, k + 1) &&
                      !finite_in(c, k + 1, c->words.n < k + 3 ? c->words.n : k + 3);
-        if (subject || joined || first)
+        bool only = q == GQ_POS_NNS && !finite_in(c, 0, c->words.n) && after_verb(c, k + 1);
+        if (subject || joined || first || only)
             set(c, k, GQ_POS_VBZ);
     } else if (p == GQ_POS_VB && (q == GQ_POS_NNS || q == GQ_POS_PRP)) {
         set(c, k, GQ_POS_VBP);
+    } else if (p == GQ_POS_VB && q != GQ_POS_TO && q != GQ_POS_MD && q != GQ_POS_CC &&
+               !finite_in(c, 0, c->words.n)) {
+        set(c, k, GQ_POS_VBP); /* "two woman make faces", "two men lounging lift ..." */
+    } else if (p == GQ_POS_NN && q == GQ_POS_NNS && is_base(w) && after_verb(c, k + 1) &&
+               !finite_in(c, clause_of(c, k), k)) {
+        set(c, k, GQ_POS_VBP); /* "two people dance and wave" */
     } else if (p == GQ_POS_VBD && gq__is_be(word(c, b)) && c->pos[b] != GQ_POS_POSS) {
         set(c, k, GQ_POS_VBN);
     } else if (p == GQ_POS_VBN && (gq__is_noun(q) || q == GQ_POS_PRP) &&

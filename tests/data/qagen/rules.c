@@ -1,0 +1,201 @@
+/* Questions from captions, rule by rule; what is refused; the verb forms they need. */
+#include "support.h"
+
+#include "data/qagen/inflect.h"
+#include "data/qagen/rules.h"
+#include "data/qagen/wordnet.h"
+
+static gq_tagger *tagger;
+static gq_chunker chunker;
+
+static int begin(void **state)
+{
+    (void)state;
+    gq_error err = {0};
+    if (gq_wordnet_present()) {
+        assert_ok(gq_tagger_load(GQ_SOURCE_DIR "/data/qagen/english/english.tagger", &tagger, &err),
+                  &err);
+        gq_chunker_begin(&chunker, tagger);
+    }
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    gq_tagger_free(tagger);
+    return 0;
+}
+
+static const char *reason;
+
+/* "rule: question answer\n" of all. */
+static const char *questions(const char *text)
+{
+    static char         out[8192];
+    static gq_caption   c;
+    static gq_generated list[GQ_RULE_MOST];
+    assert_true(gq_chunker_read(&chunker, text, &c));
+    size_t n = gq_rules(&c, list, &reason);
+    out[0] = 0;
+    for (size_t k = 0; k < n; k++)
+        sprintf(out + strlen(out), "%s: %s %s\n", gq_rule_name(list[k].rule), list[k].question,
+                list[k].answer);
+    return out;
+}
+
+static void progressive(void **state)
+{
+    (void)state;
+    if (!tagger)
+        skip();
+    assert_string_equal(questions("a man in a black hat is waving his hand and smiling ."),
+                        "subj: who is waving his hand? a man\n"
+                        "verb: what is the man in a black hat doing? waving his hand\n"
+                        "obj: what is the man in a black hat waving? his hand\n"
+                        "wear: what is the man wearing? a black hat\n"
+                        "while: what is the man in a black hat doing while waving his hand? "
+                        "smiling\n"
+                        "color: what is the color of the hat? black\n");
+    assert_string_equal(questions("two dogs are sitting on a couch ."),
+                        "subj: what is sitting on a couch? two dogs\n"
+                        "verb: what are two dogs doing? sitting on a couch\n"
+                        "loc: where are two dogs sitting? on a couch\n"
+                        "number: how many dogs are sitting on a couch? two\n");
+    assert_string_equal(questions("a woman was pointing at something ."),
+                        "subj: who was pointing at something? a woman\n"
+                        "verb: what was the woman doing? pointing at something\n"
+                        "pp-obj: what was the woman pointing at? something\n");
+    assert_string_equal(questions("a man dancing in a room"),
+                        "subj: who is dancing in a room? a man\n"
+                        "verb: what is the man doing? dancing in a room\n"
+                        "loc: where is the man dancing? in a room\n");
+}
+
+static void finite_verbs(void **state)
+{
+    (void)state;
+    if (!tagger)
+        skip();
+    assert_string_equal(questions("a girl opens two boxes and then kisses a boy ."),
+                        "subj: who opens two boxes? a girl\n"
+                        "verb: what does the girl do? open two boxes\n"
+                        "obj: what does the girl open? two boxes\n"
+                        "number: how many boxes does the girl open? two\n"
+                        "after: what does the girl do after opening two boxes? kiss a boy\n"
+                        "before: what does the girl do before kissing a boy? open two boxes\n");
+    assert_string_equal(questions("a cat ran across a red and white car ."),
+                        "subj: what ran across a red and white car? a cat\n"
+                        "verb: what did the cat do? run across a red and white car\n"
+                        "loc: where did the cat run? across a red and white car\n"
+                        "color: what is the color of the car? red and white\n");
+    assert_string_equal(questions("three men look at each other ."),
+                        "number: how many men look at each other? three\n");
+}
+
+static void other_verbs(void **state)
+{
+    (void)state;
+    if (!tagger)
+        skip();
+    assert_string_equal(questions("a baby is kissed by a woman ."),
+                        "subj: who is kissed by a woman? a baby\n");
+    assert_string_equal(questions("a boy is on a horse ."), "subj: who is on a horse? a boy\n");
+}
+
+static void refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *caption, *why;
+    } none[] = {
+        {"there is a man .", "the subject is this, it or there"},
+        {"in a room a man is dancing .", "no noun phrase stands first"},
+        {"a man can dance .", "a verb group of another kind than is + -ing"},
+        {"a man is not dancing .", "a negated or longer verb group"},
+        {"a beautiful day .", "no verb belongs to the subject"},
+        {"a man glorps .", NULL},
+    };
+    if (!tagger)
+        skip();
+    for (size_t k = 0; k < sizeof none / sizeof *none; k++) {
+        assert_string_equal(questions(none[k].caption), "");
+        assert_non_null(reason);
+        if (none[k].why)
+            assert_string_equal(reason, none[k].why);
+    }
+}
+
+static void colors(void **state)
+{
+    (void)state;
+    if (!tagger)
+        skip();
+    /* of two hats none can be meant; people have no color */
+    assert_null(strstr(questions("a man with a red hat and a woman with a blue hat ."), "color:"));
+    assert_null(strstr(questions("a blond girl is dancing ."), "color:"));
+    assert_non_null(strstr(questions("a girl with light blue eyes smiles ."),
+                           "color: what is the color of the eyes? light blue"));
+}
+
+static void forms(void **state)
+{
+    (void)state;
+    static const char *const verbs[][3] = {
+        {"go", "goes", "going"},       {"try", "tries", "trying"},
+        {"play", "plays", "playing"},  {"kiss", "kisses", "kissing"},
+        {"sit", "sits", "sitting"},    {"take", "takes", "taking"},
+        {"lie", "lies", "lying"},      {"see", "sees", "seeing"},
+        {"eat", "eats", "eating"},     {"fix", "fixes", "fixing"},
+        {"open", "opens", "opening"},  {"begin", "begins", "beginning"},
+        {"have", "has", "having"},     {"watch", "watches", "watching"},
+        {"dye", "dyes", "dyeing"},     {"jog", "jogs", "jogging"},
+        {"show", "shows", "showing"},  {"be", "is", "being"},
+        {"quit", "quits", "quitting"},
+    };
+    char out[GQ_WN_WORD];
+    for (size_t k = 0; k < sizeof verbs / sizeof *verbs; k++) {
+        gq_third_person(verbs[k][0], out);
+        assert_string_equal(out, verbs[k][1]);
+        gq_gerund(verbs[k][0], out);
+        assert_string_equal(out, verbs[k][2]);
+    }
+}
+
+/* Whatever words stand in a row: no crash, questions end in "?", answers are not empty. */
+static void any_words(void **state)
+{
+    (void)state;
+    static const char *const some[] = {"a",     "man", "is",   "dancing", "and",       "then",
+                                       "two",   "red", "hats", "in",      "of",        "who",
+                                       "wears", ",",   "to",   "'s",      "on top of", "while"};
+    static gq_caption        c;
+    static gq_generated      list[GQ_RULE_MOST];
+    uint32_t                 noise = 7;
+    if (!tagger)
+        skip();
+    for (int round = 0; round < 3000; round++) {
+        char text[1024] = "";
+        for (int k = 0; k < 3 + round % 20; k++) {
+            noise = noise * 1664525 + 1013904223;
+            strcat(strcat(text, some[(noise >> 8) % (sizeof some / sizeof *some)]), " ");
+        }
+        assert_true(gq_chunker_read(&chunker, text, &c));
+        size_t n = gq_rules(&c, list, &reason);
+        for (size_t k = 0; k < n; k++) {
+            size_t length = strlen(list[k].question);
+            assert_true(length > 8 && list[k].question[length - 1] == '?' && *list[k].answer);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(progressive), cmocka_unit_test(finite_verbs),
+        cmocka_unit_test(other_verbs), cmocka_unit_test(refused),
+        cmocka_unit_test(colors),      cmocka_unit_test(forms),
+        cmocka_unit_test(any_words),
+    };
+    return cmocka_run_group_tests_name("data/qagen/rules", tests, begin, end);
+}
