@@ -81,7 +81,8 @@ static gq_status refuse(const gq_trainer *t, const char *what, double excess, gq
     batch = moves > 0 && excess < moves ? floor((double)c->train.batch * (1.0 - excess / moves)) : 0.0;
     if (excess >= 0)
         snprintf(remedy, sizeof remedy, "\n%s%.0f%s",
-                 batch >= 1 ? "train.batch: the largest that fits is about " : "not even one question fits (train.batch: ",
+                 batch >= 1 ? "train.batch: the largest that fits is about "
+                            : "not even one question fits (train.batch: ",
                  batch >= 1 ? batch : 1.0, batch >= 1 ? segment ? "" : "; or set train.checkpoint: segment" : ")");
     return gq_fail(err, GQ_ENOMEM,
                    "%s\n  parameters   %15.0f\n  state        %15.0f\n  activations  %15.0f\n"

@@ -268,7 +268,8 @@ static nano_losses nano_of(const char *name, const char *device, const char *pre
     snprintf(train, sizeof train, "data.train=%s", little("nano.train"));
     snprintf(val, sizeof val, "data.val=%s", little("nano.test"));
     snprintf(dir, sizeof dir, "%s", little(name));
-    assert_ok(gq_config_load(GQ_SOURCE_DIR "/configs/stllm_nano.yaml", set, sizeof set / sizeof *set, &c, NULL, &err), &err);
+    assert_ok(gq_config_load(GQ_SOURCE_DIR "/configs/stllm_nano.yaml", set, sizeof set / sizeof *set, &c, NULL,
+                             &err), &err);
     assert_ok(gq_train(&c, &o, &result, &err), &err);
     assert_int_equal(l.n, NANO_STEPS);
     assert_true(l.masked > 0 && l.masked < NANO_STEPS && isfinite(l.lm));
