@@ -16,7 +16,8 @@
  * as floats in the workspace, and a second kernel adds them. We allow no split or COMPUTE_TYPE: partial sums
  * are never rounded to bf16 and their order does not depend on which block is ready first. NVIDIA promises
  * equal bits for equal version, GPU and algorithm as long as streams do not share a workspace: each of the two
- * streams of a device has its own.
+ * streams of a device has its own. Added to a bfloat16 D (beta 1), a product may be rounded before it is: kernels for
+ * sm_90 do that.
  *
  * Alignment: cuBLASLt takes addresses to be multiples of 256 bytes unless it is told; it is told the real
  * alignment up to 16, which is all that vector loads and the tensor copy engine want.

@@ -81,6 +81,14 @@ static bool next_cuda_case(gq_op op, int i, op_case *c)
 
 /* ---- the tests ------------------------------------------------------------------------------- */
 
+/* Kernels of cuBLASLt for sm_90 round a bfloat16 product before they add it to what is there (seen: nvjet, tiles of
+ * 64 x 8); the host's stand-in does not. */
+#ifdef GQ_TEST_ON_GPU
+#define ADDED BF16_ERROR
+#else
+#define ADDED 0
+#endif
+
 static void test_op(void **state)
 {
     gq_op op = (gq_op)(intptr_t)*state;
@@ -90,7 +98,7 @@ static void test_op(void **state)
     need_column(be);
     for (int bf16 = 0; bf16 < 2; bf16++)
         column[bf16] = (contender){.be = be[bf16], .unit = 0x1p-24, .intermediate = bf16 ? BF16_ERROR : 0,
-                                   .turn = other_order};
+                                   .added = bf16 ? ADDED : 0, .turn = other_order};
     k = &be[0]->ops[op];
     if (!k->fwd || (!k->bwd && !(op_flags[op] & GQ_OP_NOGRAD)))
         fail_msg("op '%s' has no CUDA kernel", op_names[op]);

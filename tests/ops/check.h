@@ -180,6 +180,8 @@ static inline void check_gradients(const op_case *c, const expected *x, const co
             allowed[i] = x->may.din[k][i];
             allowed[i].e +=
                 unit * (fabs(allowed[i].v) + (double)(x->may.terms[k] + 2) * fabs(prior));
+            if (acc >> k & 1 && !gradient.stat)
+                allowed[i].e += added * fabs(allowed[i].v);
         }
         snprintf(what, sizeof what, "%s, %s, acc %u: gradient %d", c->name, who->be->name, acc, k);
         compare_as(element_type(&gradient, who->be), what, n, got[k], want, allowed);
@@ -266,7 +268,7 @@ static inline void check_case(const op_case *c, const expected *x, const contend
 static inline bool same_arithmetic(const contender *a, const contender *b)
 {
     return a->unit == b->unit && a->gemm_operand == b->gemm_operand &&
-           a->intermediate == b->intermediate && a->be->real == b->be->real;
+           a->intermediate == b->intermediate && a->added == b->added && a->be->real == b->be->real;
 }
 
 /* All cases that `next` describes, with all of who[n]. */
@@ -283,6 +285,7 @@ static inline void check_op(gq_op op, const contender *who, int n, bool (*next)(
                 unit = who[j].unit;
                 gemm_operand = op == GQ_OP_LINEAR ? who[j].gemm_operand : 0;
                 intermediate = who[j].intermediate;
+                added = op == GQ_OP_LINEAR ? who[j].added : 0;
                 x = (expected){.v = values_of(&c, (uint64_t)(100 * op + cases)),
                                .may = estimate_of(&c)};
                 round_values(&c, who[j].be, &x.v);

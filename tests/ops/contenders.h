@@ -6,7 +6,7 @@
 
 typedef struct contender {
     const gq_backend *be;
-    double unit, gemm_operand, intermediate;                  /* see number.h                     */
+    double unit, gemm_operand, intermediate, added;           /* see number.h                     */
     void (*turn)(int i);                /* a backend whose runs are repeated in another order of its
                                          * threads (i > 0), not with more of them; NULL: with more */
 } contender;
