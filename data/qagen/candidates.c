@@ -33,10 +33,9 @@ static bool measures(const char *noun)
     static const char list[] =
         " group bunch couple pair lot lots crowd set row line piece pieces team trio kind sort "
         "type "
-        "number load pile herd flock bottle glass cup can bowl plate pack bit part half majority "
-        "swarm stack bag box bucket series gang stream cloud ball top side front back end edge ";
-    const char *p = strstr(list, noun);
-    return p && p[-1] == ' ' && p[strlen(noun)] == ' ';
+        "number load pile herd flock bottle glass cup can bowl plate pack bit part majority swarm "
+        "stack bag box bucket series gang stream cloud ";
+    return gq_word_among(noun, list);
 }
 
 size_t gq_phrase_end(const gq_caption *c, size_t k)

@@ -196,10 +196,13 @@ static size_t preposition(const gq_caption *c, size_t from)
     }
     if (c->pos[from] == GQ_POS_TO)
         return 1;
+    if (c->pos[from] == GQ_POS_RB &&
+        gq_word_among(w, " down up along around across over through off in on ") &&
+        (pos(c, from + 1) == GQ_POS_DT || pos(c, from + 1) == GQ_POS_PRPS))
+        return 1; /* "ride their bicycles down a road" */
     if (c->pos[from] != GQ_POS_IN && c->pos[from] != GQ_POS_RP)
         return 0;
-    const char *p = strstr(clauses, w);
-    return p && p[-1] == ' ' && p[strlen(w)] == ' ' ? 0 : 1;
+    return !gq_word_among(w, clauses);
 }
 
 /* ---- the caption ----------------------------------------------------------------------------- */

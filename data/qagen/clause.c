@@ -19,18 +19,9 @@ static const char *first(const gq_caption *c, size_t k)
     return k < c->chunks ? c->words.word[c->chunk[k].from] : "";
 }
 
-static bool among(const char *word, const char *list)
-{
-    char padded[GQ_WN_WORD + 2];
-    if (!*word || strlen(word) >= GQ_WN_WORD)
-        return false;
-    snprintf(padded, sizeof padded, " %s ", word);
-    return strstr(list, padded) != NULL;
-}
-
 static bool is_other(const gq_caption *c, size_t k, const char *list)
 {
-    return is_kind(c, k, GQ_CHUNK_O) && among(first(c, k), list);
+    return is_kind(c, k, GQ_CHUNK_O) && gq_word_among(first(c, k), list);
 }
 
 /* A group whose first word is finite: "is waving", "waves", "can wave". */
@@ -71,7 +62,7 @@ static const char *form_of(const gq_caption *c, gq_clause_verb *v, bool continue
             return "the verb is not finite";
         return NULL;
     }
-    if (!among(start, " is are was were 's 're "))
+    if (!gq_word_among(start, " is are was were 's 're "))
         return "a verb group of another kind than is + -ing";
     if (p == GQ_POS_VBG)
         v->form = GQ_PROGRESSIVE;
@@ -93,7 +84,7 @@ static size_t joined_verb(const gq_caption *c, size_t k, bool *then)
     bool joins = false;
     *then = false;
     for (; is_kind(c, k, GQ_CHUNK_O); k++) {
-        if (among(first(c, k), " and , then but "))
+        if (gq_word_among(first(c, k), " and , then but "))
             joins = true;
         else if (c->pos[c->chunk[k].from] != GQ_POS_RB)
             return 0;
@@ -162,6 +153,14 @@ static size_t find_verb(const gq_caption *c, gq_clause *out)
     return 0;
 }
 
+/* Nouns that go with a plural verb as well. */
+static bool is_group(const char *noun)
+{
+    return gq_word_among(
+        noun, " group bunch couple pair lot crowd trio gang team row line number band family "
+              "audience police duo crew class set herd flock pack majority ");
+}
+
 static bool is_plural(const gq_caption *c, const gq_clause *out)
 {
     static const char many[] = " people men women children police mice feet both they some many ";
@@ -169,15 +168,14 @@ static bool is_plural(const gq_caption *c, const gq_clause *out)
     for (size_t k = 1; k <= out->last; k++)
         if (is_other(c, k, " and "))
             return true;
-    return c->pos[np->head] == GQ_POS_NNS || among(c->words.word[np->head], many) ||
+    return c->pos[np->head] == GQ_POS_NNS || gq_word_among(c->words.word[np->head], many) ||
            (c->pos[np->from] == GQ_POS_CD && strcmp(c->words.word[np->from], "one") != 0);
 }
 
 static bool is_human(const gq_caption *c, const gq_clause *out)
 {
     const char *noun = c->words.word[c->chunk[0].head];
-    if (among(noun, " group bunch couple pair lot crowd trio gang team row line number ") &&
-        !strcmp(first(c, 1), "of") && out->last >= 2)
+    if (is_group(noun) && !strcmp(first(c, 1), "of") && out->last >= 2)
         noun = c->words.word[c->chunk[out->last].head];
     return gq_word_is_human(noun);
 }
@@ -187,7 +185,7 @@ static const char *read_subject(const gq_caption *c, gq_clause *out)
     const char *start = first(c, 0);
     if (!is_kind(c, 0, GQ_CHUNK_NP))
         return "no noun phrase stands first";
-    if (c->pos[0] == GQ_POS_EX || among(start, " this it that these those "))
+    if (c->pos[0] == GQ_POS_EX || gq_word_among(start, " this it that these those "))
         return "the subject is this, it or there";
     if (!gq__is_noun(c->pos[c->chunk[0].head]))
         return "the subject has no noun";
@@ -216,7 +214,7 @@ static void set_number(const gq_caption *c, gq_clause *out)
     gq_pos      p = c->pos[c->chunk[out->verb.chunk].from];
     out->plural = is_plural(c, out);
     out->human = is_human(c, out);
-    if (among(aux, " is are was were "))
+    if (gq_word_among(aux, " is are was were "))
         out->be = aux;
     else if (p == GQ_POS_VBZ || p == GQ_POS_VBP)
         out->be = p == GQ_POS_VBZ ? "is" : "are";
@@ -237,6 +235,9 @@ const char *gq_clause_read(const gq_caption *c, gq_clause *out)
     if ((why = form_of(c, &out->verb, bare_participle)))
         return why;
     set_number(c, out);
+    if (!out->plural && gq_word_among(out->be, " are were ") &&
+        !is_group(c->words.word[c->chunk[0].head]))
+        return "the verb is plural, the subject is not";
     out->bare |= c->chunk[out->verb.chunk].from - c->chunk[0].from > LONG_SUBJECT;
     if (!end_of(c, &out->verb, &second, &out->then))
         return "a second finite verb stands inside";

@@ -11,7 +11,7 @@ static const char colors[] =
 static const char people[] =
     " person people someone somebody everyone couple band team group crowd audience police family "
     "gang trio duo pair kid kids model character guard player adult adults youth male female males "
-    "females blonde brunette redhead lady ladies bride groom other others one crew army class "
+    "females blonde brunette redhead lady ladies bride groom other others crew army class "
     "orchestra choir congregation guy guys cop cops individual individuals folks children men "
     "women "
     "majority teen teens human humans ";
@@ -43,7 +43,7 @@ static const char times[] = " time times day night morning evening afternoon whi
                             "seconds minute minutes hour "
                             "hours way turn bit lot ";
 
-static bool listed(const char *list, const char *word)
+bool gq_word_among(const char *word, const char *list)
 {
     size_t n = strlen(word);
     if (!n)
@@ -67,12 +67,12 @@ static unsigned class_of(const char *noun)
 static bool listed_noun(const char *list, const char *noun)
 {
     char base[GQ_WN_WORD];
-    return listed(list, noun) || (gq_wordnet_noun(noun, base) && listed(list, base));
+    return gq_word_among(noun, list) || (gq_wordnet_noun(noun, base) && gq_word_among(base, list));
 }
 
 bool gq_word_is_color(const char *word)
 {
-    return listed(colors, word);
+    return gq_word_among(word, colors);
 }
 
 bool gq_word_is_human(const char *noun)

@@ -5,6 +5,9 @@
 
 #include <stdbool.h>
 
+/* Is the word in a list of words, each between blanks? */
+bool gq_word_among(const char *word, const char *list);
+
 bool gq_word_is_color(const char *word);
 bool gq_word_is_living(const char *noun);      /* also groups of people and animals               */
 bool gq_word_is_human(const char *noun);       /* living, and "who" asks for it                   */

@@ -72,7 +72,10 @@ static bool is_base(const char *w)
 /* What follows a verb and seldom a noun that ends a subject. */
 static bool after_verb(const gq_caption *c, size_t k)
 {
+    if (IN(word(c, k), "something", "someone", "somebody"))
+        return true;
     switch (pos(c, k)) {
+    case GQ_POS_COMMA:
     case GQ_POS_DT:
     case GQ_POS_PRPS:
     case GQ_POS_PRP:
@@ -176,6 +179,9 @@ static void repair_gerund(gq_caption *c, size_t k)
     else if ((c->pos[b] == GQ_POS_CC || c->pos[b] == GQ_POS_COMMA) &&
              pos_before(c, k, GQ_POS_VBG) && !gq__is_noun(pos(c, k + 1)))
         set(c, k, GQ_POS_VBG);
+    else if (gq__is_noun(c->pos[b]) && b + 1 == k && gq_word_is_living(word(c, b)) &&
+             gq__is_noun(pos(c, k + 1)))
+        set(c, k, GQ_POS_VBG); /* "a man wearing shirt" */
     else if (gq__is_noun(c->pos[b]) && after_verb(c, k + 1) && pos(c, k + 1) != GQ_POS_STOP &&
              pos(c, k + 1) != GQ_POS_CC)
         set(c, k, GQ_POS_VBG);
@@ -191,11 +197,13 @@ static void repair_finite(gq_caption *c, size_t k)
     if ((p == GQ_POS_NN || p == GQ_POS_NNS) && is_third(w)) {
         bool subject = q == GQ_POS_PRP || q == GQ_POS_WDT || q == GQ_POS_WP ||
                        !strcmp(word(c, b), "then") || (k && !strcmp(word(c, k - 1), "then"));
-        bool joined = q == GQ_POS_CC && pos_before(c, k, GQ_POS_VBZ) && after_verb(c, k + 1);
+        bool joined = q == GQ_POS_CC && pos_before(c, k, GQ_POS_VBZ) &&
+                      (after_verb(c, k + 1) || c->pos[b ? b - 1 : 0] == GQ_POS_VBZ);
+        bool late = q == GQ_POS_COMMA && !finite_in(c, 0, c->words.n) && after_verb(c, k + 1);
         bool first = q == GQ_POS_NN && !finite_in(c, clause_of(c, k), k) && after_verb(c, k + 1) &&
                      !finite_in(c, k + 1, c->words.n < k + 3 ? c->words.n : k + 3);
         bool only = q == GQ_POS_NNS && !finite_in(c, 0, c->words.n) && after_verb(c, k + 1);
-        if (subject || joined || first || only)
+        if (subject || joined || first || only || late)
             set(c, k, GQ_POS_VBZ);
     } else if (p == GQ_POS_VB && (q == GQ_POS_NNS || q == GQ_POS_PRP)) {
         set(c, k, GQ_POS_VBP);

@@ -75,15 +75,6 @@ static void emit(maker *m, gq_rule rule, const char *candidate, text *question, 
     snprintf(g->answer, sizeof g->answer, "%.*s", (int)answer->at, answer->to);
 }
 
-static bool among(const char *word, const char *list)
-{
-    char padded[GQ_WN_WORD + 2];
-    if (!*word || strlen(word) >= GQ_WN_WORD)
-        return false;
-    snprintf(padded, sizeof padded, " %s ", word);
-    return strstr(list, padded) != NULL;
-}
-
 /* ---- parts of the clause --------------------------------------------------------------------- */
 
 static const gq_chunk *chunk(const maker *m, size_t k)
@@ -116,7 +107,7 @@ static size_t word_of(const maker *m, size_t k)
 static void put_subject(text *t, const maker *m, bool whole)
 {
     size_t to = whole && !m->s.bare ? chunk(m, m->s.verb.chunk)->from : chunk(m, m->s.last)->to;
-    bool   a = among(word(m, 0), " a an some ");
+    bool   a = gq_word_among(word(m, 0), " a an some ");
     if (a)
         put(t, "the");
     put_words(t, m->c, a, to);
@@ -177,7 +168,7 @@ static void put_rest(text *t, const maker *m, const gq_clause_verb *v)
 static size_t phrase_end(const maker *m, size_t k, size_t end)
 {
     size_t last = gq_phrase_end(m->c, k);
-    while (last + 2 < end && among(first(m, last + 1), " and or ") &&
+    while (last + 2 < end && gq_word_among(first(m, last + 1), " and or ") &&
            is_kind(m, last + 2, GQ_CHUNK_NP))
         last = gq_phrase_end(m->c, last + 2);
     return last < end ? last : k;
@@ -205,11 +196,11 @@ static void ask_subject(maker *m)
     if (v->form == GQ_COPULA && (from == to || is_kind(m, v->chunk + 1, GQ_CHUNK_NP)))
         return;
     for (size_t k = from; k < to; k++)
-        if (among(word(m, k), " each together themselves another "))
+        if (gq_word_among(word(m, k), " each together themselves another "))
             return; /* "who is talking to each other"                         */
     put(&q, m->s.human ? "who" : "what");
     if (is_be_form(v)) {
-        put(&q, among(m->s.be, " was were ") ? "was" : "is");
+        put(&q, gq_word_among(m->s.be, " was were ") ? "was" : "is");
         if (v->form != GQ_COPULA)
             put_gerund(&q, m, v);
     } else {
@@ -227,7 +218,7 @@ static void ask_verb(maker *m)
     const gq_clause_verb *v = &m->s.verb;
     text                  q = {.at = 0}, a = {.at = 0};
     if (v->form == GQ_PASSIVE || v->form == GQ_COPULA ||
-        among(v->base, " have be look wear seem appear contain "))
+        gq_word_among(v->base, " have be look wear seem appear contain "))
         return;
     put(&q, "what");
     put(&q, v->form == GQ_PROGRESSIVE ? m->s.be : auxiliary(m));
@@ -277,12 +268,13 @@ static bool is_place(const maker *m, size_t p)
         " in on at inside near behind under beside outside by above below between underneath "
         "against around across beneath among in-front-of ";
     const gq_chunk *c = chunk(m, p);
-    bool            several = c->to > c->from + 1 &&
-                   (among(word(m, c->from), " next close inside outside ") ||
-                    (c->to == c->from + 3 && among(word(m, c->from + 1), " front top back ")));
-    return (several || (c->to == c->from + 1 && among(word(m, c->from), where))) &&
+    bool            several =
+        c->to > c->from + 1 &&
+        (gq_word_among(word(m, c->from), " next close inside outside ") ||
+         (c->to == c->from + 3 && gq_word_among(word(m, c->from + 1), " front top back ")));
+    return (several || (c->to == c->from + 1 && gq_word_among(word(m, c->from), where))) &&
            has_noun(m, p + 1) && (several || gq_word_is_place(head(m, p + 1))) &&
-           !(among(word(m, c->from), " by at ") && gq_word_is_human(head(m, p + 1)));
+           !(gq_word_among(word(m, c->from), " by at ") && gq_word_is_human(head(m, p + 1)));
 }
 
 /* The first preposition behind the verb, or behind its object; 0: none. */
@@ -315,8 +307,9 @@ static void ask_prepositional(maker *m, size_t p, bool object)
     text              q = {.at = 0}, a = {.at = 0};
     const char       *preposition = first(m, p), *noun = head(m, p + 1);
     if (chunk(m, p)->to != chunk(m, p)->from + 1 || m->s.verb.form == GQ_COPULA ||
-        !among(preposition, object ? behind_object : alone) || !has_noun(m, p + 1) ||
-        gq_word_is_time(noun) || among(noun, " side sides hair floor ground music beat back ") ||
+        !gq_word_among(preposition, object ? behind_object : alone) || !has_noun(m, p + 1) ||
+        gq_word_is_time(noun) ||
+        gq_word_among(noun, " side sides hair floor ground music beat back ") ||
         (!strcmp(preposition, "with") && gq_word_is_clothing(noun)))
         return;
     size_t last = phrase_end(m, p + 1, m->s.verb.end);
@@ -348,7 +341,8 @@ static void ask_number_of_subject(maker *m)
     text                  q = {.at = 0}, a = {.at = 0};
     gq_pos                p = m->c->pos[chunk(m, v->chunk)->head];
     if (!from || m->s.last != 0 || v->form == GQ_COPULA ||
-        (is_be_form(v) && among(m->s.be, " is was ")) || (v->form == GQ_PRESENT && p == GQ_POS_VBZ))
+        (is_be_form(v) && gq_word_among(m->s.be, " is was ")) ||
+        (v->form == GQ_PRESENT && p == GQ_POS_VBZ))
         return;
     put(&q, "how many");
     put_words(&q, m->c, from, m->s.bare ? chunk(m, 0)->to : chunk(m, v->chunk)->from);
@@ -403,15 +397,16 @@ static void ask_color(maker *m, size_t k)
     while (from < np->head && !gq_word_is_color(word(m, from)))
         from++;
     for (to = from;
-         to < np->head && (gq_word_is_color(word(m, to)) || among(word(m, to), " and , ")); to++)
+         to < np->head && (gq_word_is_color(word(m, to)) || gq_word_among(word(m, to), " and , "));
+         to++)
         ;
     for (size_t w = np->from; w <= np->head; w++)
         if (m->c->pos[w] == GQ_POS_POSS ||
-            (w >= to && (gq_word_is_color(word(m, w)) || among(word(m, w), " and , "))))
+            (w >= to && (gq_word_is_color(word(m, w)) || gq_word_among(word(m, w), " and , "))))
             return;
     if (from == np->head || !gq_word_is_color(word(m, to - 1)))
         return;
-    if (from > np->from && among(word(m, from - 1), " light dark bright "))
+    if (from > np->from && gq_word_among(word(m, from - 1), " light dark bright "))
         from--;
     put(&q, "what is the color of the");
     put_words(&q, m->c, to, np->head + 1u);
@@ -427,15 +422,16 @@ static void ask_wear(maker *m)
     text   q = {.at = 0}, a = {.at = 0};
     if (!gq_word_is_living(head(m, 0)) && !m->s.human)
         return;
-    if (is_kind(m, k, GQ_CHUNK_V) && k < m->s.verb.chunk && among(head(m, k), " dressed wearing "))
+    if (is_kind(m, k, GQ_CHUNK_V) && k < m->s.verb.chunk &&
+        gq_word_among(head(m, k), " dressed wearing "))
         k += !strcmp(head(m, k), "dressed");
-    else if (!is_kind(m, k, GQ_CHUNK_P) || !among(first(m, k), " in with "))
+    else if (!is_kind(m, k, GQ_CHUNK_P) || !gq_word_among(first(m, k), " in with "))
         return;
     k++;
     if (k >= m->s.verb.chunk || !has_noun(m, k) || !gq_word_is_clothing(head(m, k)) ||
         gq_phrase_end(m->c, k) != k) /* "with glasses of beer" */
         return;
-    for (last = k; last + 2 < m->s.verb.chunk && among(first(m, last + 1), " and , ") &&
+    for (last = k; last + 2 < m->s.verb.chunk && gq_word_among(first(m, last + 1), " and , ") &&
                    has_noun(m, last + 2) && gq_word_is_clothing(head(m, last + 2));)
         last += 2;
     put(&q, "what");
@@ -469,7 +465,7 @@ static void ask_order(maker *m, gq_rule rule, const gq_clause_verb *known,
                       const gq_clause_verb *asked)
 {
     text q = {.at = 0}, a = {.at = 0};
-    bool past = m->s.verb.form == GQ_PAST || among(m->s.be, " was were ");
+    bool past = m->s.verb.form == GQ_PAST || gq_word_among(m->s.be, " was were ");
     put(&q, "what");
     put(&q, is_be_form(&m->s.verb) ? (past ? "did" : m->s.plural ? "do" : "does") : auxiliary(m));
     put_subject(&q, m, true);
@@ -487,7 +483,7 @@ static void ask_orders(maker *m)
     static const char lasting[] = " wear have hold sit stand look be seem appear ";
     gq_verb_form      form = m->s.verb.form;
     if (form == GQ_PASSIVE || form == GQ_COPULA || (form == GQ_PROGRESSIVE && !m->s.then) ||
-        among(m->s.verb.base, lasting) || among(m->s.second.base, lasting))
+        gq_word_among(m->s.verb.base, lasting) || gq_word_among(m->s.second.base, lasting))
         return;
     ask_order(m, GQ_RULE_AFTER, &m->s.verb, &m->s.second);
     ask_order(m, GQ_RULE_BEFORE, &m->s.second, &m->s.verb);
