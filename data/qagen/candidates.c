@@ -72,7 +72,7 @@ static void collect_nouns(collector *o, bool living)
             head = end;
         }
         const char *noun = head_of(c, head);
-        if (gq__is_noun(c->pos[c->chunk[head].head]) &&
+        if (!gq_word_among(noun, " one ones ") && gq__is_noun(c->pos[c->chunk[head].head]) &&
             !(gq_word_is_color(noun) && c->chunk[head].to == c->chunk[head].from + 1) &&
             gq_word_is_living(noun) == living)
             add(o, living ? GQ_LIVING : GQ_NOUN, c->chunk[k].from, c->chunk[end].to,
