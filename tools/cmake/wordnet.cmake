@@ -1,5 +1,6 @@
 # The tables of data/qagen/wordnet.c, made from the files of WordNet by a program of the build; without them empty ones.
-# DATA_SOURCES grows by the file. A build for another machine runs the program too: it is plain C for this one.
+# DATA_SOURCES grows by the object, so that the fuzz targets wait for it and for nothing else of the
+# library. The program runs where it is built.
 set(table ${CMAKE_BINARY_DIR}/wordnet_table.c)
 if(GIFQA_HAVE_WORDNET)
   add_executable(make-wordnet ${CMAKE_SOURCE_DIR}/data/qagen/wordnet/make.c)
@@ -10,6 +11,8 @@ if(GIFQA_HAVE_WORDNET)
 else()
   set(table ${CMAKE_SOURCE_DIR}/data/qagen/wordnet/none.c)
 endif()
-list(APPEND DATA_SOURCES ${table})
+add_library(gifqa_wordnet OBJECT ${table})
+target_link_libraries(gifqa_wordnet PRIVATE gifqa_flags)
+list(APPEND DATA_SOURCES $<TARGET_OBJECTS:gifqa_wordnet>)
 # what programs look for beside their directory, in the build tree as where it is installed
 configure_file(${CMAKE_SOURCE_DIR}/data/qagen/english/english.tagger ${CMAKE_BINARY_DIR}/share/gifqa/english.tagger COPYONLY)

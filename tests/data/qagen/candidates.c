@@ -1,6 +1,6 @@
 /* Candidates against labels made by hand: candidates.tsv beside this file has, for 150 captions of
- * TGIF-QA drawn at random, the line in descriptions.tsv and the words [from, to) of what is right in
- * each category. The captions themselves may not be part of the project.
+ * TGIF-QA drawn at random, the line in descriptions.tsv and the words [from, to) of what is right
+ * in each category. The captions themselves may not be part of the project.
  *
  * How the labels were made: one reader went through what an earlier version of the program found,
  * took out what was wrong and put in what was missing; so they lean towards the program where a
