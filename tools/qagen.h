@@ -13,8 +13,8 @@ int gq_qagen_captions(int argc, char **argv);
 gq_status gq_qagen_tagger(const char *path, gq_tagger **out, gq_error *err);
 
 /* Captions at `from` to a table at `to`, with a summary on stdout; no answer has more than `share`
- * of its template. */
+ * of its template. split: only captions of this one; NULL all. */
 gq_status gq_qagen_write(const gq_chunker *chunker, const char *from, const char *to, double share,
-                         gq_error *err);
+                         const char *split, gq_error *err);
 
 #endif

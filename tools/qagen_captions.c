@@ -9,7 +9,7 @@
 #include "tools/cli.h"
 #include "tools/qagen.h"
 
-static const char *tagger, *gif, *sentence, *output;
+static const char *tagger, *gif, *sentence, *output, *split;
 static bool        explain;
 static int64_t     line = 0;
 static double      cap = 20;
@@ -19,6 +19,8 @@ static const gq_cli_option options[] = {
      "the questions, as gifqa-prep build reads them", 0, 0},
     {"cap", 0, GQ_CLI_REAL, &cap, "PERCENT",
      "the most that one answer may have of its template (default 20)", 0.01, 100},
+    {"split", 0, GQ_CLI_TEXT, &split, "NAME", "only captions with this in their column split", 0,
+     0},
     {"explain", 0, GQ_CLI_FLAG, &explain, NULL,
      "tags, chunks, candidates and questions of each caption", 0, 0},
     {"line", 0, GQ_CLI_INT, &line, "N", "only the caption in this line of the file", 1, 1e15},
@@ -154,7 +156,7 @@ int gq_qagen_captions(int argc, char **argv)
         gq_chunker_begin(&chunker, t);
         if (output) {
             gq_cli_listen("stopping\n");
-            s = gq_qagen_write(&chunker, rest.item[0], output, cap / 100, &err);
+            s = gq_qagen_write(&chunker, rest.item[0], output, cap / 100, split, &err);
         } else if (sentence)
             show(&chunker, sentence);
         else

@@ -155,7 +155,7 @@ static void print_summary(const writer *w, double seconds)
 }
 
 gq_status gq_qagen_write(const gq_chunker *chunker, const char *from, const char *to, double share,
-                         gq_error *err)
+                         const char *split, gq_error *err)
 {
     writer          w = {.chunker = chunker};
     bool           *keep = NULL;
@@ -166,7 +166,8 @@ gq_status gq_qagen_write(const gq_chunker *chunker, const char *from, const char
 
     while (s == GQ_OK && (s = gq_captions_next(c, &row, err)) == GQ_OK && row.gif)
         s = gq_cli_stop ? gq_fail(err, GQ_ESTOPPED, "stopped; nothing was written")
-                        : ask(&w, &row, err);
+            : split && strcmp(split, row.split) != 0 ? GQ_OK
+                                                     : ask(&w, &row, err);
     gq_captions_close(c);
     if (s == GQ_OK && !(keep = gq_calloc(w.n + 1, sizeof *keep)))
         s = gq_fail(err, GQ_ENOMEM, "no memory to balance the answers");

@@ -6,8 +6,9 @@
 #include "core/mem.h"
 
 static const gq_table_column columns[] = {{"gif_name", "gif", GQ_TABLE_GIF, false},
-                                          {"description", "sentence", GQ_TABLE_QUESTION, false}};
-static const gq_table_form   with_header = {columns, 2, false, false, false};
+                                          {"description", "sentence", GQ_TABLE_QUESTION, false},
+                                          {"split", NULL, GQ_TABLE_TYPE, true}};
+static const gq_table_form   with_header = {columns, 3, false, false, false};
 static const gq_table_form   published = {columns, 2, true, true, true};
 static const size_t          max_file = (size_t)1 << 31;
 
@@ -59,13 +60,14 @@ gq_status gq_captions_open(const char *path, gq_captions **out, gq_error *err)
 
 gq_status gq_captions_next(gq_captions *c, gq_captions_row *row, gq_error *err)
 {
-    const char *cell[2];
+    const char *cell[3];
     gq_status   s = gq_table_fields(c->table, &row->line, cell, err);
-    row->gif = row->text = NULL;
+    row->gif = row->text = row->split = NULL;
     if (s != GQ_OK || !cell[0])
         return s;
     row->gif = cell[0];
     row->text = cell[1];
+    row->split = c->urls ? "" : cell[2];
     if (c->urls) {
         const char *last = strrchr(cell[0], '/');
         size_t      n = last ? strlen(++last) : 0;

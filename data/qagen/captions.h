@@ -17,6 +17,7 @@ typedef struct gq_captions gq_captions;
 typedef struct gq_captions_row {
     uint64_t    line;                   /* 1-based                                                */
     const char *gif, *text;             /* valid until the next call; gif NULL: no more rows      */
+    const char *split;                  /* of the column of this name; "" without                */
 } gq_captions_row;
 
 gq_status gq_captions_open(const char *path, gq_captions **out, gq_error *err);

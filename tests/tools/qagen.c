@@ -37,6 +37,10 @@ static void a_table(void **state)
     assert_string_equal(r.answer, "a man");
     assert_string_equal(r.type, "subject");
     gq_table_close(t);
+    shell_put("s.tsv", "gif\tdescription\tsplit\nx\ta cat runs\ttrain\ny\ta dog barks\ttest\n");
+    shell_expect("gifqa-qagen s.tsv -o s.out --split train && cat s.out", 0,
+                 "x\twhat runs?\ta cat\t", NULL);
+    assert_null(strstr(shell.out, "a dog"));
     shell_expect("head -n 3 qa.tsv | tail -n 1", 0,
                  "x\twhat is the man in a hat doing?\twaving his hand\tverb\tverb\tverb\trules\n",
                  NULL);

@@ -25,7 +25,8 @@ static const char *read_all(const char *text)
     gq_status       s = gq_captions_open(put(text), &c, &err);
     out[0] = 0;
     while (s == GQ_OK && (s = gq_captions_next(c, &row, &err)) == GQ_OK && row.gif)
-        sprintf(out + strlen(out), "%llu %s=%s;", (unsigned long long)row.line, row.gif, row.text);
+        sprintf(out + strlen(out), "%llu %s=%s%s%s;", (unsigned long long)row.line, row.gif,
+                row.text, *row.split ? "@" : "", row.split);
     gq_captions_close(c);
     if (s != GQ_OK) {
         assert_int_equal(s, GQ_EINPUT);
@@ -40,6 +41,8 @@ static void both_forms(void **state)
     assert_string_equal(read_all("gif_name\tdescription\nx\ta man .\ny\ta \"cat\" .\n"),
                         "2 x=a man .;3 y=a \"cat\" .;");
     assert_string_equal(read_all("description\tn\tgif\r\na man\t7\tx\r\n"), "2 x=a man;");
+    assert_string_equal(read_all("gif\tdescription\tsplit\turl\nx\ta man\ttrain\tu\n"),
+                        "2 x=a man@train;");
     assert_string_equal(read_all("sentence\tgif\na man\tx\n"), "2 x=a man;");
     assert_string_equal(read_all("https://a.b/c/tumblr_1.gif\tA man.\nhttp://a.b/d.gif\tb\n"),
                         "1 tumblr_1=A man.;2 d=b;");
