@@ -523,11 +523,22 @@ static plan *make_plan(gq_cuda *d, const key *k)
     return kept;
 }
 
+/* beta 1: what is there stays. */
+static void nothing(gq_cuda *d, const gq_gemm *g, void *out)
+{
+    if (g->beta == 0.0f)
+        GQ_CUDA(d, cudaMemsetAsync(out, 0, extent(g->m, g->n, g->ldd, g->stride_d, g->batch, g->type_d), d->stream));
+}
+
 void gq_cuda_gemm(gq_cuda *d, const gq_gemm *g, const void *a, const void *b, void *out, void *bias, void *aux,
                   const void *addend)
 {
     if (g->m == 0 || g->n == 0 || g->batch == 0)
         return;
+    if (g->k == 0) {                    /* a sum of nothing, which the library refuses            */
+        nothing(d, g, out);
+        return;
+    }
     key   k = key_of(g, a, b, out, addend, bias, aux);
     plan *p = (plan *)found(&d->lt->plans, &k);
     if (!p)
@@ -546,7 +557,7 @@ static bool worth_asking(const gq_lt *lt, const gq_gemm *g)
 {
     if (g->epilogue == GQ_EPI_NONE)
         return true;
-    if (g->batch != 1 || (has_aux(g) && g->ld_aux % 8 != 0))
+    if (g->k == 0 || g->batch != 1 || (has_aux(g) && g->ld_aux % 8 != 0))
         return false;
     if ((g->epilogue == GQ_EPI_BIAS_GELU || g->epilogue == GQ_EPI_BIAS_GELU_AUX) && !lt->gelu_pays)
         return false;

@@ -25,7 +25,8 @@ typedef enum gq_epilogue {
 
 /* D[m,n] = epilogue(alpha * op(A)[m,k] op(B)[k,n] + beta C), everything row-major.
  * op(A) = A [m,k], or with ta its transpose, A stored [k,m]; likewise B [k,n], with tb stored [n,k]. Row strides in
- * elements. batch: products at these strides, 1 for one. Sums are float. C has the layout of D. */
+ * elements. batch: products at these strides, 1 for one. Sums are float. C has the layout of D. k 0: no epilogue and,
+ * with beta 0, zeros from the first element of D to the last; with beta 1 C is D. */
 typedef struct gq_gemm {
     int64_t m, n, k, lda, ldb, ldd, ld_aux;
     int64_t stride_a, stride_b, stride_d;        /* between the products of a batch               */

@@ -271,6 +271,27 @@ static void test_epilogues(void **state)
                                            .alpha = 0.25f});
 }
 
+/* A sum of nothing: zeros, or what is there; no epilogue is promised for it. */
+static void test_empty_sums(void **state)
+{
+    (void)state;
+    for (int bits = 0; bits < 4; bits++) {
+        product_case c = {.m = 5, .n = 12, .k = 1, .type = GQ_BF16, .type_d = bits & 1 ? GQ_BF16 : GQ_F32, .batch = 1,
+                          .adds = bits >> 1, .alpha = 1};
+        operands     o = operands_of(&c);
+        double       want[60], bound[60] = {0};
+        for (int i = 0; i < 60; i++)
+            want[i] = c.adds ? o.d.x[i] : 0;
+        o.g.k = 0;
+        start(&o, 0);
+        finished();
+        compare(&o.d, want, bound, "a product over 0");
+        o.g.epilogue = GQ_EPI_BIAS;
+        assert_false(gq_lt_test_has(dev, &o.g));
+        operands_dropped(&o);
+    }
+}
+
 /* The first use makes a plan, the second no descriptor call; another bias is another plan of the same choice. */
 static void test_plans(void **state)
 {
@@ -520,6 +541,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_layouts),  cmocka_unit_test(test_batches),      cmocka_unit_test(test_epilogues),
+        cmocka_unit_test(test_empty_sums),
         cmocka_unit_test(test_plans),    cmocka_unit_test(test_capture),      cmocka_unit_test(test_failures),
         cmocka_unit_test(test_choices),  cmocka_unit_test(test_nothing_fits), cmocka_unit_test(test_refused_choice),
         cmocka_unit_test(test_no_memory_to_time),
