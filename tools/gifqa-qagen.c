@@ -5,6 +5,7 @@
 #include "tools/qagen.h"
 
 static const gq_cli_command commands[] = {
+    {"triples", "subject, predicate, object of each verb", gq_qagen_triples},
     {"train-tagger", "a part-of-speech tagger from a treebank", gq_qagen_train_tagger},
     {"eval-tagger", "how often it is right", gq_qagen_eval_tagger},
 };

@@ -5,7 +5,6 @@
 #include "core/mem.h"
 #include "data/qagen/captions.h"
 #include "data/qagen/rules.h"
-#include "data/qagen/wordnet.h"
 #include "tools/cli.h"
 #include "tools/qagen.h"
 
@@ -32,7 +31,7 @@ static const gq_cli_program program = {
     .name = "gifqa-qagen",
     .summary = "from captions of GIFs to questions and answers",
     .usage = "CAPTIONS.tsv -o QA.tsv|--explain [options]\n       gifqa-qagen "
-             "train-tagger|eval-tagger ...",
+             "triples|train-tagger|eval-tagger ...",
     .examples = "gifqa-qagen captions.tsv -o qa.tsv\n"
                 "gifqa-qagen captions.tsv --explain --line 7\n"
                 "gifqa-qagen --explain --sentence \"a man in a black hat is dancing.\"",
@@ -148,12 +147,8 @@ int gq_qagen_captions(int argc, char **argv)
         code = gq_cli_usage(program.name, "--sentence, --line and --gif go with --explain");
     if (code != GQ_CLI_GO)
         return code;
-    gq_status s = gq_wordnet_present() ? gq_qagen_tagger(tagger, &t, &err)
-                                       : gq_fail(&err, GQ_EUSAGE,
-                                                 "built without WordNet: install it (Debian: "
-                                                 "wordnet-base) and build gifqa again");
+    gq_status s = gq_qagen_chunker(tagger, &chunker, &t, &err);
     if (s == GQ_OK) {
-        gq_chunker_begin(&chunker, t);
         if (output) {
             gq_cli_listen("stopping\n");
             s = gq_qagen_write(&chunker, rest.item[0], output, cap / 100, split, &err);

@@ -6,6 +6,7 @@
 
 #include "core/io.h"
 #include "core/mem.h"
+#include "data/qagen/wordnet.h"
 #include "tools/cli.h"
 #include "tools/qagen.h"
 
@@ -22,6 +23,19 @@ gq_status gq_qagen_tagger(const char *path, gq_tagger **out, gq_error *err)
         return gq_fail(err, GQ_EWEIGHTS, "cannot find where this program is; give --tagger FILE");
     strcpy(slash, place);
     return gq_tagger_load(self, out, err);
+}
+
+gq_status gq_qagen_chunker(const char *path, gq_chunker *chunker, gq_tagger **out, gq_error *err)
+{
+    *out = NULL;
+    if (!gq_wordnet_present())
+        return gq_fail(err, GQ_EUSAGE,
+                       "built without WordNet: install it (Debian: wordnet-base) and build gifqa "
+                       "again");
+    gq_status s = gq_qagen_tagger(path, out, err);
+    if (s == GQ_OK)
+        gq_chunker_begin(chunker, *out);
+    return s;
 }
 
 /* ---- measuring ------------------------------------------------------------------------------- */

@@ -11,11 +11,6 @@ const char *gq_category_name(gq_category c)
     return name[c];
 }
 
-static bool is_kind(const gq_caption *c, size_t k, gq_chunk_kind kind)
-{
-    return k < c->chunks && c->chunk[k].kind == kind;
-}
-
 static const char *head_of(const gq_caption *c, size_t k)
 {
     return c->words.word[c->chunk[k].head];
@@ -40,7 +35,7 @@ static bool measures(const char *noun)
 
 size_t gq_phrase_end(const gq_caption *c, size_t k)
 {
-    while (is_word(c, k + 1, "of") && is_kind(c, k + 2, GQ_CHUNK_NP))
+    while (is_word(c, k + 1, "of") && gq__is_kind(c, k + 2, GQ_CHUNK_NP))
         k += 2;
     return k;
 }
@@ -106,10 +101,10 @@ static size_t coordinated(const gq_caption *c, size_t k)
     size_t end = k;
     for (size_t j = k + 1; j + 1 < c->chunks; j += 2) {
         if (!(is_word(c, j, "and") || is_word(c, j, ",") || is_word(c, j, "or")) ||
-            !is_kind(c, j + 1, GQ_CHUNK_NP) || c->pos[c->chunk[j + 1].head] == GQ_POS_PRP)
+            !gq__is_kind(c, j + 1, GQ_CHUNK_NP) || c->pos[c->chunk[j + 1].head] == GQ_POS_PRP)
             break;
         size_t last = gq_phrase_end(c, j + 1);
-        if (is_kind(c, last + 1, GQ_CHUNK_V) && verb_before(c, k))
+        if (gq__is_kind(c, last + 1, GQ_CHUNK_V) && verb_before(c, k))
             break;
         if (is_word(c, j, "and") || is_word(c, j, "or"))
             end = last;
@@ -123,7 +118,7 @@ static void collect_phrases(collector *o)
     const gq_caption *c = o->c;
     for (size_t k = 0; k + 1 < c->chunks; k++) {
         if (c->chunk[k].kind != GQ_CHUNK_P || is_word(c, k, "of") ||
-            !is_kind(c, k + 1, GQ_CHUNK_NP))
+            !gq__is_kind(c, k + 1, GQ_CHUNK_NP))
             continue;
         size_t end = coordinated(c, gq_phrase_end(c, k + 1));
         add(o, GQ_PHRASE, c->chunk[k].from, c->chunk[end].to, c->chunk[k].from);

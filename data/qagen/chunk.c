@@ -266,3 +266,28 @@ bool gq_caption_text(const gq_caption *c, size_t from, size_t to, char *out, siz
     }
     return true;
 }
+
+/* ---- looking at chunks ----------------------------------------------------------------------- */
+
+bool gq__is_kind(const gq_caption *c, size_t k, gq_chunk_kind kind)
+{
+    return k < c->chunks && c->chunk[k].kind == kind;
+}
+
+const char *gq__first(const gq_caption *c, size_t k)
+{
+    return k < c->chunks ? c->words.word[c->chunk[k].from] : "";
+}
+
+bool gq__is_other(const gq_caption *c, size_t k, const char *list)
+{
+    return gq__is_kind(c, k, GQ_CHUNK_O) && gq_word_among(gq__first(c, k), list);
+}
+
+bool gq__is_finite(const gq_caption *c, size_t k)
+{
+    if (!gq__is_kind(c, k, GQ_CHUNK_V))
+        return false;
+    gq_pos p = c->pos[c->chunk[k].from];
+    return p == GQ_POS_VBZ || p == GQ_POS_VBP || p == GQ_POS_VBD || p == GQ_POS_MD;
+}

@@ -9,33 +9,9 @@
 
 enum { LONG_SUBJECT = 10 }; /* words; longer ones are not repeated in questions       */
 
-static bool is_kind(const gq_caption *c, size_t k, gq_chunk_kind kind)
-{
-    return k < c->chunks && c->chunk[k].kind == kind;
-}
-
-static const char *first(const gq_caption *c, size_t k)
-{
-    return k < c->chunks ? c->words.word[c->chunk[k].from] : "";
-}
-
-static bool is_other(const gq_caption *c, size_t k, const char *list)
-{
-    return is_kind(c, k, GQ_CHUNK_O) && gq_word_among(first(c, k), list);
-}
-
-/* A group whose first word is finite: "is waving", "waves", "can wave". */
-static bool is_finite(const gq_caption *c, size_t k)
-{
-    if (!is_kind(c, k, GQ_CHUNK_V))
-        return false;
-    gq_pos p = c->pos[c->chunk[k].from];
-    return p == GQ_POS_VBZ || p == GQ_POS_VBP || p == GQ_POS_VBD || p == GQ_POS_MD;
-}
-
 static bool starts_participle(const gq_caption *c, size_t k)
 {
-    return is_kind(c, k, GQ_CHUNK_V) &&
+    return gq__is_kind(c, k, GQ_CHUNK_V) &&
            (c->pos[c->chunk[k].from] == GQ_POS_VBG || c->pos[c->chunk[k].from] == GQ_POS_VBN);
 }
 
@@ -83,25 +59,25 @@ static size_t joined_verb(const gq_caption *c, size_t k, bool *then)
 {
     bool joins = false;
     *then = false;
-    for (; is_kind(c, k, GQ_CHUNK_O); k++) {
-        if (gq_word_among(first(c, k), " and , then but "))
+    for (; gq__is_kind(c, k, GQ_CHUNK_O); k++) {
+        if (gq_word_among(gq__first(c, k), " and , then but "))
             joins = true;
         else if (c->pos[c->chunk[k].from] != GQ_POS_RB)
             return 0;
-        *then |= !strcmp(first(c, k), "then");
+        *then |= !strcmp(gq__first(c, k), "then");
     }
-    return joins && is_kind(c, k, GQ_CHUNK_V) ? k : 0;
+    return joins && gq__is_kind(c, k, GQ_CHUNK_V) ? k : 0;
 }
 
 /* Does a new clause begin with the noun phrase k: does a finite verb follow it? */
 static bool new_clause(const gq_caption *c, size_t k)
 {
-    if (!is_kind(c, k, GQ_CHUNK_NP))
+    if (!gq__is_kind(c, k, GQ_CHUNK_NP))
         return false;
     k = gq_phrase_end(c, k) + 1;
-    while (is_kind(c, k, GQ_CHUNK_P) && is_kind(c, k + 1, GQ_CHUNK_NP))
+    while (gq__is_kind(c, k, GQ_CHUNK_P) && gq__is_kind(c, k + 1, GQ_CHUNK_NP))
         k = gq_phrase_end(c, k + 1) + 1;
-    return is_finite(c, k) || starts_participle(c, k);
+    return gq__is_finite(c, k) || starts_participle(c, k);
 }
 
 /* Where what belongs to the verb ends. *second: a verb with the same subject stands there. False: a
@@ -111,15 +87,15 @@ static bool end_of(const gq_caption *c, gq_clause_verb *v, size_t *second, bool 
     size_t k = v->chunk + 1;
     *second = 0;
     for (; k < c->chunks; k++) {
-        if (is_other(c, k,
+        if (gq__is_other(c, k,
                      " while as when until which who that where because since so if than "
                      "whose . ; : ! ? ( "))
             break;
-        if (is_other(c, k, " and , then but or ")) {
+        if (gq__is_other(c, k, " and , then but or ")) {
             if ((*second = joined_verb(c, k, then)) || new_clause(c, k + 1) ||
-                !is_kind(c, k + 1, GQ_CHUNK_NP) || is_other(c, k, " , then "))
+                !gq__is_kind(c, k + 1, GQ_CHUNK_NP) || gq__is_other(c, k, " , then "))
                 break;
-        } else if (is_finite(c, k)) {
+        } else if (gq__is_finite(c, k)) {
             return false;
         }
     }
@@ -131,7 +107,7 @@ static bool end_of(const gq_caption *c, gq_clause_verb *v, size_t *second, bool 
 
 static bool ends_modifiers(const gq_caption *c, size_t k)
 {
-    return is_other(c, k, " . while as ");
+    return gq__is_other(c, k, " . while as ");
 }
 
 /* Walks over what stands between the subject and its verb; the chunk of the verb, 0: none. */
@@ -139,14 +115,14 @@ static size_t find_verb(const gq_caption *c, gq_clause *out)
 {
     bool relative = false;
     for (size_t k = out->last + 1; k < c->chunks && !ends_modifiers(c, k); k++) {
-        if (is_finite(c, k)) {
+        if (gq__is_finite(c, k)) {
             if (!relative)
                 return k;
             relative = false; /* the verb of "who is wearing ..."                       */
-        } else if (is_kind(c, k, GQ_CHUNK_O)) {
-            out->bare |= !is_other(c, k, " and ");
-            relative |= is_other(c, k, " who that which whose ");
-        } else if (is_kind(c, k, GQ_CHUNK_V)) {
+        } else if (gq__is_kind(c, k, GQ_CHUNK_O)) {
+            out->bare |= !gq__is_other(c, k, " and ");
+            relative |= gq__is_other(c, k, " who that which whose ");
+        } else if (gq__is_kind(c, k, GQ_CHUNK_V)) {
             out->bare |= !starts_participle(c, k);
         }
     }
@@ -166,7 +142,7 @@ static bool is_plural(const gq_caption *c, const gq_clause *out)
     static const char many[] = " people men women children police mice feet both they some many ";
     const gq_chunk   *np = &c->chunk[0];
     for (size_t k = 1; k <= out->last; k++)
-        if (is_other(c, k, " and "))
+        if (gq__is_other(c, k, " and "))
             return true;
     return c->pos[np->head] == GQ_POS_NNS || gq_word_among(c->words.word[np->head], many) ||
            (c->pos[np->from] == GQ_POS_CD && strcmp(c->words.word[np->from], "one") != 0);
@@ -175,22 +151,22 @@ static bool is_plural(const gq_caption *c, const gq_clause *out)
 static bool is_human(const gq_caption *c, const gq_clause *out)
 {
     const char *noun = c->words.word[c->chunk[0].head];
-    if (is_group(noun) && !strcmp(first(c, 1), "of") && out->last >= 2)
+    if (is_group(noun) && !strcmp(gq__first(c, 1), "of") && out->last >= 2)
         noun = c->words.word[c->chunk[out->last].head];
     return gq_word_is_human(noun);
 }
 
 static const char *read_subject(const gq_caption *c, gq_clause *out)
 {
-    const char *start = first(c, 0);
-    if (!is_kind(c, 0, GQ_CHUNK_NP))
+    const char *start = gq__first(c, 0);
+    if (!gq__is_kind(c, 0, GQ_CHUNK_NP))
         return "no noun phrase stands first";
     if (c->pos[0] == GQ_POS_EX || gq_word_among(start, " this it that these those "))
         return "the subject is this, it or there";
     if (!gq__is_noun(c->pos[c->chunk[0].head]))
         return "the subject has no noun";
     out->last = gq_phrase_end(c, 0);
-    while (is_other(c, out->last + 1, " and ") && is_kind(c, out->last + 2, GQ_CHUNK_NP))
+    while (gq__is_other(c, out->last + 1, " and ") && gq__is_kind(c, out->last + 2, GQ_CHUNK_NP))
         out->last = gq_phrase_end(c, out->last + 2);
     return NULL;
 }
@@ -199,11 +175,11 @@ static const char *read_subject(const gq_caption *c, gq_clause *out)
 static size_t participle_verb(const gq_caption *c, const gq_clause *out)
 {
     for (size_t k = out->last + 1; k < c->chunks && !ends_modifiers(c, k); k++)
-        if (is_kind(c, k, GQ_CHUNK_V))
+        if (gq__is_kind(c, k, GQ_CHUNK_V))
             return c->pos[c->chunk[k].head] == GQ_POS_VBG && c->chunk[k].from == c->chunk[k].head
                        ? k
                        : 0;
-        else if (is_kind(c, k, GQ_CHUNK_O))
+        else if (gq__is_kind(c, k, GQ_CHUNK_O))
             return 0;
     return 0;
 }

@@ -64,6 +64,26 @@ static void explained(void **state)
     shell_expect("gifqa-qagen u.tsv --explain --line 3", 4, NULL, "u.tsv: has no such caption");
 }
 
+static void triples(void **state)
+{
+    (void)state;
+    if (!gq_wordnet_present())
+        skip();
+    shell_help("gifqa-qagen triples");
+    shell_expect("gifqa-qagen triples --sentence 'A cat and a dog sit on a couch.'", 0,
+                 "cat\tsit on\tcouch\ndog\tsit on\tcouch\n", NULL);
+    shell_put("k.tsv", "gif\tdescription\tsplit\nx\ta cat runs\ttrain\ny\ta dog barks\ttest\n"
+                       "x\ta man opens a door\ttrain\n");
+    shell_expect("gifqa-qagen triples k.tsv -o k.out --split train && cat k.out", 0,
+                 "gif\tsubject\tpredicate\tobject\nx\tcat\trun\t\nx\tman\topen\tdoor\n", NULL);
+    assert_non_null(strstr(shell.out, "2 captions, 2 triples (1.00 each); 0 captions gave none"));
+    shell_expect("gifqa-qagen triples", 2, NULL, "give a file of captions, or --sentence TEXT");
+    shell_expect("gifqa-qagen triples k.tsv", 2, NULL, "-o FILE.tsv goes with");
+    shell_put("l.tsv", "gif\tdescription\nx\ta man\nlonely\n");
+    shell_expect("gifqa-qagen triples l.tsv -o l.out", 4, NULL, "l.tsv:3: 1 field");
+    shell_expect("test -e l.out", 1, NULL, NULL);
+}
+
 static void wrong_usage(void **state)
 {
     (void)state;
@@ -99,7 +119,7 @@ static void a_tagger(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(a_table), cmocka_unit_test(explained),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(a_table), cmocka_unit_test(explained), cmocka_unit_test(triples),
                                        cmocka_unit_test(wrong_usage), cmocka_unit_test(a_tagger)};
     return cmocka_run_group_tests_name("tools/qagen", tests, begin, shell_end);
 }
