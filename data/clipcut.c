@@ -214,6 +214,28 @@ gq_status gq_clipcut_select(const float *frames, int64_t n, int64_t dim, const f
     return s;
 }
 
+gq_status gq_clipcut_vectors(const float *frames, int64_t n, int64_t dim, const gq_clipcut_opts *o,
+                             float *out, gq_error *err)
+{
+    double   *x = gq_malloc((size_t)dim, 2 * sizeof *x), *group = x ? x + dim : NULL;
+    gq_status s = x ? GQ_OK : gq_fail(err, GQ_ENOMEM, "out of memory for vectors of frames");
+
+    for (int64_t f = 0; s == GQ_OK && f < n; f++) {
+        int64_t nth = f % o->group;
+        s = take(frames + f * dim, dim, o->normalize, f, x, err);
+        if (s != GQ_OK)
+            break;
+        fold(group, x, dim, nth, o->reduce);
+        if (nth == o->group - 1 || f == n - 1) {
+            finish_group(group, dim, nth + 1, o);
+            for (int64_t d = 0; d < dim; d++)
+                *out++ = (float)group[d];
+        }
+    }
+    gq_free(x);
+    return s;
+}
+
 void gq_clipcut_free(gq_clipcut *c)
 {
     gq_free(c->pick);

@@ -58,5 +58,8 @@ typedef struct gq_clipcut {
 gq_status gq_clipcut_select(const float *frames, int64_t n, int64_t dim, const float *question,
                             const gq_clipcut_opts *o, gq_clipcut *out, gq_error *err);
 void      gq_clipcut_free(gq_clipcut *c);
+/* The vectors of the groups alone: out [groups, dim], rounded to float. k is not read. */
+gq_status gq_clipcut_vectors(const float *frames, int64_t n, int64_t dim, const gq_clipcut_opts *o,
+                             float *out, gq_error *err);
 
 #endif

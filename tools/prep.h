@@ -21,6 +21,8 @@ int gq_prep_frames(int argc, char **argv);
 int gq_prep_tokenize(int argc, char **argv);
 int gq_prep_world(int argc, char **argv);
 int gq_prep_import(int argc, char **argv);
+int gq_prep_index(int argc, char **argv);
+int gq_prep_search(int argc, char **argv);
 
 /* ---- prep_common.c --------------------------------------------------------------------------- */
 
@@ -42,6 +44,16 @@ void gq_prep_show_end(gq_prep_progress *progress);
 
 /* The configuration of a command; *out is released with gq_free(). path NULL: defaults. */
 gq_status gq_prep_config(const char *path, const gq_cli_list *sets, gq_config **out, gq_error *err);
+
+typedef struct gq_prep_clip_options {   /* as a person gives them; NULL: not given              */
+    const char  *config, *weights, *device;
+    const char  *more;                  /* "section.key=value"                                  */
+    gq_cli_list *sets;                  /* the rung of $GIFQA_CPU is added to them              */
+} gq_prep_clip_options;
+
+/* The same with the CLIP that --weights names; needs: GQ_EWEIGHTS when nothing names one. */
+gq_status gq_prep_clip_config(const gq_prep_clip_options *from, bool needs, gq_config **out,
+                              gq_error *err);
 
 /* Names of the flags of gq_gif_flags(), as a JSON array. */
 json_t *gq_prep_gif_flags(unsigned flags);

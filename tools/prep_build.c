@@ -5,7 +5,6 @@
 #include "core/mem.h"
 #include "data/table.h"
 #include "tools/prep_build.h"
-#include "train/clip_dir.h"
 #include "train/retrieve.h"
 
 enum { SHOWN = 10, REJECTS_MAX = 1 << 28 };
@@ -61,38 +60,12 @@ static bool from_clip(void)
 
 static gq_status configure(gq_config **c, gq_error *err)
 {
-    static gq_clip_weights from;
-    gq_clip_sizes          sizes = {0};
-    gq_cli_list            list = {0};
-    char                   count[48];
-    gq_status              s = GQ_OK;
+    char                 count[48];
+    gq_prep_clip_options from = {.config = config, .weights = weights, .device = device, .sets = &sets};
 
-    if (!config && weights && gq_is_dir(weights))
-        s = gq_clip_dir_sizes(weights, &sizes, err);
-    for (int i = 0; i < sizes.n; i++)
-        list.item[list.n++] = sizes.key[i];
-    if (weights)
-        gq_clip_weights_of(weights, &from);
-    for (int i = 0; i < from.n; i++)
-        list.item[list.n++] = from.key[i];
     snprintf(count, sizeof count, "data.frames=%lld", (long long)frames);
-    if (frames)
-        list.item[list.n++] = count;
-    gq_cli_rung(&sets);
-    gq_cli_device(&sets, device);
-    if (list.n + sets.n > GQ_CLI_LIST_MAX)
-        return gq_fail(err, GQ_EUSAGE, "--set is given too often");
-    for (size_t i = 0; i < sets.n; i++)
-        list.item[list.n++] = sets.item[i];
-    if (s == GQ_OK)
-        s = gq_prep_config(config, &list, c, err);
-    if (s == GQ_OK && !weights && !config && from_clip() && !*(*c)->model.weights.clip)
-        s = gq_fail(
-            err, GQ_EWEIGHTS,
-            "no CLIP: give --weights DIR with model.safetensors, config.json, vocab.json and "
-            "merges.txt as published (openai/clip-vit-base-patch32), or try it with --weights "
-            "random:1");
-    return s;
+    from.more = frames ? count : NULL;
+    return gq_prep_clip_config(&from, from_clip(), c, err);
 }
 
 static gq_status words_of(const char *table, const gq_config *c, gq_tokenizer **tok, gq_error *err)

@@ -6,6 +6,7 @@
 #include "core/io.h"
 #include "core/mem.h"
 #include "tools/prep.h"
+#include "train/clip_dir.h"
 
 /* ---- signals --------------------------------------------------------------------------------- */
 
@@ -78,6 +79,42 @@ gq_status gq_prep_config(const char *path, const gq_cli_list *sets, gq_config **
         gq_free(*out);
         *out = NULL;
     }
+    return s;
+}
+
+gq_status gq_prep_clip_config(const gq_prep_clip_options *from, bool needs, gq_config **out,
+                              gq_error *err)
+{
+    static gq_clip_weights weights;
+    static gq_clip_sizes   sizes;
+    gq_cli_list            list = {0};
+    gq_status              s = GQ_OK;
+
+    *out = NULL;
+    if (!from->config && from->weights && gq_is_dir(from->weights))
+        s = gq_clip_dir_sizes(from->weights, &sizes, err);
+    for (int i = 0; i < sizes.n; i++)
+        list.item[list.n++] = sizes.key[i];
+    if (from->weights)
+        gq_clip_weights_of(from->weights, &weights);
+    for (int i = 0; i < weights.n; i++)
+        list.item[list.n++] = weights.key[i];
+    if (from->more)
+        list.item[list.n++] = from->more;
+    gq_cli_rung(from->sets);
+    gq_cli_device(from->sets, from->device);
+    if (list.n + from->sets->n > GQ_CLI_LIST_MAX)
+        return gq_fail(err, GQ_EUSAGE, "--set is given too often");
+    for (size_t i = 0; i < from->sets->n; i++)
+        list.item[list.n++] = from->sets->item[i];
+    if (s == GQ_OK)
+        s = gq_prep_config(from->config, &list, out, err);
+    if (s == GQ_OK && needs && !from->weights && !from->config && !*(*out)->model.weights.clip)
+        s = gq_fail(
+            err, GQ_EWEIGHTS,
+            "no CLIP: give --weights DIR with model.safetensors, config.json, vocab.json and "
+            "merges.txt as published (openai/clip-vit-base-patch32), or try it with --weights "
+            "random:1");
     return s;
 }
 

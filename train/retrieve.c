@@ -557,20 +557,45 @@ static gq_status weigh(gq_retriever *r, gq_error *err)
     return GQ_OK;
 }
 
+/* Sizes and weights of the vision tower as text. */
+static gq_status tower_text(gq_retriever *r, char *text, size_t size, gq_error *err)
+{
+    const gq_clip_config *m = &r->clip;
+    char                  hex[33];
+    gq_status             s = r->weighed ? GQ_OK : weigh(r, err);
+
+    if (s != GQ_OK)
+        return s;
+    gq_hex(r->weights, sizeof r->weights, hex);
+    snprintf(text, size, "%s clip %d %d %d %d %d %d %d %d %.17g %.9g %.9g %.9g %.9g %.9g %.9g", hex,
+             m->image, m->patch, m->width, m->layers, m->heads, m->mlp, m->proj, (int)m->act,
+             m->ln_eps, (double)m->mean[0], (double)m->mean[1], (double)m->mean[2],
+             (double)m->std[0], (double)m->std[1], (double)m->std[2]);
+    return GQ_OK;
+}
+
+gq_status gq_retriever_tower(gq_retriever *r, uint8_t tower[16], gq_error *err)
+{
+    char      text[1024];
+    int       n = snprintf(text, sizeof text, "1 filter %d ", (int)r->cfg.image.filter);
+    gq_status s = tower_text(r, text + n, sizeof text - (size_t)n, err);
+
+    if (s == GQ_OK)
+        gq_xxh128(text, strlen(text), tower);
+    return s;
+}
+
 /* Everything that the numbers of gq_retriever_frames() depend on. A change of how they are computed
  * is a new number at the start of the text. */
 static gq_status key_of(gq_retriever *r, const gq_gif_bytes *gif, uint8_t key[GQ_EMBED_KEY],
                         gq_error *err)
 {
-    const gq_config      *c = &r->cfg;
-    const gq_clip_config *m = &r->clip;
-    char                  text[1024], hex[65];
-    uint8_t               hash[32];
-    gq_status             s = r->weighed ? GQ_OK : weigh(r, err);
-    int                   n;
+    const gq_config *c = &r->cfg;
+    char             text[1024], hex[65];
+    uint8_t          hash[32];
+    gq_status        s;
+    int              n;
 
-    if (s != GQ_OK)
-        return s;
     gq_sha256(gif->data, gif->size, hash);
     gq_hex(hash, sizeof hash, hex);
     n = snprintf(text, sizeof text, "1 %s %s batch %d filter %d limits %llu %llu %llu %llu %.17g ",
@@ -578,14 +603,10 @@ static gq_status key_of(gq_retriever *r, const gq_gif_bytes *gif, uint8_t key[GQ
                  (unsigned long long)c->data.limits.bytes, (unsigned long long)c->data.limits.side,
                  (unsigned long long)c->data.limits.pixels,
                  (unsigned long long)c->data.limits.frames, c->data.limits.seconds);
-    gq_hex(r->weights, sizeof r->weights, hex);
-    snprintf(text + n, sizeof text - (size_t)n,
-             "%s clip %d %d %d %d %d %d %d %d %.17g %.9g %.9g %.9g %.9g %.9g %.9g", hex, m->image,
-             m->patch, m->width, m->layers, m->heads, m->mlp, m->proj, (int)m->act, m->ln_eps,
-             (double)m->mean[0], (double)m->mean[1], (double)m->mean[2], (double)m->std[0],
-             (double)m->std[1], (double)m->std[2]);
-    gq_sha256(text, strlen(text), key);
-    return GQ_OK;
+    s = tower_text(r, text + n, sizeof text - (size_t)n, err);
+    if (s == GQ_OK)
+        gq_sha256(text, strlen(text), key);
+    return s;
 }
 
 gq_status gq_retriever_cache(gq_retriever *r, const char *dir, uint64_t most, gq_error *err)

@@ -86,6 +86,10 @@ const char *gq_retriever_note(const gq_retriever *r);
 gq_status gq_retriever_recall(gq_retriever *r, const gq_gif_bytes *gif, const gq_frame_set **out,
                               gq_origin *from, gq_retrieve_seconds *seconds, gq_error *err);
 
+/* Hash of all that makes an embedding out of a GIF's pixels: weights, sizes, preprocessing. Vectors
+ * of one such tower can be compared with each other and with its questions. */
+gq_status gq_retriever_tower(gq_retriever *r, uint8_t tower[16], gq_error *err);
+
 /* embed [clip.proj]. *cut (may be NULL): the question had more than clip.context tokens and lost
  * its end. */
 gq_status gq_retriever_question(gq_retriever *r, const char *question, float *embed, bool *cut,
