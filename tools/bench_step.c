@@ -201,7 +201,7 @@ static gq_status one_step(bench *b, int most, double *seconds, gq_error *err)
         s = gq_step_micro(&b->step, m, b->sample, err);
     if (s == GQ_OK)
         s = gq_step_end(&b->step, err);
-    while (s == GQ_OK && b->step.flying > (b->step.device ? most : 0))
+    while (s == GQ_OK && b->step.flying > (b->step.device && micros == 1 ? most : 0))
         s = gq_step_result(&b->step, &b->out, err);
     b->taken = gq_now();
     *seconds = b->taken - begin;

@@ -351,6 +351,8 @@ gq_status gq_step_result(gq_step *s, gq_step_outcome *out, gq_error *err)
             status = collect(s, f, m, err);
         if (status == GQ_OK)
             status = check_norm(s, f, err);
+        if (status != GQ_OK)                        /* steps after a bad one did nothing          */
+            s->flying = 0;
     }
     *out = f->out;
     return status;

@@ -3,7 +3,8 @@
  * A step is gq_step_begin(), gq_step_micro() for each micro-batch in order, gq_step_end(), and later
  * gq_step_result(). On a device nothing but the last waits: the next step may be begun before the result of
  * this one is asked for, so that the device never is without work; no more than GQ_STEPS_FLYING may be without
- * a result. Losses of micro-batches are scaled by the denominators of the whole step, so the labels of all of
+ * a result, and of several micro-batches only one, since the inputs of two micro-batches are kept to find a bad
+ * value in. Losses of micro-batches are scaled by the denominators of the whole step, so the labels of all of
  * them are counted before the first. When one of these fails the parameters are as before the step that it
  * names, and so they are for steps begun after it. Who has samples calls it: the trainer from shards, a
  * benchmark from generated ones.

@@ -288,7 +288,8 @@ static gq_status after_step(gq_trainer *t, gq_error *err)
     bool      best = false;             /* the best checkpoint so far is kept: it must be written */
     bool      evaluates = t->val && due(step, t->cfg.train.eval_every, total);
     bool      rests = evaluates || due(step, t->cfg.train.save_every, total) || stopping(t);
-    gq_status s = gq__trainer_settle(t, rests || !t->step.device ? 0 : 1, err);
+    bool      ahead = t->step.device && t->cfg.train.accumulate == 1 && !rests;
+    gq_status s = gq__trainer_settle(t, ahead ? 1 : 0, err);
 
     if (s == GQ_OK && evaluates) {
         s = evaluate(t, err);

@@ -80,7 +80,7 @@ static gq_status run(const char *name, const char *const *more, volatile sig_ato
     snprintf(dir, sizeof dir, "%s", little(name));
     configure(more, &c);
     s = gq_train(&c, &o, result, &err);
-    if (s != GQ_OK && s != GQ_ESTOPPED && s != GQ_ENOMEM)
+    if (s != GQ_OK && s != GQ_ESTOPPED && s != GQ_ENOMEM && s != GQ_ENUMERIC)
         fail_msg("%s: %s", name, err.text);
     last_error = err;
     return s;
@@ -212,6 +212,28 @@ static double last_loss(const char *name)
     }
     json_decref(lines);
     return loss;
+}
+
+/* A bad step is named when the next one has been asked for already: neither is applied, logged or saved. */
+static void test_not_finite(void **state)
+{
+    gq_train_result result;
+    int             step = -1;
+    json_t         *lines;
+    (void)state;
+    assert_int_equal(run("steep", LIST(CUDA, "engine.precision=fp32", "train.lr=10", "train.warmup=6",
+                                       "train.groups=[{match: \"*\", lr_mult: 1e6}]"),
+                         NULL, (gq_train_events){0}, &result),
+                     GQ_ENUMERIC);
+    assert_non_null(strstr(last_error.text, "was not applied"));
+    assert_null(strstr(last_error.text, "in the loss"));           /* the inputs of the step are found again */
+    assert_null(strstr(last_error.text, "in the gradient"));
+    assert_int_equal(sscanf(last_error.text, "step %d", &step), 1);
+    assert_in_range(step, 1, STEPS - 1);
+    assert_int_equal(result.steps, step);
+    lines = runs_metrics(little("steep"));
+    assert_int_equal(json_array_size(lines), step);
+    json_decref(lines);
 }
 
 /* A state saved by one column is continued by the other: as close as two columns are. */
@@ -497,7 +519,7 @@ int main(int argc, char **argv)          /* [TEST]: this one alone              
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fp32),   cmocka_unit_test(test_bf16),   cmocka_unit_test(test_graph),
-        cmocka_unit_test(test_resume), cmocka_unit_test(test_change),
+        cmocka_unit_test(test_resume), cmocka_unit_test(test_change), cmocka_unit_test(test_not_finite),
         cmocka_unit_test(test_nano),
 #ifndef GQ_TEST_ON_GPU
         cmocka_unit_test(test_no_memory), cmocka_unit_test(test_plan), cmocka_unit_test(test_descriptors),

@@ -28,6 +28,8 @@
 static gq_pool *pools[5];               /* by number of threads; [1] is NULL, and where a program
                                          * makes none, all are                                    */
 
+static double added = 0;                /* contender.added, for the op under test                 */
+
 /* Run number i (1..4) of one that must give the same bits: as many threads at another address, or
  * the same address and another order of the threads. */
 static inline how_to_run repeated(const contender *who, int i, size_t shift)

@@ -6,7 +6,8 @@
 
 typedef struct contender {
     const gq_backend *be;
-    double unit, gemm_operand, intermediate, added;           /* see number.h                     */
+    double unit, gemm_operand, intermediate;                  /* see number.h                     */
+    double added;       /* rounding of a product before it is added to a stored gradient: BF16_ERROR or 0 */
     void (*turn)(int i);                /* a backend whose runs are repeated in another order of its
                                          * threads (i > 0), not with more of them; NULL: with more */
 } contender;

@@ -27,7 +27,6 @@ static double unit = 0x1p-24;           /* roundoff of the arithmetic under test
 #define BF16_ERROR 0x1p-9
 static double gemm_operand = 0;         /* given operands of a matrix product: BF16_ERROR or 0    */
 static double intermediate = 0;         /* computed tensors between two kernels of an op: the same */
-static double added = 0;                /* a product before it is added to a stored gradient: the same */
 
 /* Units an elementary function (exp, log, erf, tanh, sigmoid) may be off: 4 ulp, relative; for the
  * functions that end in [-1,1] absolute. kernels/cpu/vec.h states at most 2e-7 = 3.4 units of
