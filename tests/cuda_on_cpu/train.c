@@ -217,10 +217,12 @@ static double last_loss(const char *name)
 /* A bad step is named when the next one has been asked for already: neither is applied, logged or saved. */
 static void test_not_finite(void **state)
 {
-    gq_train_result result;
-    int             step = -1;
-    json_t         *lines;
+    const gq_backend *be[2];
+    gq_train_result   result;
+    int               step = -1;
+    json_t           *lines;
     (void)state;
+    need_column(be);
     assert_int_equal(run("steep", LIST(CUDA, "engine.precision=fp32", "train.lr=10", "train.warmup=6",
                                        "train.groups=[{match: \"*\", lr_mult: 1e6}]"),
                          NULL, (gq_train_events){0}, &result),
