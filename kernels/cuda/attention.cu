@@ -18,8 +18,8 @@
  *
  * P is rounded to bf16 for its product with V; its sum and lse are of the float values. The factor 1/(1-p) of
  * dropout is applied once, to o. Head 64, 32 queries: 155 registers, 36 KB of shared memory, six blocks per
- * multiprocessor; per warp and key tile 64 products, 36 ldmatrix, 34 exp2, no spills. Measured on an H200, 512 x 12
- * heads, 32 queries on 32 and 50 keys: 90 % of copy bandwidth and more.
+ * multiprocessor; per warp and key tile 64 products, 36 ldmatrix, 34 exp2, no spills. H200, 512 x 12 heads, 32
+ * queries on 32 and 50 keys: 37 us each, 2.8 and 3.5 TB/s, of 4.0 that a copy has.
  */
 #include "kernels/cuda/attention.h"
 
