@@ -211,7 +211,8 @@ int32_t     gq_tokenizer_pad_id(const gq_tokenizer *t)     { return t->pad_id; }
 
 const char *gq_tokenizer_kind_name(gq_tok_kind kind)
 {
-    return kind == GQ_TOK_GPT2 ? "gpt2" : kind == GQ_TOK_CLIP ? "clip" : "words";
+    static const char *const names[] = {"gpt2", "clip", "words", "unigram"};
+    return names[kind];
 }
 
 bool gq_tokenizer_is_special(const gq_tokenizer *t, int32_t id)
