@@ -5,12 +5,11 @@
  * How the labels were made: one reader went through what an earlier version of the program found,
  * took out what was wrong and put in what was missing; so they lean towards the program where a
  * caption can be read in two ways. */
-#include "support.h"
+#include "reading.h"
 
 #include "core/mem.h"
 #include "data/qagen/candidates.h"
 #include "data/qagen/captions.h"
-#include "data/qagen/wordnet.h"
 
 enum { LINES = 1 << 14 };
 
@@ -65,13 +64,13 @@ static int ranges(const char *list)
     return n;
 }
 
-static void compare(const gq_chunker *chunker, const char *const *cell, tally *t)
+static void compare(const char *const *cell, tally *t)
 {
     static gq_caption   c;
     static gq_candidate list[GQ_CANDIDATES];
     long                line = atol(cell[0]);
     assert_true(line > 0 && line < LINES && caption[line]);
-    assert_true(gq_chunker_read(chunker, caption[line], &c));
+    read_words(caption[line], &c);
     size_t n = gq_candidates(&c, list);
     for (size_t k = 0; k < n; k++) {
         t[list[k].category].found++;
@@ -85,24 +84,18 @@ static void precision_and_recall(void **state)
 {
     (void)state;
     const char *path = need_shared("data/tgif/descriptions.tsv"), *cell[2 + GQ_CATEGORIES];
-    gq_chunker  chunker;
-    gq_tagger  *tagger;
     gq_table   *table;
     tally       t[GQ_CATEGORIES] = {{0}};
     uint64_t    line;
     int         captions = 0;
     gq_error    err = {0};
-    if (!gq_wordnet_present())
-        skip();
+    need_reader();
     load(path);
-    assert_ok(gq_tagger_load(GQ_SOURCE_DIR "/data/qagen/english/english.tagger", &tagger, &err),
-              &err);
-    gq_chunker_begin(&chunker, tagger);
     assert_ok(gq_table_open_form(GQ_SOURCE_DIR "/tests/data/qagen/candidates.tsv", &form, none,
                                  NULL, &table, &err),
               &err);
     while (gq_table_fields(table, &line, cell, &err) == GQ_OK && cell[0]) {
-        compare(&chunker, cell, t);
+        compare(cell, t);
         captions++;
     }
     assert_int_equal(captions, 150);
@@ -114,7 +107,6 @@ static void precision_and_recall(void **state)
         assert_true(t[k].right * 100 >= t[k].labelled * 95);
     }
     gq_table_close(table);
-    gq_tagger_free(tagger);
     for (int k = 0; k < LINES; k++)
         gq_free(caption[k]);
 }
@@ -122,5 +114,5 @@ static void precision_and_recall(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(precision_and_recall)};
-    return cmocka_run_group_tests_name("data/qagen/candidates", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("data/qagen/candidates", tests, read_begin, read_end);
 }

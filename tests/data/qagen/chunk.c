@@ -1,35 +1,12 @@
 /* Captions read: tags after repair, chunks, candidates. */
-#include "support.h"
+#include "reading.h"
 
 #include "data/qagen/candidates.h"
-#include "data/qagen/wordnet.h"
-
-static gq_tagger *tagger;
-static gq_chunker chunker;
-
-static int begin(void **state)
-{
-    (void)state;
-    gq_error err = {0};
-    if (gq_wordnet_present()) {
-        assert_ok(gq_tagger_load(GQ_SOURCE_DIR "/data/qagen/english/english.tagger", &tagger, &err),
-                  &err);
-        gq_chunker_begin(&chunker, tagger);
-    }
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    gq_tagger_free(tagger);
-    return 0;
-}
 
 static const gq_caption *read_caption(const char *text)
 {
     static gq_caption c;
-    assert_true(gq_chunker_read(&chunker, text, &c));
+    read_words(text, &c);
     size_t at = 0;
     for (size_t k = 0; k < c.chunks; k++) { /* no gaps, heads inside                          */
         assert_int_equal(c.chunk[k].from, at);
@@ -72,8 +49,7 @@ static const char *candidates(const char *text)
 static void phrases(void **state)
 {
     (void)state;
-    if (!tagger)
-        skip();
+    need_reader();
     assert_string_equal(
         chunks("A man in a black hat is putting his hand into his pocket."),
         "NP:a man P:in NP:a black hat V:is putting NP:his hand P:into NP:his pocket O:.");
@@ -90,8 +66,7 @@ static void phrases(void **state)
 static void repairs(void **state)
 {
     (void)state;
-    if (!tagger)
-        skip();
+    need_reader();
     const gq_caption *c = read_caption("a man in a black coat waves and walks backward .");
     assert_string_equal(gq_pos_name(c->pos[6]), "VBZ");
     assert_string_equal(gq_pos_name(c->pos[8]), "VBZ");
@@ -104,8 +79,7 @@ static void repairs(void **state)
 static void five_categories(void **state)
 {
     (void)state;
-    if (!tagger)
-        skip();
+    need_reader();
     assert_string_equal(
         candidates("a man with large lips and a black and white scarf is taking off his glasses ."),
         "l:a man, n:large lips, n:a black and white scarf, n:his glasses, v:taking off, "
@@ -121,15 +95,14 @@ static void limits(void **state)
     (void)state;
     static gq_caption c;
     char              many[4 * GQ_WORDS] = "";
-    if (!tagger)
-        skip();
-    assert_false(gq_chunker_read(&chunker, "  ", &c));
+    need_reader();
+    assert_false(gq_chunker_read(&the_reader()->chunker, "  ", &c));
     for (int k = 0; k < GQ_WORDS; k++)
         strcat(many, k % 2 ? "red " : "a ");
     read_caption(many);
     candidates("red red red red red red red red red red red red red red red");
     strcat(many, "x");
-    assert_false(gq_chunker_read(&chunker, many, &c));
+    assert_false(gq_chunker_read(&the_reader()->chunker, many, &c));
     char              small[8];
     const gq_caption *k = read_caption("a man");
     assert_true(gq_caption_text(k, 0, 2, small, 6));
@@ -140,5 +113,5 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(phrases), cmocka_unit_test(repairs),
                                        cmocka_unit_test(five_categories), cmocka_unit_test(limits)};
-    return cmocka_run_group_tests_name("data/qagen/chunk", tests, begin, end);
+    return cmocka_run_group_tests_name("data/qagen/chunk", tests, read_begin, read_end);
 }

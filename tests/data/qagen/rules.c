@@ -1,31 +1,8 @@
 /* Questions from captions, rule by rule; what is refused; the verb forms they need. */
-#include "support.h"
+#include "reading.h"
 
 #include "data/qagen/inflect.h"
 #include "data/qagen/rules.h"
-#include "data/qagen/wordnet.h"
-
-static gq_tagger *tagger;
-static gq_chunker chunker;
-
-static int begin(void **state)
-{
-    (void)state;
-    gq_error err = {0};
-    if (gq_wordnet_present()) {
-        assert_ok(gq_tagger_load(GQ_SOURCE_DIR "/data/qagen/english/english.tagger", &tagger, &err),
-                  &err);
-        gq_chunker_begin(&chunker, tagger);
-    }
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    gq_tagger_free(tagger);
-    return 0;
-}
 
 static const char *reason;
 
@@ -35,7 +12,7 @@ static const char *questions(const char *text)
     static char         out[8192];
     static gq_caption   c;
     static gq_generated list[GQ_RULE_MOST];
-    assert_true(gq_chunker_read(&chunker, text, &c));
+    read_words(text, &c);
     size_t n = gq_rules(&c, list, &reason);
     out[0] = 0;
     for (size_t k = 0; k < n; k++)
@@ -47,8 +24,7 @@ static const char *questions(const char *text)
 static void progressive(void **state)
 {
     (void)state;
-    if (!tagger)
-        skip();
+    need_reader();
     assert_string_equal(questions("a man in a black hat is waving his hand and smiling ."),
                         "subj: who is waving his hand? a man\n"
                         "verb: what is the man in a black hat doing? waving his hand\n"
@@ -75,8 +51,7 @@ static void progressive(void **state)
 static void finite_verbs(void **state)
 {
     (void)state;
-    if (!tagger)
-        skip();
+    need_reader();
     assert_string_equal(questions("a girl opens two boxes and then kisses a boy ."),
                         "subj: who opens two boxes? a girl\n"
                         "verb: what does the girl do? open two boxes\n"
@@ -96,8 +71,7 @@ static void finite_verbs(void **state)
 static void other_verbs(void **state)
 {
     (void)state;
-    if (!tagger)
-        skip();
+    need_reader();
     assert_string_equal(questions("a baby is kissed by a woman ."),
                         "subj: who is kissed by a woman? a baby\n");
     assert_string_equal(questions("a boy is on a horse ."), "subj: who is on a horse? a boy\n");
@@ -116,8 +90,7 @@ static void refused(void **state)
         {"a beautiful day .", "no verb belongs to the subject"},
         {"a man glorps .", NULL},
     };
-    if (!tagger)
-        skip();
+    need_reader();
     for (size_t k = 0; k < sizeof none / sizeof *none; k++) {
         assert_string_equal(questions(none[k].caption), "");
         assert_non_null(reason);
@@ -129,8 +102,7 @@ static void refused(void **state)
 static void colors(void **state)
 {
     (void)state;
-    if (!tagger)
-        skip();
+    need_reader();
     /* of two hats none can be meant; people have no color */
     assert_null(strstr(questions("a man with a red hat and a woman with a blue hat ."), "color:"));
     assert_null(strstr(questions("a blond girl is dancing ."), "color:"));
@@ -172,15 +144,14 @@ static void any_words(void **state)
     static gq_caption        c;
     static gq_generated      list[GQ_RULE_MOST];
     uint32_t                 noise = 7;
-    if (!tagger)
-        skip();
+    need_reader();
     for (int round = 0; round < 3000; round++) {
         char text[1024] = "";
         for (int k = 0; k < 3 + round % 20; k++) {
             noise = noise * 1664525 + 1013904223;
             strcat(strcat(text, some[(noise >> 8) % (sizeof some / sizeof *some)]), " ");
         }
-        assert_true(gq_chunker_read(&chunker, text, &c));
+        read_words(text, &c);
         size_t n = gq_rules(&c, list, &reason);
         for (size_t k = 0; k < n; k++) {
             size_t length = strlen(list[k].question);
@@ -197,5 +168,5 @@ int main(void)
         cmocka_unit_test(colors),      cmocka_unit_test(forms),
         cmocka_unit_test(any_words),
     };
-    return cmocka_run_group_tests_name("data/qagen/rules", tests, begin, end);
+    return cmocka_run_group_tests_name("data/qagen/rules", tests, read_begin, read_end);
 }

@@ -1,30 +1,7 @@
 /* Subject, predicate, object of captions: conjunctions, prepositions, clauses inside. */
-#include "support.h"
+#include "reading.h"
 
 #include "data/qagen/triples.h"
-#include "data/qagen/wordnet.h"
-
-static gq_tagger *tagger;
-static gq_chunker chunker;
-
-static int begin(void **state)
-{
-    (void)state;
-    gq_error err = {0};
-    if (gq_wordnet_present()) {
-        assert_ok(gq_tagger_load(GQ_SOURCE_DIR "/data/qagen/english/english.tagger", &tagger, &err),
-                  &err);
-        gq_chunker_begin(&chunker, tagger);
-    }
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    gq_tagger_free(tagger);
-    return 0;
-}
 
 typedef struct sample {
     const char *caption, *triples; /* "subject | predicate | object / ..."      */
@@ -35,10 +12,9 @@ static void check(const sample *s, size_t n)
     static gq_caption c;
     static gq_triple  list[GQ_TRIPLES];
     char              got[8192];
-    if (!tagger)
-        skip();
+    need_reader();
     for (size_t i = 0; i < n; i++) {
-        assert_true(gq_chunker_read(&chunker, s[i].caption, &c));
+        read_words(s[i].caption, &c);
         size_t triples = gq_triples(&c, list);
         got[0] = 0;
         for (size_t k = 0; k < triples; k++)
@@ -130,13 +106,12 @@ static void too_many(void **state)
     static gq_triple  list[GQ_TRIPLES + 1];
     char              text[1024];
     (void)state;
-    if (!tagger)
-        skip();
+    need_reader();
     strcpy(text, "a man , a dog , a cat , a boy , a girl and a bird see");
     for (int verbs = 0; verbs < 12; verbs++)
         strcat(text, " a tree and a car and hear");
     list[GQ_TRIPLES].subject[0] = '!';
-    assert_true(gq_chunker_read(&chunker, text, &c));
+    read_words(text, &c);
     assert_int_equal(gq_triples(&c, list), GQ_TRIPLES);
     assert_int_equal(list[GQ_TRIPLES].subject[0], '!');
 }
@@ -149,5 +124,5 @@ int main(void)
         cmocka_unit_test(clauses),
         cmocka_unit_test(too_many),
     };
-    return cmocka_run_group_tests_name("data/qagen/triples", tests, begin, end);
+    return cmocka_run_group_tests_name("data/qagen/triples", tests, read_begin, read_end);
 }
