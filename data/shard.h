@@ -8,7 +8,8 @@
  *   /gif/frames         u8   [G, T, S, S, 3]   chunks of whole GIFs; one a chunk when packed
  *                                              (when size > 0)
  *   /gif/tokens         f32 or bf16 [G, T, N, D]   likewise (when tokens > 0)
- *   /gif/frames_xxh64, /gif/tokens_xxh64   u64 [G]   of each GIF's bytes as stored
+ *   /gif/frames_xxh64, /gif/tokens_xxh64   u64 [G]   of each GIF's bytes as stored; attribute
+ *                                              "stored" of the two says who else can read them
  *   /gif/frame_idx      i32 [G, T]    which frames of the GIF were kept, in time order
  *   /gif/delay_cs       u16 [G, T]    their delays, 1/100 s
  *   /gif/n_frames       i32 [G]       /gif/wh  u16 [G, 2]  pixels     /gif/flags  u32 [G]
@@ -38,7 +39,18 @@
 
 enum { GQ_SHARD_TYPES = 64, GQ_SHARD_TYPE_NAME = 32, GQ_SHARD_EXTENTS = 64 };
 
-typedef enum gq_shard_codec { GQ_CODEC_NONE, GQ_CODEC_GZIP } gq_shard_codec;
+typedef enum gq_shard_codec {           /* how a GIF's frames or features are packed              */
+    GQ_CODEC_NONE,                      /* as they are                                            */
+    GQ_CODEC_GZIP,                      /* bytes of numbers apart (HDF5's shuffle), then deflate  */
+    GQ_CODEC_DELTA_ZSTD, /* frames: each byte minus that one row up, features: shuffle; then zstd */
+    GQ_CODECS
+} gq_shard_codec;
+
+extern const char *const gq_shard_codec_name[GQ_CODECS];     /* none, gzip, row-delta+zstd        */
+extern const char *const gq_shard_codec_names;               /* all of them, for messages         */
+bool gq_shard_codec_find(const char *name, gq_shard_codec *codec);      /* false: no such name    */
+/* Is the library that packs and unpacks it part of this build? NULL, or what to do about it. */
+const char *gq_shard_codec_lack(gq_shard_codec codec);
 
 typedef struct gq_shard_meta {
     int32_t        keyframes;           /* T, frames kept of each GIF, >= 1                       */

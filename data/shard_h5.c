@@ -1,13 +1,13 @@
 #include "data/shard_h5.h"
 
 #include <errno.h>
-#include <hdf5.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/io.h"
 #include "core/mem.h"
+#include "data/shard_h5_pack.h"
 
 enum {
     GROW = 1024,                        /* rows a dataset grows by */
@@ -200,7 +200,8 @@ static gq_status put_attribute(gq_h5 *f, hid_t object, const char *name, hid_t t
     return ok ? GQ_OK : h5_fail(err, GQ_EDISK, f, name, "cannot write the attribute");
 }
 
-gq_status gq_h5_put_text(gq_h5 *f, const char *name, const char *text, gq_error *err)
+static gq_status put_text(gq_h5 *f, hid_t object, const char *name, const char *text,
+                          gq_error *err)
 {
     size_t n = strlen(text);
     if (n >= TEXT_LIMIT)
@@ -208,10 +209,15 @@ gq_status gq_h5_put_text(gq_h5 *f, const char *name, const char *text, gq_error 
     hid_t type = H5Tcopy(H5T_C_S1);
     if (type >= 0)                               /* a length of 0 is not allowed */
         type = H5Tset_size(type, n + 1) < 0 || H5Tset_cset(type, H5T_CSET_UTF8) < 0 ? -1 : type;
-    gq_status s = put_attribute(f, f->file, name, type, text, err);
+    gq_status s = put_attribute(f, object, name, type, text, err);
     if (type >= 0)
         H5Tclose(type);
     return s;
+}
+
+gq_status gq_h5_put_text(gq_h5 *f, const char *name, const char *text, gq_error *err)
+{
+    return put_text(f, f->file, name, text, err);
 }
 
 gq_status gq_h5_put_u64(gq_h5 *f, const char *name, uint64_t value, gq_error *err)
@@ -230,7 +236,7 @@ static hid_t make_group(gq_h5 *f, const char *name, const char **leaf)
     return H5Gcreate2(f->file, group, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
 }
 
-static hid_t creation_list(const gq_h5_shape *chunk, bool zlib)
+static hid_t creation_list(const gq_h5_shape *chunk, gq_h5_pack pack, size_t stride)
 {
     hsize_t dim[GQ_H5_RANK];
     hid_t   p = H5Pcreate(H5P_DATASET_CREATE);
@@ -238,8 +244,7 @@ static hid_t creation_list(const gq_h5_shape *chunk, bool zlib)
               H5Pset_obj_track_times(p, false) >= 0;
     if (ok && chunk)
         ok = H5Pset_chunk(p, chunk->rank, dims_of(chunk, dim)) >= 0;
-    if (ok && zlib)
-        ok = H5Pset_deflate(p, 1) >= 0;
+    ok = ok && gq__h5_set_pack(p, pack, stride);
     if (!ok && p >= 0)
         H5Pclose(p);
     return ok ? p : -1;
@@ -247,11 +252,12 @@ static hid_t creation_list(const gq_h5_shape *chunk, bool zlib)
 
 /* chunk NULL: contiguous. max: the first axis may grow. */
 static hid_t make_set(gq_h5 *f, const char *name, hid_t type, const gq_h5_shape *shape,
-                      const gq_h5_shape *chunk, bool zlib)
+                      const gq_h5_shape *chunk, gq_h5_pack pack, size_t stride)
 {
     hsize_t     dim[GQ_H5_RANK], max[GQ_H5_RANK];
     const char *leaf = NULL;
-    hid_t       set = -1, group = make_group(f, name, &leaf), list = creation_list(chunk, zlib);
+    hid_t       set = -1, group = make_group(f, name, &leaf);
+    hid_t       list = creation_list(chunk, pack, stride);
     dims_of(shape, dim);
     memcpy(max, dim, sizeof max);
     if (chunk)
@@ -276,7 +282,8 @@ gq_status gq_h5_put_array(gq_h5 *f, const char *name, gq_h5_type type, const gq_
     if (!shape_bytes(type, shape, &bytes))
         return gq_fail(err, GQ_EUSAGE, "%s: %s: too large", f->path, name);
     uint64_t hash = gq_xxh64(data, bytes);
-    hid_t    t = make_type(type), set = t < 0 ? -1 : make_set(f, name, t, shape, NULL, false);
+    hid_t    t = make_type(type);
+    hid_t    set = t < 0 ? -1 : make_set(f, name, t, shape, NULL, GQ_H5_PLAIN, 0);
     if (set < 0 || (bytes && H5Dwrite(set, t, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) < 0))
         s = h5_fail(err, GQ_EDISK, f, name, "cannot write it");
     if (s == GQ_OK)
@@ -295,7 +302,7 @@ static void rows_free(gq_h5_rows *r)
 }
 
 gq_status gq_h5_rows_begin(gq_h5 *f, const char *name, gq_h5_type type, const gq_h5_shape *row,
-                           bool zlib, gq_h5_rows **out, gq_error *err)
+                           gq_h5_pack pack, size_t stride, gq_h5_rows **out, gq_error *err)
 {
     gq_h5_rows *r = gq_calloc(1, sizeof *r);
     gq_h5_shape chunk = {.rank = row->rank + 1};
@@ -310,7 +317,7 @@ gq_status gq_h5_rows_begin(gq_h5 *f, const char *name, gq_h5_type type, const gq
         rows_free(r);
         return gq_fail(err, GQ_EUSAGE, "%s: %s: impossible size", f->path, name);
     }
-    if (!zlib && r->row_bytes <= CHUNK / 2) {
+    if (pack == GQ_H5_PLAIN && r->row_bytes <= CHUNK / 2) {
         r->per_chunk = chunk.dim[0] = CHUNK / r->row_bytes;
         if (!(r->chunk = gq_calloc(r->per_chunk, r->row_bytes))) {
             rows_free(r);
@@ -319,7 +326,7 @@ gq_status gq_h5_rows_begin(gq_h5 *f, const char *name, gq_h5_type type, const gq
     }
     r->all = chunk;
     hid_t t = make_type(type);
-    r->set = t < 0 ? -1 : make_set(f, name, t, &r->all, &chunk, zlib);
+    r->set = t < 0 ? -1 : make_set(f, name, t, &r->all, &chunk, pack, stride);
     if (t >= 0)
         H5Tclose(t);
     if (r->set < 0) {
@@ -328,6 +335,11 @@ gq_status gq_h5_rows_begin(gq_h5 *f, const char *name, gq_h5_type type, const gq
     }
     *out = r;
     return GQ_OK;
+}
+
+gq_status gq_h5_rows_put_text(gq_h5_rows *r, const char *name, const char *text, gq_error *err)
+{
+    return put_text(r->f, r->set, name, text, err);
 }
 
 static bool resize(gq_h5_rows *r, uint64_t rows)
@@ -525,33 +537,25 @@ bool gq_h5_has(gq_h5 *f, const char *name)
     return there;
 }
 
-/* Storage of the dataset: what layout, filters and files it uses. */
-static gq_status check_storage(gq_h5 *f, const char *name, hid_t set, bool rows, bool *zlib,
-                               gq_error *err)
+/* Storage of the dataset: what layout, filters and files it uses. pack NULL: an array. */
+static gq_status check_storage(gq_h5 *f, const char *name, hid_t set, size_t element, size_t stride,
+                               gq_h5_pack *pack, gq_error *err)
 {
     const char *why = NULL;
     hid_t       list = H5Dget_create_plist(set);
-    *zlib = false;
     if (list < 0)
         return h5_fail(err, GQ_EINPUT, f, name, "cannot read how it is stored");
     H5D_layout_t layout = H5Pget_layout(list);
-    int          filters = H5Pget_nfilters(list);
     if (layout == H5D_VIRTUAL)
         why = "is a virtual dataset, which reads other files";
     else if (H5Pget_external_count(list) != 0)
         why = "is stored in another file (external storage)";
-    else if (layout != (rows ? H5D_CHUNKED : H5D_CONTIGUOUS))
-        why = rows ? "is not chunked" : "is not contiguous";
-    else if (filters < 0 || filters > rows)
-        why = "has filters other than one deflate";
-    for (int k = 0; !why && k < filters; k++) {
-        unsigned flags, config;
-        size_t   n = 0;
-        if (H5Pget_filter2(list, (unsigned)k, &flags, &n, NULL, 0, NULL, &config) !=
-            H5Z_FILTER_DEFLATE)
-            why = "has a filter other than deflate";
-        *zlib = true;
-    }
+    else if (layout != (pack ? H5D_CHUNKED : H5D_CONTIGUOUS))
+        why = pack ? "is not chunked" : "is not contiguous";
+    else if (pack)
+        why = gq__h5_get_pack(list, element, stride, pack);
+    else if (H5Pget_nfilters(list) != 0)
+        why = "is an array with filters";
     H5Pclose(list);
     return why ? gq_fail(err, GQ_EINPUT, "%s: %s: %s: refused", f->path, name, why) : GQ_OK;
 }
@@ -590,8 +594,8 @@ static gq_status get_shape(gq_h5 *f, const char *name, hid_t set, gq_h5_shape *s
 }
 
 /* An open dataset that passed every check but that of its shape; to be closed. */
-static gq_status fenced_open(gq_h5 *f, const char *name, gq_h5_type type, bool rows, bool *zlib,
-                             hid_t *set, gq_error *err)
+static gq_status fenced_open(gq_h5 *f, const char *name, gq_h5_type type, size_t stride,
+                             gq_h5_pack *pack, hid_t *set, gq_error *err)
 {
     char        group[32];
     const char *leaf;
@@ -611,7 +615,7 @@ static gq_status fenced_open(gq_h5 *f, const char *name, gq_h5_type type, bool r
         s = gq_fail(err, GQ_EINPUT, "%s: %s: is missing", f->path, name);
     else if (g < 0 || (*set = H5Dopen2(g, leaf, H5P_DEFAULT)) < 0)
         s = h5_fail(err, GQ_EINPUT, f, name, "cannot open it");
-    else if ((s = check_storage(f, name, *set, rows, zlib, err)) == GQ_OK)
+    else if ((s = check_storage(f, name, *set, gq_h5_size(type), stride, pack, err)) == GQ_OK)
         s = check_type(f, name, *set, type, err);
     if (g >= 0)
         H5Gclose(g);
@@ -665,11 +669,10 @@ gq_status gq_h5_get_array(gq_h5 *f, const char *name, gq_h5_type type, gq_h5_sha
                           void **data, gq_error *err)
 {
     gq_h5_shape have;
-    bool        zlib;
     size_t      bytes = 0;
     hid_t       set;
     *data = NULL;
-    gq_status s = fenced_open(f, name, type, false, &zlib, &set, err);
+    gq_status s = fenced_open(f, name, type, 0, NULL, &set, err);
     if (s != GQ_OK)
         return s;
     if ((s = get_shape(f, name, set, &have, err)) == GQ_OK)
@@ -687,7 +690,7 @@ gq_status gq_h5_get_array(gq_h5 *f, const char *name, gq_h5_type type, gq_h5_sha
 
 /* Whole rows in each chunk, only one when packed, and nothing declared that is not there. */
 static gq_status check_rows(gq_h5 *f, const char *name, hid_t set, gq_h5_type type,
-                            const gq_h5_shape *all, bool zlib, uint64_t *per_chunk, gq_error *err)
+                            const gq_h5_shape *all, bool packed, uint64_t *per_chunk, gq_error *err)
 {
     hsize_t     dim[GQ_H5_RANK] = {0};
     size_t      bytes = 0;
@@ -695,7 +698,7 @@ static gq_status check_rows(gq_h5 *f, const char *name, hid_t set, gq_h5_type ty
     gq_h5_shape whole = *all;
     hid_t       list = H5Dget_create_plist(set);
     bool        fits =
-        list >= 0 && H5Pget_chunk(list, GQ_H5_RANK, dim) == all->rank && (!zlib || dim[0] == 1);
+        list >= 0 && H5Pget_chunk(list, GQ_H5_RANK, dim) == all->rank && (!packed || dim[0] == 1);
     for (int k = 1; fits && k < all->rank; k++)
         fits = dim[k] == all->dim[k];
     if (list >= 0)
@@ -708,9 +711,9 @@ static gq_status check_rows(gq_h5 *f, const char *name, hid_t set, gq_h5_type ty
     whole.dim[0] = all->dim[0] / dim[0] + (all->dim[0] % dim[0] != 0);
     bool sane = gq_mul_size(whole.dim[0], dim[0], &whole.dim[0]) &&
                 shape_bytes(type, &whole, &bytes) && stored <= f->bytes;
-    if (!sane || (zlib ? bytes > max_declared && bytes / max_ratio > stored : bytes != stored))
+    if (!sane || (packed ? bytes > max_declared && bytes / max_ratio > stored : bytes != stored))
         return gq_fail(err, GQ_EINPUT, "%s: %s: declares %s%zu bytes but %llu are stored: refused",
-                       f->path, name, zlib ? "" : "exactly ", bytes, (unsigned long long)stored);
+                       f->path, name, packed ? "" : "exactly ", bytes, (unsigned long long)stored);
     return GQ_OK;
 }
 
@@ -733,7 +736,8 @@ static gq_status find_rows(gq_h5 *f, const char *name, hid_t set, uint64_t n, ui
 }
 
 gq_status gq_h5_get_rows(gq_h5 *f, const char *name, gq_h5_type type, const gq_h5_shape *row,
-                         uint64_t n, bool *zlib, gq_h5_chunk **chunk, gq_error *err)
+                         uint64_t n, size_t stride, gq_h5_pack *pack, gq_h5_chunk **chunk,
+                         gq_error *err)
 {
     gq_h5_shape have, want = {.rank = row->rank + 1, .dim = {n}};
     hid_t       set;
@@ -743,13 +747,13 @@ gq_status gq_h5_get_rows(gq_h5 *f, const char *name, gq_h5_type type, const gq_h
     if (!shape_bytes(type, row, &row_bytes))
         return gq_fail(err, GQ_EINPUT, "%s: %s: impossible size", f->path, name);
     memcpy(want.dim + 1, row->dim, (size_t)row->rank * sizeof *row->dim);
-    gq_status s = fenced_open(f, name, type, true, zlib, &set, err);
+    gq_status s = fenced_open(f, name, type, stride, pack, &set, err);
     if (s != GQ_OK)
         return s;
     if ((s = get_shape(f, name, set, &have, err)) == GQ_OK)
         s = match_shape(f, name, &want, &have, err);
     if (s == GQ_OK)
-        s = check_rows(f, name, set, type, &have, *zlib, &per_chunk, err);
+        s = check_rows(f, name, set, type, &have, *pack != GQ_H5_PLAIN, &per_chunk, err);
     if (s == GQ_OK && !(*chunk = gq_malloc(n, sizeof **chunk)))
         s = gq_fail(err, GQ_ENOMEM, "%s: %s: no memory for %llu rows", f->path, name,
                     (unsigned long long)n);

@@ -26,7 +26,6 @@ static const text_field  texts[] = {TEXT(source),        TEXT(sampler),   TEXT(p
                                     TEXT(matte),         TEXT(features),  TEXT(prompt),
                                     TEXT(answer_prefix), TEXT(tokenizer), TEXT(tokenizer_sha256),
                                     TEXT(created)};
-static const char *const codec_name[] = {"none", "gzip"};
 
 enum {
     NTEXTS = sizeof texts / sizeof *texts,
@@ -42,6 +41,15 @@ size_t gq_shard_frame_bytes(const gq_shard_meta *m)
 size_t gq_shard_token_count(const gq_shard_meta *m)
 {
     return (size_t)m->keyframes * (size_t)m->tokens * (size_t)m->width;
+}
+
+void gq_shard_forms(const gq_shard_meta *m, gq_row_form *frames, gq_row_form *tokens)
+{
+    size_t number = m->bf16 ? 2 : 4;
+    *frames = (gq_row_form){gq__codec_pack(m->codec, 1), gq_shard_frame_bytes(m), 1,
+                            (size_t)m->size * 3};
+    *tokens = (gq_row_form){gq__codec_pack(m->codec, number), gq_shard_token_count(m) * number,
+                            number, 0};
 }
 
 int gq_shard_type(const gq_shard_meta *m, const char *name)
@@ -82,6 +90,8 @@ gq_status gq_shard_check_meta(const gq_shard_meta *m, const char *path, gq_statu
     if (m->ntypes < 1 || m->ntypes > GQ_SHARD_TYPES)
         return gq_fail(err, code, "%s: %d question types, 1..%d are possible", path, m->ntypes,
                        GQ_SHARD_TYPES);
+    if (gq_shard_codec_lack(m->codec))
+        return gq_fail(err, code, "%s: %s", path, gq_shard_codec_lack(m->codec));
     return GQ_OK;
 }
 
@@ -125,7 +135,7 @@ gq_status gq_shard_put_meta(gq_h5 *f, const gq_shard_meta *m, uint64_t gifs, uin
     for (size_t k = 0; s == GQ_OK && k < sizeof numbers / sizeof *numbers; k++)
         s = gq_h5_put_u64(f, numbers[k].name, numbers[k].value, err);
     if (s == GQ_OK)
-        s = gq_h5_put_text(f, "codec", codec_name[m->codec], err);
+        s = gq_h5_put_text(f, "codec", gq_shard_codec_name[m->codec], err);
     if (s == GQ_OK)
         s = gq_h5_put_text(f, "types", types, err);
     for (int k = 0; s == GQ_OK && k < NTEXTS; k++)
@@ -183,7 +193,7 @@ gq_status gq_shard_get_meta(gq_h5 *f, const char *path, gq_shard_meta *m, uint64
         {"tokens", &m->tokens},
         {"width", &m->width},
     };
-    char      types[TYPES_TEXT], codec[16];
+    char      types[TYPES_TEXT], codec[64];
     uint64_t  bf16 = 0, hash = 0;
     gq_status s = get_format(f, path, err);
     memset(m, 0, sizeof *m);
@@ -202,9 +212,12 @@ gq_status gq_shard_get_meta(gq_h5 *f, const char *path, gq_shard_meta *m, uint64
     if (s != GQ_OK)
         return s;
     m->bf16 = bf16 == 1;
-    m->codec = strcmp(codec, codec_name[GQ_CODEC_GZIP]) == 0 ? GQ_CODEC_GZIP : GQ_CODEC_NONE;
-    if (bf16 > 1 || strcmp(codec, codec_name[m->codec]) != 0 ||
-        attributes_hash(m, types, *gifs, *questions) != hash)
+    if (!gq_shard_codec_find(codec, &m->codec))
+        return gq_fail(err, GQ_EINPUT,
+                       "%s: its codec '%.40s' is not one of %s; build it again, or convert it with "
+                       "the gifqa that wrote it (gifqa-prep convert --codec none)",
+                       path, codec, gq_shard_codec_names);
+    if (bf16 > 1 || attributes_hash(m, types, *gifs, *questions) != hash)
         return gq_fail(
             err, GQ_EINPUT,
             "%s: the checksum of its attributes differs, the file is damaged; build it again",

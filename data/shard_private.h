@@ -4,6 +4,7 @@
 #define GIFQA_DATA_SHARD_PRIVATE_H
 
 #include "data/shard.h"
+#include "data/shard_codec.h"
 #include "data/shard_h5.h"
 
 typedef struct gq_strings {             /* texts one after the other                              */
@@ -19,8 +20,7 @@ typedef struct gq_ragged {
 typedef struct gq_rowset {              /* frames or tokens: where each GIF's chunk lies          */
     gq_h5_chunk *chunk;                 /* [gifs]                                                 */
     uint64_t    *hash;                  /* [gifs], of the bytes as stored                         */
-    bool         zlib;
-    size_t       bytes;                 /* of one row, unpacked                                   */
+    gq_row_form  form;
     const char  *name;                  /* for messages: "gif/frames"                             */
 } gq_rowset;
 
@@ -48,7 +48,7 @@ gq_status gq_shard_open(const char *path, const gq_shard_entry *entry, gq_shard 
 /* Fills extents and structure of an entry from an open shard. */
 gq_status gq_shard_map(const gq_shard *s, gq_shard_entry *e, gq_error *err);
 void      gq_shard_free(gq_shard *s);                        /* NULL allowed                      */
-/* One row as stored into `scratch` (at least as large as the chunk), unpacked into dst; checked. */
+/* One row, checked and unpacked into dst [form.bytes]. */
 gq_status gq_shard_row(const gq_shard *s, const gq_rowset *set, int64_t row,
                        struct gq_shard_cursor *c, void *dst, gq_error *err);
 /* A cursor for rows up to these sizes. */
@@ -59,6 +59,8 @@ gq_status gq_shard_put_meta(gq_h5 *f, const gq_shard_meta *m, uint64_t gifs, uin
                             gq_error *err);
 gq_status gq_shard_get_meta(gq_h5 *f, const char *path, gq_shard_meta *m, uint64_t *gifs,
                             uint64_t *questions, gq_error *err);
+/* How rows of frames and of tokens look, packed by the codec; bytes 0: none are stored. */
+void gq_shard_forms(const gq_shard_meta *m, gq_row_form *frames, gq_row_form *tokens);
 /* Sizes within their limits? `path` for the message. */
 gq_status gq_shard_check_meta(const gq_shard_meta *m, const char *path, gq_status code,
                               gq_error *err);

@@ -5,7 +5,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #include "core/io.h"
 #include "core/mem.h"
@@ -13,25 +12,12 @@
 #include "data/unicode.h"
 
 struct gq_shard_cursor {
-    uint8_t *stored; /* [room], one chunk as it lies in the file; NULL: never packed */
-    size_t   room;                      /* bytes */
-    z_stream z;
-    bool     z_ready;
+    uint8_t   *stored; /* [room], one chunk as it lies in the file; NULL: never packed */
+    size_t     room;                    /* bytes */
+    gq_packer *packer;                  /* NULL: never packed */
 };
 
 /* ---- cursor ---------------------------------------------------------------------------------- */
-
-static void *zlib_alloc(void *opaque, unsigned n, unsigned size)
-{
-    (void)opaque;
-    return gq_malloc(n, size);
-}
-
-static void zlib_free(void *opaque, void *p)
-{
-    (void)opaque;
-    gq_free(p);
-}
 
 static size_t largest_chunk(const gq_rowset *set, int64_t gifs)
 {
@@ -42,11 +28,25 @@ static size_t largest_chunk(const gq_rowset *set, int64_t gifs)
     return most;
 }
 
+/* Unpackers for what any of the shards holds. */
+static gq_status open_packer(const gq_shard *const *shard, int count, gq_packer **out, gq_error *err)
+{
+    const gq_row_form **forms = gq_malloc(2 * (size_t)count, sizeof *forms);
+    if (!forms)
+        return gq_fail(err, GQ_ENOMEM, "no memory to read shards");
+    for (int k = 0; k < count; k++) {
+        forms[2 * k] = &shard[k]->frames.form;
+        forms[2 * k + 1] = &shard[k]->tokens.form;
+    }
+    gq_status s = gq__packer_new(forms, 2 * count, false, out, err);
+    gq_free(forms);
+    return s;
+}
+
 gq_status gq_shard_cursor_for(const gq_shard *const *shard, int count, gq_shard_cursor **out,
                               gq_error *err)
 {
     gq_shard_cursor *c = *out = gq_calloc(1, sizeof *c);
-    bool             zlib = false;
     if (!c)
         return gq_fail(err, GQ_ENOMEM, "no memory to read shards");
     for (int k = 0; k < count; k++) {
@@ -54,27 +54,23 @@ gq_status gq_shard_cursor_for(const gq_shard *const *shard, int count, gq_shard_
         for (int j = 0; j < 2; j++) {
             size_t most = largest_chunk(sets[j], shard[k]->gifs);
             c->room = most > c->room ? most : c->room;
-            zlib = zlib || sets[j]->zlib;
         }
     }
-    c->z.zalloc = zlib_alloc;
-    c->z.zfree = zlib_free;
-    c->stored = zlib ? gq_malloc(c->room, 1) : NULL;
-    c->z_ready = zlib && inflateInit(&c->z) == Z_OK;
-    if (zlib && (!c->stored || !c->z_ready)) {
+    gq_status s = open_packer(shard, count, &c->packer, err);
+    if (s == GQ_OK && c->packer && !(c->stored = gq_malloc(c->room, 1)))
+        s = gq_fail(err, GQ_ENOMEM, "no memory to unpack shards");
+    if (s != GQ_OK) {
         gq_shard_cursor_free(c);
         *out = NULL;
-        return gq_fail(err, GQ_ENOMEM, "no memory to unpack shards");
     }
-    return GQ_OK;
+    return s;
 }
 
 void gq_shard_cursor_free(gq_shard_cursor *c)
 {
     if (!c)
         return;
-    if (c->z_ready)
-        inflateEnd(&c->z);
+    gq__packer_free(c->packer);
     gq_free(c->stored);
     gq_free(c);
 }
@@ -99,23 +95,14 @@ static gq_status read_at(const gq_shard *s, uint64_t at, void *dst, size_t bytes
     return GQ_OK;
 }
 
-static bool unpack(gq_shard_cursor *c, size_t stored, void *dst, size_t bytes)
-{
-    if (inflateReset(&c->z) != Z_OK)
-        return false;
-    c->z.next_in = c->stored;
-    c->z.avail_in = (unsigned)stored;
-    c->z.next_out = dst;
-    c->z.avail_out = (unsigned)bytes;
-    return inflate(&c->z, Z_FINISH) == Z_STREAM_END && c->z.avail_out == 0 && c->z.avail_in == 0;
-}
-
 gq_status gq_shard_row(const gq_shard *s, const gq_rowset *set, int64_t row, gq_shard_cursor *c,
                        void *dst, gq_error *err)
 {
     gq_h5_chunk chunk = set->chunk[row];
     size_t      n = (size_t)chunk.bytes;
-    void       *stored = set->zlib ? c->stored : dst;
+    bool        packed = set->form.pack != GQ_H5_PLAIN;
+    void       *stored = packed ? c->stored : dst;
+    const char *why;
     gq_status   st = read_at(s, chunk.at, stored, n, err);
     if (st != GQ_OK)
         return st;
@@ -124,9 +111,11 @@ gq_status gq_shard_row(const gq_shard *s, const gq_rowset *set, int64_t row, gq_
             err, GQ_EINPUT,
             "%s: %s: row %lld (%s): the checksum differs, the file is damaged; build it again",
             s->path, set->name, (long long)row, s->name.text + s->name.off[row]);
-    if (set->zlib && !unpack(c, n, dst, set->bytes))
-        return gq_fail(err, GQ_EINPUT, "%s: %s: row %lld: not a zlib stream of %zu bytes", s->path,
-                       set->name, (long long)row, set->bytes);
+    if (packed && (why = gq__unpack(c->packer, &set->form, stored, n, dst)))
+        return gq_fail(err, GQ_EINPUT,
+                       "%s: %s: row %lld (%s): cannot be unpacked to %zu bytes: %s; build it again",
+                       s->path, set->name, (long long)row, s->name.text + s->name.off[row],
+                       set->form.bytes, why);
     return GQ_OK;
 }
 
@@ -334,24 +323,28 @@ static gq_status get_questions(gq_h5 *f, gq_shard *s, gq_error *err)
     return GQ_OK;
 }
 
+/* form: of rows packed as the codec says. */
 static gq_status get_set(gq_h5 *f, gq_shard *s, const char *name, const char *hash_name,
-                         gq_h5_type type, const gq_h5_shape *row, gq_rowset *set, gq_error *err)
+                         gq_h5_type type, const gq_h5_shape *row, const gq_row_form *form,
+                         gq_rowset *set, gq_error *err)
 {
     uint64_t  g = (uint64_t)s->gifs;
     gq_status st = get(f, hash_name, GQ_H5_U64, g, 0, &set->hash, err);
+    set->name = name;
+    set->form = *form;
     if (st == GQ_OK)
-        st = gq_h5_get_rows(f, name, type, row, g, &set->zlib, &set->chunk, err);
+        st = gq_h5_get_rows(f, name, type, row, g, form->stride, &set->form.pack, &set->chunk, err);
     if (st != GQ_OK)
         return st;
-    set->name = name;
-    set->bytes = gq_h5_size(type);
-    for (int k = 0; k < row->rank; k++)
-        set->bytes *= (size_t)row->dim[k];
+    if (!gq__codec_allows(s->meta.codec, form->element, set->form.pack))
+        return gq_fail(err, GQ_EINPUT, "%s: %s: is not packed by its codec, %s: refused", s->path,
+                       name, gq_shard_codec_name[s->meta.codec]);
+    size_t most = gq__codec_bound(&set->form), least = set->form.pack == GQ_H5_PLAIN ? most : 1;
     for (int64_t i = 0; i < s->gifs; i++)
-        if (set->zlib ? set->chunk[i].bytes > compressBound(set->bytes)
-                      : set->chunk[i].bytes != set->bytes)
-            return gq_fail(err, GQ_EINPUT, "%s: %s: row %lld has %llu bytes, not %zu", s->path,
-                           name, (long long)i, (unsigned long long)set->chunk[i].bytes, set->bytes);
+        if (set->chunk[i].bytes > most || set->chunk[i].bytes < least)
+            return gq_fail(err, GQ_EINPUT, "%s: %s: row %lld has %llu bytes, not %s%zu", s->path,
+                           name, (long long)i, (unsigned long long)set->chunk[i].bytes,
+                           least == most ? "" : "1 to ", most);
     return GQ_OK;
 }
 
@@ -371,11 +364,15 @@ static gq_status get_all(gq_h5 *f, gq_shard *s, gq_error *err)
     uint64_t    t = (uint64_t)s->meta.keyframes, side = (uint64_t)s->meta.size;
     gq_h5_shape frames = {4, {t, side, side, 3}};
     gq_h5_shape tokens = {3, {t, (uint64_t)s->meta.tokens, (uint64_t)s->meta.width}};
+    gq_h5_type  number = s->meta.bf16 ? GQ_H5_BF16 : GQ_H5_F32;
+    gq_row_form of_frames, of_tokens;
+    gq_shard_forms(&s->meta, &of_frames, &of_tokens);
     if (s->meta.size)
-        st = get_set(f, s, "gif/frames", "gif/frames_xxh64", GQ_H5_U8, &frames, &s->frames, err);
+        st = get_set(f, s, "gif/frames", "gif/frames_xxh64", GQ_H5_U8, &frames, &of_frames,
+                     &s->frames, err);
     if (st == GQ_OK && s->meta.tokens)
-        st = get_set(f, s, "gif/tokens", "gif/tokens_xxh64", s->meta.bf16 ? GQ_H5_BF16 : GQ_H5_F32,
-                     &tokens, &s->tokens, err);
+        st = get_set(f, s, "gif/tokens", "gif/tokens_xxh64", number, &tokens, &of_tokens,
+                     &s->tokens, err);
     return st;
 }
 

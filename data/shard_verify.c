@@ -28,7 +28,7 @@
 static gq_status verify_rows(const gq_shard *s, gq_error *err)
 {
     gq_shard_cursor *c = NULL;
-    size_t           bytes = s->frames.bytes > s->tokens.bytes ? s->frames.bytes : s->tokens.bytes;
+    size_t           a = s->frames.form.bytes, b = s->tokens.form.bytes, bytes = a > b ? a : b;
     void            *row = gq_malloc(bytes, 1);
     if (!row)
         return gq_fail(err, GQ_ENOMEM, "%s: no memory for one row", s->path);

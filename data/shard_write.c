@@ -2,7 +2,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #include "core/bf16.h"
 #include "core/io.h"
@@ -19,7 +18,7 @@ typedef struct texts { pile flat, off; } texts;              /* off: i64, withou
 typedef struct rowset {
     gq_h5_rows *rows;                   /* NULL: not stored */
     pile        hash;                   /* u64 per row */
-    size_t      bytes;                  /* of one row, unpacked */
+    gq_row_form form;
 } rowset;
 
 struct gq_shard_writer {
@@ -29,8 +28,7 @@ struct gq_shard_writer {
     gq_h5        *f;
     rowset        frames, tokens;
     uint16_t     *half;                 /* [T, N, D], one GIF's tokens as bfloat16 */
-    uint8_t      *packed;               /* one row through zlib */
-    size_t        packed_room;
+    gq_packer    *packer;               /* NULL: rows are stored as they are */
     int64_t       gifs, questions;
     pile          frame_idx, delay_cs, n_frames, wh, flags, sha256;
     texts         name;
@@ -73,7 +71,7 @@ static void writer_free(gq_shard_writer *w)
     for (size_t k = 0; k < sizeof all / sizeof *all; k++)
         gq_free(all[k]->data);
     gq_free(w->half);
-    gq_free(w->packed);
+    gq__packer_free(w->packer);
     gq_free(w->part);
     gq_free(w->path);
     gq_free(w);
@@ -90,32 +88,37 @@ void gq_shard_writer_abort(gq_shard_writer *w)
     writer_free(w);
 }
 
+static gq_status begin(gq_shard_writer *w, const char *name, gq_h5_type type,
+                       const gq_h5_shape *row, rowset *set, gq_error *err)
+{
+    const gq_row_form *f = &set->form;
+    gq_status s = gq_h5_rows_begin(w->f, name, type, row, f->pack, f->stride, &set->rows, err);
+    return s == GQ_OK ? gq_h5_rows_put_text(set->rows, "stored", gq__codec_note(f->pack), err) : s;
+}
+
 static gq_status begin_rows(gq_shard_writer *w, gq_error *err)
 {
     const gq_shard_meta *m = &w->meta;
     uint64_t             t = (uint64_t)m->keyframes, s = (uint64_t)m->size;
     gq_h5_shape          frames = {4, {t, s, s, 3}},
                 tokens = {3, {t, (uint64_t)m->tokens, (uint64_t)m->width}};
-    bool                 zlib = m->codec == GQ_CODEC_GZIP;
     gq_status            st = GQ_OK;
     if (m->size)
-        st = gq_h5_rows_begin(w->f, "gif/frames", GQ_H5_U8, &frames, zlib, &w->frames.rows, err);
+        st = begin(w, "gif/frames", GQ_H5_U8, &frames, &w->frames, err);
     if (st == GQ_OK && m->tokens)
-        st = gq_h5_rows_begin(w->f, "gif/tokens", m->bf16 ? GQ_H5_BF16 : GQ_H5_F32, &tokens, zlib,
-                              &w->tokens.rows, err);
+        st = begin(w, "gif/tokens", m->bf16 ? GQ_H5_BF16 : GQ_H5_F32, &tokens, &w->tokens, err);
     return st;
 }
 
-static bool writer_buffers(gq_shard_writer *w)
+static gq_status writer_buffers(gq_shard_writer *w, gq_error *err)
 {
     const gq_shard_meta *m = &w->meta;
-    w->frames.bytes = gq_shard_frame_bytes(m);
-    w->tokens.bytes = gq_shard_token_count(m) * (m->bf16 ? 2 : 4);
-    w->packed_room =
-        compressBound(w->frames.bytes > w->tokens.bytes ? w->frames.bytes : w->tokens.bytes);
+    const gq_row_form   *forms[] = {&w->frames.form, &w->tokens.form};
+    gq_shard_forms(m, &w->frames.form, &w->tokens.form);
     w->half = m->bf16 ? gq_malloc(gq_shard_token_count(m), sizeof *w->half) : NULL;
-    w->packed = m->codec == GQ_CODEC_GZIP ? gq_malloc(w->packed_room, 1) : NULL;
-    return (w->half || !m->bf16) && (w->packed || m->codec == GQ_CODEC_NONE);
+    if (m->bf16 && !w->half)
+        return gq_fail(err, GQ_ENOMEM, "%s: no memory to write a shard", w->path);
+    return gq__packer_new(forms, 2, true, &w->packer, err);
 }
 
 gq_status gq_shard_writer_open(const char *dir, int number, const gq_shard_meta *meta,
@@ -135,9 +138,11 @@ gq_status gq_shard_writer_open(const char *dir, int number, const gq_shard_meta 
     w->meta = *meta;
     w->path = gq_path(dir, name);
     w->part = gq_path(dir, part);
-    if (!w->path || !w->part || !writer_buffers(w)) {
+    s = w->path && w->part ? writer_buffers(w, err)
+                           : gq_fail(err, GQ_ENOMEM, "%s: no memory to write a shard", dir);
+    if (s != GQ_OK) {
         writer_free(w);
-        return gq_fail(err, GQ_ENOMEM, "%s: no memory to write a shard", dir);
+        return s;
     }
     if ((s = gq_h5_create(w->part, &w->f, err)) == GQ_OK)
         s = begin_rows(w, err);
@@ -154,15 +159,14 @@ gq_status gq_shard_writer_open(const char *dir, int number, const gq_shard_meta 
 static gq_status add_row(gq_shard_writer *w, rowset *set, const void *data, gq_error *err)
 {
     const void *stored = data;
-    uLongf      bytes = set->bytes;
-    if (w->packed) {
-        bytes = w->packed_room;
-        if (compress2(w->packed, &bytes, data, set->bytes, 1) != Z_OK)
-            return gq_fail(err, GQ_ENOMEM, "%s: zlib has no memory", w->path);
-        stored = w->packed;
-    }
-    uint64_t  hash = gq_xxh64(stored, bytes);
-    gq_status s = gq_h5_rows_add(set->rows, stored, bytes, err);
+    size_t      bytes = set->form.bytes;
+    gq_status   s = GQ_OK;
+    if (w->packer)
+        s = gq__pack(w->packer, &set->form, data, &stored, &bytes, w->path, err);
+    if (s != GQ_OK)
+        return s;
+    uint64_t hash = gq_xxh64(stored, bytes);
+    s = gq_h5_rows_add(set->rows, stored, bytes, err);
     return s == GQ_OK ? grow(w, &set->hash, &hash, sizeof hash, err) : s;
 }
 
@@ -289,7 +293,9 @@ static gq_status read_back(const gq_shard_writer *w, gq_shard_entry *e, gq_error
     gq_status        st = gq_shard_open(w->part, NULL, &s, err);
     if (st != GQ_OK)
         return st;
-    void *row = gq_malloc(w->frames.bytes > w->tokens.bytes ? w->frames.bytes : w->tokens.bytes, 1);
+    size_t bytes = w->frames.form.bytes > w->tokens.form.bytes ? w->frames.form.bytes
+                                                               : w->tokens.form.bytes;
+    void  *row = gq_malloc(bytes, 1);
     if (!row)
         st = gq_fail(err, GQ_ENOMEM, "%s: no memory to read it back", w->part);
     else if (s->gifs != w->gifs || s->questions != w->questions)

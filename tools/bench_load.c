@@ -16,13 +16,14 @@
 enum { SIDE = 224, TOKENS = 50, WIDTH = 768, ROUNDS_MAX = 100, SEED = 1 };
 
 static const char          *what = "frames", *codec = "none", *scratch;
+static gq_shard_codec       packing;
 static bool                 f32, json;
 static int64_t              keyframes = 8, threads = 2, batch = 8, gifs = 256, rounds = 5;
 static const gq_cli_option  options[] = {
     {"what", 'w', GQ_CLI_TEXT, &what, "frames|features", "what a sample holds (default: frames)", 0,
      0},
     {"keyframes", 'k', GQ_CLI_INT, &keyframes, "T", "frames a sample (default: 8)", 1, 1024},
-    {"codec", 0, GQ_CLI_TEXT, &codec, "none|gzip", "how they are stored (default: none)", 0, 0},
+    {"codec", 0, GQ_CLI_TEXT, &codec, "NAME", "none, gzip, row-delta+zstd (default: none)", 0, 0},
     {"f32", 0, GQ_CLI_FLAG, &f32, NULL, "features as float32, not bfloat16", 0, 0},
     {"threads", 't', GQ_CLI_INT, &threads, "N", "readers (default: 2)", 1, 64},
     {"batch", 'b', GQ_CLI_INT, &batch, "N", "samples (default: 8)", 1, 4096},
@@ -229,7 +230,7 @@ static gq_status run(const char *dir, gq_error *err)
                        .tokens = frames ? 0 : TOKENS,
                        .width = frames ? 0 : WIDTH,
                        .bf16 = !frames && !f32,
-                       .codec = strcmp(codec, "gzip") ? GQ_CODEC_NONE : GQ_CODEC_GZIP,
+                       .codec = packing,
                        .seed = SEED,
                        .source = "made up",
                        .sampler = "none",
@@ -261,8 +262,11 @@ int bench_load(int argc, char **argv)
         return code;
     if (strcmp(what, "frames") != 0 && strcmp(what, "features") != 0)
         return gq_cli_usage(program.name, "--what is frames or features, not '%s'", what);
-    if (strcmp(codec, "none") != 0 && strcmp(codec, "gzip") != 0)
-        return gq_cli_usage(program.name, "--codec is none or gzip, not '%s'", codec);
+    if (!gq_shard_codec_find(codec, &packing))
+        return gq_cli_usage(program.name, "--codec is one of %s, not '%s'", gq_shard_codec_names,
+                            codec);
+    if (gq_shard_codec_lack(packing))
+        return gq_cli_usage(program.name, "--codec: %s", gq_shard_codec_lack(packing));
     snprintf(dir, sizeof dir, "%.480s/gifqa-bench-XXXXXX",
              scratch ? scratch : tmp && *tmp ? tmp : "/tmp");
     if (!mkdtemp(dir)) {

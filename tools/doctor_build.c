@@ -22,6 +22,11 @@
 #else
 #define CUDA 0
 #endif
+#ifdef GIFQA_HAVE_ZSTD
+#define ZSTD 1
+#else
+#define ZSTD 0
+#endif
 #ifdef GIFQA_HAVE_MPI
 #define MPI 1
 #else
@@ -35,6 +40,7 @@
 
 const gq_doctor_part gq_doctor_parts[] = {
     {"CUDA", "training and answering run on the CPU", CUDA},
+    {"ZSTD", "no shards of codec row-delta+zstd", ZSTD},
     {"MPI", "a run is one process on one machine", MPI},
     {"FETCH", "GIFs are not downloaded: put the files into a folder", FETCH},
 };

@@ -3,7 +3,7 @@
 
 packages="build-essential cmake ninja-build pkg-config
           libcmocka-dev libgif-dev libhdf5-dev libjansson-dev libpng-dev libssl-dev libutf8proc-dev libxxhash-dev
-          libyaml-dev wordnet-base zlib1g-dev"
+          libyaml-dev libzstd-dev wordnet-base zlib1g-dev"
 
 missing_packages() {
     for p in $packages; do

@@ -12,6 +12,7 @@ enum { SHOWN = 10, REJECTS_MAX = 1 << 28 };
 static const char *gifs, *out, *config, *device, *tokenizer, *weights, *source;
 static const char *sampler = "uniform", *kind = "none", *codec = "none";
 static bool        example, bf16, json;
+static gq_shard_codec packing;
 static int64_t     frames;
 static gq_cli_list sets;
 
@@ -29,7 +30,7 @@ static const gq_cli_option options[] = {
     {"weights", 0, GQ_CLI_TEXT, &weights, "DIR",
      "CLIP: model.safetensors, vocabulary; or random:SEED", 0, 0},
     {"bf16", 0, GQ_CLI_FLAG, &bf16, NULL, "store CLIP's states in half the space", 0, 0},
-    {"codec", 0, GQ_CLI_TEXT, &codec, "NAME", "none or gzip", 0, 0},
+    {"codec", 0, GQ_CLI_TEXT, &codec, "NAME", "none, gzip, row-delta+zstd", 0, 0},
     {"source", 0, GQ_CLI_TEXT, &source, "TEXT", "corpus and licence, stored with the data", 0, 0},
     {"config", 0, GQ_CLI_TEXT, &config, "FILE", "image size, prompt, limits, data.max_bad, ...", 0,
      0},
@@ -200,7 +201,7 @@ static gq_build_opts build_opts(const job *j, const char *table, gq_prep_progres
         .filter = c->image.filter == GQ_CFG_FILTER_NEAREST ? GQ_NEAREST : GQ_BICUBIC,
         .limits = gq_retriever_limits(c),
         .store_frames = strcmp(kind, "clip") != 0,
-        .codec = strcmp(codec, "gzip") ? GQ_CODEC_NONE : GQ_CODEC_GZIP,
+        .codec = packing,
         .tokenizer = j->tok,
         .template = c->prompt.template,
         .answer_prefix = c->prompt.answer_prefix,
@@ -258,8 +259,10 @@ static int usage_problem(const gq_cli_list *rest)
         return wrong_word("sampler", sampler, "uniform, clipcut");
     if (strcmp(kind, "none") != 0 && strcmp(kind, "clip") != 0 && strcmp(kind, "both") != 0)
         return wrong_word("features", kind, "none, clip, both");
-    if (strcmp(codec, "none") != 0 && strcmp(codec, "gzip") != 0)
-        return wrong_word("codec", codec, "none, gzip");
+    if (!gq_shard_codec_find(codec, &packing))
+        return wrong_word("codec", codec, gq_shard_codec_names);
+    if (gq_shard_codec_lack(packing))
+        return gq_cli_usage(program.name, "--codec: %s", gq_shard_codec_lack(packing));
     return GQ_CLI_GO;
 }
 

@@ -73,6 +73,65 @@ static void a_missing_one_is_named(void **state)
     assert_fails(read_all(dir, &err), GQ_EINPUT, &err, "gifqa-prep build");
 }
 
+/* Where a row of gif/<set> lies in the file, packed. */
+static void find_chunk(const char *path, const char *set, hsize_t row, haddr_t *at, hsize_t *bytes)
+{
+    hid_t    f = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT), d = H5Dopen2(f, set, H5P_DEFAULT);
+    hsize_t  place[5] = {row};
+    unsigned mask;
+    assert_true(H5Dget_chunk_info_by_coord(d, place, &mask, at, bytes) >= 0);
+    H5Dclose(d);
+    H5Fclose(f);
+}
+
+/* Damage in a packed row costs that row: the error names file, row set, row and GIF, and all others
+ * are read as they were. */
+static void a_damaged_chunk_costs_its_row(void **state)
+{
+    enum { ROW = 5 };
+    static const char *const sets[] = {"gif/frames", "gif/tokens"};
+    (void)state;
+    for (int v = 0; v < 4 && !gq_shard_codec_lack((gq_shard_codec)(1 + v / 2)); v++) {
+        gq_shard_meta    m = meta_of(true, true, true, (gq_shard_codec)(1 + v / 2));
+        const char      *dir = gq_scratch(), *set = sets[v % 2];
+        gq_error         err = {0};
+        gq_dataset      *d;
+        gq_shard_cursor *c;
+        haddr_t          at;
+        hsize_t          bytes;
+        uint8_t          frames[T * S * S * 3], bad;
+        float            tokens[T * N * D];
+        uint64_t         a, b;
+        char             path[128];
+        build(dir, &m, 1);
+        snprintf(path, sizeof path, "%s/shard-00000.h5", dir);
+        find_chunk(path, set, ROW, &at, &bytes);
+        int fd = open(path, O_RDWR);
+        assert_int_equal(pread(fd, &bad, 1, (off_t)(at + bytes / 2)), 1);
+        bad ^= 4;
+        assert_int_equal(pwrite(fd, &bad, 1, (off_t)(at + bytes / 2)), 1);
+        close(fd);
+        assert_ok(gq_dataset_open(dir, &d, &err), &err);
+        assert_ok(gq_shard_cursor_new(d, &c, &err), &err);
+        for (int g = 0; g < GIFS; g++) {
+            gq_status s = v % 2 ? gq_dataset_tokens(d, c, g, tokens, &err)
+                                : gq_dataset_frames(d, c, g, frames, &err);
+            assert_int_equal(s, g == ROW ? GQ_EINPUT : GQ_OK);
+            for (int k = 0; g != ROW && k < (v % 2 ? T * N * D : T * S * S * 3); k++)
+                assert_true(v % 2 ? tokens[k] == feature(g, k) : frames[k] == pixel(g, k));
+        }
+        assert_non_null(strstr(err.text, path));
+        assert_non_null(strstr(err.text, set));
+        assert_non_null(strstr(err.text, "row 5 (gif-5.gif)"));
+        gq_shard_cursor_free(c);
+        gq_dataset_close(d);
+        gq_error_clear(&err);
+        assert_fails(gq_shard_verify(path, &a, &b, &err), GQ_EINPUT, &err, "row 5 (gif-5.gif)");
+        gq_error_clear(&err);
+        assert_ok(gq_remove_tree(dir, &err), &err);
+    }
+}
+
 /* A writer killed at any moment leaves no shard under its name. */
 static void killed_writers_leave_no_shard(void **state)
 {
@@ -136,6 +195,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_full_disk_leaves_no_shard),
         cmocka_unit_test(a_missing_one_is_named),
+        cmocka_unit_test(a_damaged_chunk_costs_its_row),
         cmocka_unit_test(killed_writers_leave_no_shard),
         cmocka_unit_test(other_files_are_no_shards),
     };

@@ -207,11 +207,11 @@ static verdict verify_data(void *ctx, const char *file)
 static void data_sets(void **state)
 {
     static const struct { gq_shard_codec codec; bool bf16;
-    } kinds[] = {{GQ_CODEC_NONE, false}, {GQ_CODEC_GZIP, true}};
+    } kinds[] = {{GQ_CODEC_NONE, false}, {GQ_CODEC_GZIP, true}, {GQ_CODEC_DELTA_ZSTD, true}};
     uint64_t limit = rig_long() ? 20000 : 300;
     (void)state;
     begin_tally();
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3 && !gq_shard_codec_lack(kinds[i].codec); i++) {
         gq_shard_meta m = meta_of(true, true, kinds[i].bf16, kinds[i].codec);
         data_set      set;
         gq_status     s;

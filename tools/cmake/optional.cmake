@@ -1,9 +1,10 @@
 # Optional parts: GIFQA_<PART> = AUTO | ON | OFF. AUTO uses a part that is there, ON insists on it,
 # OFF leaves it out. The summary says what is lost without them.
 
-set(GIFQA_PARTS CUDA WORDNET MPI FETCH)
+set(GIFQA_PARTS CUDA WORDNET ZSTD MPI FETCH)
 set(GIFQA_CUDA_LOST  "no GPU backend: training and inference run on the CPU")
 set(GIFQA_WORDNET_LOST "no questions from captions: gifqa-qagen has no words")
+set(GIFQA_ZSTD_LOST  "no shards of codec row-delta+zstd: they are neither written nor read")
 set(GIFQA_MPI_LOST   "no second rank: a run is one process on one machine")
 set(GIFQA_FETCH_LOST "no downloads: GIFs and weights are read from files that are there")
 set(GIFQA_MPI_WHY    "not in this version")
@@ -68,11 +69,26 @@ else()
   endif()
 endif()
 
+# libzstd, for one codec of shards.
+set(GIFQA_HAVE_ZSTD FALSE)
+if(GIFQA_ZSTD STREQUAL "OFF")
+  set(GIFQA_ZSTD_WHY "left out")
+else()
+  pkg_check_modules(GIFQA_LIBZSTD QUIET libzstd>=1.4)
+  set(GIFQA_HAVE_ZSTD ${GIFQA_LIBZSTD_FOUND})
+  set(GIFQA_ZSTD_WHY "no libzstd here (Debian: libzstd-dev)")
+  if(GIFQA_HAVE_ZSTD)
+    set(GIFQA_ZSTD_WHY "libzstd ${GIFQA_LIBZSTD_VERSION}")
+  elseif(GIFQA_ZSTD STREQUAL "ON")
+    message(FATAL_ERROR "GIFQA_ZSTD=ON: ${GIFQA_ZSTD_WHY}")
+  endif()
+endif()
+
 function(gifqa_summary)
   message(STATUS "gifqa ${PROJECT_VERSION}, ${CMAKE_BUILD_TYPE}: programs go to "
     "${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
   foreach(part ${GIFQA_PARTS})
-    if(part STREQUAL "WORDNET" AND GIFQA_HAVE_WORDNET)
+    if(part MATCHES "^(WORDNET|ZSTD)$" AND GIFQA_HAVE_${part})
       message(STATUS "GIFQA_${part}=${GIFQA_${part}}: ${GIFQA_WORDNET_WHY}")
     elseif(GIFQA_HAVE_${part})
       message(STATUS "GIFQA_${part}=${GIFQA_${part}}: toolkit ${GIFQA_${part}_VERSION}, built for sm ${GIFQA_CUDA_ARCHS}")
