@@ -2,8 +2,9 @@
 #include <string.h>
 
 #include "core/mem.h"
-#include "data/tok_private.h"
+#include "data/tok_unigram.h"
 
+#define SPIECE      "spiece.model"
 #define CLIP_GZ     "bpe_simple_vocab_16e6.txt.gz"
 #define CLIP_MERGES 48894               /* of the 262,144 in CLIP's file                          */
 
@@ -100,7 +101,7 @@ static gq_status add_added_file(gq_tokenizer *t, const char *path, gq_error *err
 {
     json_t     *root, *id;
     const char *content;
-    gq_status   status = gq_tok_json_load(path, GQ_TOK_MAX_FILE, &root, err);
+    gq_status   status = gq_tok_json_load(path, GQ_TOK_MAX_FILE, NULL, &root, err);
 
     if (status)
         return status;
@@ -343,18 +344,66 @@ static gq_status open_vocab(const char *path, json_t *vocab, gq_tokenizer **out,
 static gq_status open_json(const char *path, gq_tokenizer **out, gq_error *err)
 {
     json_t   *root;
-    gq_status status = gq_tok_json_load(path, GQ_TOK_MAX_JSON, &root, err);
+    gq_bytes  file;
+    gq_status status = gq_tok_json_load(path, GQ_TOK_MAX_JSON, &file, &root, err);
 
-    if (status)
+    if (status) {
+        gq_bytes_free(&file);
         return status;
+    }
     if (json_is_object(json_object_get(root, "model"))) {
-        if ((status = gq_tok_from_json(root, out, err)))
+        if ((status = gq_tok_from_json(root, &file, out, err)))
             gq_context(err, "%s", path);
     } else {
         status = open_vocab(path, root, out, err);
     }
+    gq_bytes_free(&file);
     json_decref(root);
     return status;
+}
+
+/* With what added_tokens.json beside it adds, and T5's sentinels. */
+static gq_status from_spiece(const char *path, const char *added, gq_bytes *file,
+                             gq_tokenizer **out, gq_error *err)
+{
+    gq_tokenizer *t = NULL;
+    gq_status     status = gq_tok_from_spiece(file, &t, err);
+
+    if (status) {
+        gq_context(err, "%s", path);
+    } else if (!added || (status = add_added_file(t, added, err)) == GQ_OK) {
+        status = gq_tok_sentinels(t, err);
+        if (status == GQ_OK)
+            status = gq_tok_finish(t, err);
+        if (status)
+            gq_context(err, "%s", path);
+    }
+    if (status)
+        gq_tokenizer_close(t);
+    else
+        *out = t;
+    return status;
+}
+
+/* What is wrong with a *.model is wrong input: these files are not a model's weights. */
+static gq_status open_spiece(const char *path, gq_tokenizer **out, gq_error *err)
+{
+    static const char *const names[] = {"added_tokens.json", NULL};
+    gq_error                 own = {0};
+    gq_bytes                 file;
+    char                    *added = NULL;
+    gq_status                status = gq_read_file(path, GQ_TOK_MAX_FILE, &file, &own);
+
+    if (status == GQ_OK) {
+        status = first_beside(path, names, &added, &own);
+        if (status)
+            gq_bytes_free(&file);
+        else
+            status = from_spiece(path, added, &file, out, &own);
+    }
+    gq_free(added);
+    return status ? gq_fail(err, status == GQ_EWEIGHTS ? GQ_EINPUT : status, "%s", own.text)
+                  : GQ_OK;
 }
 
 /* merges.txt: the vocabulary beside it. */
@@ -373,8 +422,8 @@ static gq_status open_merges(const char *path, gq_tokenizer **out, gq_error *err
 
 gq_status gq_tokenizer_open(const char *path, gq_tokenizer **out, gq_error *err)
 {
-    static const char *const names[] = {"tokenizer.json", "vocab.json", "encoder.json",
-                                        CLIP_GZ, "words.txt", NULL};
+    static const char *const names[] = {"tokenizer.json", SPIECE,      "vocab.json", "encoder.json",
+                                        CLIP_GZ,          "words.txt", NULL};
     char                    *found = NULL;
     const char              *file = path;
     gq_status                status;
@@ -386,12 +435,14 @@ gq_status gq_tokenizer_open(const char *path, gq_tokenizer **out, gq_error *err)
         file = found;
         if (!found)
             return gq_fail(err, GQ_EWEIGHTS,
-                           "%s: no tokenizer in it; looked for tokenizer.json, vocab.json and "
-                           "merges.txt, %s, words.txt",
-                           path, CLIP_GZ);
+                           "%s: no tokenizer in it; looked for tokenizer.json, %s, vocab.json "
+                           "and merges.txt, %s, words.txt",
+                           path, SPIECE, CLIP_GZ);
     }
     if (ends_with(file, ".json"))
         status = open_json(file, out, err);
+    else if (ends_with(file, ".model"))
+        status = open_spiece(file, out, err);
     else if (ends_with(file, "merges.txt") || ends_with(file, ".bpe"))
         status = open_merges(file, out, err);
     else

@@ -4,7 +4,7 @@
 
 #include "core/mem.h"
 #include "data/unicode.h"
-#include "data/tok_private.h"
+#include "data/tok_unigram.h"
 
 /* Bytes that print stay as they are; the others get the code points from 256 on, in byte order.
  * Tokens are numbered in the order: the bytes that print, then the others. */
@@ -184,6 +184,19 @@ static gq_status finish_words(gq_tokenizer *t, gq_error *err)
     return GQ_OK;
 }
 
+static gq_status finish_unigram(gq_tokenizer *t, gq_error *err)
+{
+    t->end_id = gq_tok_find(t, TOK_UNIGRAM_END, strlen(TOK_UNIGRAM_END));
+    t->pad_id = gq_tok_find(t, TOK_UNIGRAM_PAD, strlen(TOK_UNIGRAM_PAD));
+    if (t->end_id < 0 || !(t->flags[t->end_id] & TOK_IS_SPECIAL) || t->pad_id < 0 ||
+        !(t->flags[t->pad_id] & TOK_IS_SPECIAL) || t->unknown_id < 0)
+        return gq_fail(err, GQ_EWEIGHTS,
+                       "the vocabulary lacks '%s' or '%s' as special tokens, or an unknown token; "
+                       "T5's models have them",
+                       TOK_UNIGRAM_END, TOK_UNIGRAM_PAD);
+    return gq_tok_unigram_finish(t, err);
+}
+
 static char *put_u32(char *p, uint32_t v)
 {
     int i;
@@ -192,12 +205,41 @@ static char *put_u32(char *p, uint32_t v)
     return p;
 }
 
-/* "gifqa-tok-1", kind, entries (flags, length, spelling), merges (left, right); numbers
- * little-endian, 32 bit. */
+/* Of each entry whether it is matched and its score, how spaces are treated, the character map. */
+static size_t unigram_bytes(const gq_tokenizer *t)
+{
+    const tok_unigram *u = t->unigram;
+    return u ? 12 + 8 * (size_t)t->size + 4 * (size_t)u->rules + u->pool_size : 0;
+}
+
+static char *put_unigram(const gq_tokenizer *t, char *p)
+{
+    const tok_unigram *u = t->unigram;
+    int32_t            id;
+    uint32_t           i;
+
+    p = put_u32(p, u->prefix + 2u * u->prefix_once + 4u * u->keep_spaces);
+    for (id = 0; id < t->size; id++) {
+        float    score = t->flags[id] & TOK_IS_SPECIAL ? 0 : u->score[id];
+        uint32_t bits;
+        memcpy(&bits, &score, sizeof bits);
+        p = put_u32(p, t->flags[id] & (TOK_IS_UNUSED | TOK_IS_LITERAL));
+        p = put_u32(p, bits);
+    }
+    p = put_u32(p, u->rules);
+    for (i = 0; i < u->rules; i++)
+        p = put_u32(p, u->rule[i]);
+    p = put_u32(p, (uint32_t)u->pool_size);
+    memcpy(p, u->pool ? u->pool : "", u->pool_size);
+    return p + u->pool_size;
+}
+
+/* "gifqa-tok-1", kind, entries (flags, length, spelling), merges (left, right), what unigram models
+ * have more; numbers little-endian, 32 bit. */
 static gq_status compute_hash(gq_tokenizer *t, gq_error *err)
 {
     static const char head[] = "gifqa-tok-1";
-    size_t            bytes = sizeof head + 12, i;
+    size_t            bytes = sizeof head + 12 + unigram_bytes(t), i;
     char             *all, *p;
     int32_t           id;
 
@@ -219,6 +261,8 @@ static gq_status compute_hash(gq_tokenizer *t, gq_error *err)
     p = put_u32(p, (uint32_t)t->merge_count);
     for (i = 0; i < t->merge_count; i++)
         p = put_u32(put_u32(p, (uint32_t)(t->merges[i] >> 32)), (uint32_t)t->merges[i]);
+    if (t->unigram)
+        p = put_unigram(t, p);
     gq_sha256(all, (size_t)(p - all), t->hash);
     gq_free(all);
     return GQ_OK;
@@ -234,6 +278,8 @@ gq_status gq_tok_finish(gq_tokenizer *t, gq_error *err)
             return gq_fail(err, GQ_EWEIGHTS,
                            "id %d is missing; the largest is %d and there must be no holes",
                            (int)id, (int)t->size - 1);
-    status = t->kind == GQ_TOK_WORDS ? finish_words(t, err) : finish_bpe(t, err);
+    status = t->kind == GQ_TOK_WORDS     ? finish_words(t, err)
+             : t->kind == GQ_TOK_UNIGRAM ? finish_unigram(t, err)
+                                         : finish_bpe(t, err);
     return status ? status : compute_hash(t, err);
 }

@@ -1,10 +1,10 @@
-/* tokenizer.json of Hugging Face: the two shapes that are GPT-2's and CLIP's; every other is
- * refused by name. */
+/* tokenizer.json of Hugging Face: the shapes that are GPT-2's and CLIP's, and what those of unigram
+ * models (tok_unigram_json.c) share with them; every other is refused by name. */
 #include <string.h>
 
 #include "core/mem.h"
 #include "data/jsonfile.h"
-#include "data/tok_private.h"
+#include "data/tok_unigram.h"
 
 #define MAX_DEPTH  32
 /* a vocabulary and merges as pairs, of a million entries each */
@@ -36,18 +36,19 @@ static gq_status check_size(const gq_bytes *file, gq_error *err)
     return GQ_OK;
 }
 
-gq_status gq_tok_json_load(const char *path, size_t limit, json_t **out, gq_error *err)
+gq_status gq_tok_json_load(const char *path, size_t limit, gq_bytes *file, json_t **out,
+                           gq_error *err)
 {
-    gq_bytes     file;
+    gq_bytes     own, *in = file ? file : &own;
     json_error_t je;
-    gq_status    status = gq_tok_read(path, false, limit, &file, err);
+    gq_status    status = gq_tok_read(path, false, limit, in, err);
 
     *out = NULL;
     if (status)
         return status;
-    status = check_size(&file, err);
+    status = check_size(in, err);
     if (status == GQ_OK) {
-        status = gq_json_parse((const char *)file.data, file.size, out, &je);
+        status = gq_json_parse((const char *)in->data, in->size, out, &je);
         if (status == GQ_ENOMEM)
             gq_fail(err, GQ_ENOMEM, "no memory to read it");
         else if (!*out)
@@ -60,7 +61,8 @@ gq_status gq_tok_json_load(const char *path, size_t limit, json_t **out, gq_erro
         json_decref(*out);
         *out = NULL;
     }
-    gq_bytes_free(&file);
+    if (!file)
+        gq_bytes_free(&own);
     if (status)
         gq_context(err, "%s", path);
     return status;
@@ -83,30 +85,30 @@ gq_status gq_tok_add_vocab(gq_tokenizer *t, json_t *vocab, gq_error *err)
 
 /* ---- shapes ---------------------------------------------------------------------------------- */
 
-static const char *type_of(const json_t *v)
+const char *gq_tok_type(const json_t *v)
 {
     const char *type = json_string_value(json_object_get(v, "type"));
     return !v || json_is_null(v) ? "null" : type ? type : "without type";
 }
 
-static bool is(const json_t *v, const char *type)
+bool gq_tok_is(const json_t *v, const char *type)
 {
-    return strcmp(type_of(v), type) == 0;
+    return strcmp(gq_tok_type(v), type) == 0;
 }
 
-static bool off(const json_t *v)                    /* absent, null, false, 0 or ""               */
+bool gq_tok_off(const json_t *v)                    /* absent, null, false, 0 or ""               */
 {
     return !v || json_is_null(v) || json_is_false(v) ||
            (json_is_number(v) && !(json_number_value(v) > 0)) ||
            (json_is_string(v) && json_string_length(v) == 0);
 }
 
-static bool is_text(const json_t *v, const char *text)
+bool gq_tok_is_text(const json_t *v, const char *text)
 {
     return json_is_string(v) && strcmp(json_string_value(v), text) == 0;
 }
 
-static gq_status refuse(gq_error *err, const char *where, const char *what, const char *want)
+gq_status gq_tok_refuse(gq_error *err, const char *where, const char *what, const char *want)
 {
     return gq_fail(err, GQ_EWEIGHTS, "%s is '%.60s'; this program reads %s", where, what, want);
 }
@@ -118,26 +120,27 @@ static gq_status check_model(const json_t *model, gq_tok_kind *kind, gq_error *e
     const json_t            *suffix = json_object_get(model, "end_of_word_suffix");
     size_t                   i;
 
-    if (json_object_get(model, "type") && !is(model, "BPE"))
-        return refuse(err, "model.type", type_of(model), "BPE of GPT-2 or CLIP");
+    if (json_object_get(model, "type") && !gq_tok_is(model, "BPE"))
+        return gq_tok_refuse(err, "model.type", gq_tok_type(model),
+                             "BPE of GPT-2 or CLIP, and Unigram");
     for (i = 0; i < sizeof zero / sizeof *zero; i++)
-        if (!off(json_object_get(model, zero[i])))
+        if (!gq_tok_off(json_object_get(model, zero[i])))
             return gq_fail(err, GQ_EWEIGHTS,
                            "model.%s is set; GPT-2 and CLIP do without it, and so must this file",
                            zero[i]);
-    if (!off(suffix) && !is_text(suffix, GQ_TOK_WORD_END))
-        return refuse(err, "model.end_of_word_suffix",
+    if (!gq_tok_off(suffix) && !gq_tok_is_text(suffix, GQ_TOK_WORD_END))
+        return gq_tok_refuse(err, "model.end_of_word_suffix",
                       json_is_string(suffix) ? json_string_value(suffix) : "not text",
                       "none (GPT-2) or '</w>' (CLIP)");
-    *kind = off(suffix) ? GQ_TOK_GPT2 : GQ_TOK_CLIP;
+    *kind = gq_tok_off(suffix) ? GQ_TOK_GPT2 : GQ_TOK_CLIP;
     return GQ_OK;
 }
 
 static gq_status check_byte_level(const json_t *v, const char *where, bool need_regex,
                                   gq_error *err)
 {
-    if (!is(v, "ByteLevel"))
-        return refuse(err, where, type_of(v), "ByteLevel");
+    if (!gq_tok_is(v, "ByteLevel"))
+        return gq_tok_refuse(err, where, gq_tok_type(v), "ByteLevel");
     if (json_is_true(json_object_get(v, "add_prefix_space")))
         return gq_fail(err, GQ_EWEIGHTS,
                        "%s.add_prefix_space is true; GPT-2 and CLIP have it false", where);
@@ -149,8 +152,8 @@ static gq_status check_byte_level(const json_t *v, const char *where, bool need_
 
 static gq_status check_gpt2(const json_t *root, gq_error *err)
 {
-    if (!off(json_object_get(root, "normalizer")))
-        return refuse(err, "normalizer", type_of(json_object_get(root, "normalizer")),
+    if (!gq_tok_off(json_object_get(root, "normalizer")))
+        return gq_tok_refuse(err, "normalizer", gq_tok_type(json_object_get(root, "normalizer")),
                       "none beside GPT-2's model");
     return check_byte_level(json_object_get(root, "pre_tokenizer"), "pre_tokenizer", true, err);
 }
@@ -160,11 +163,12 @@ static gq_status check_clip_normalizer(const json_t *n, gq_error *err)
     const json_t *list = json_object_get(n, "normalizers");
     const json_t *replace = json_array_get(list, 1);
 
-    if (!is(n, "Sequence") || json_array_size(list) != 3 || !is(json_array_get(list, 0), "NFC") ||
-        !is(replace, "Replace") || !is(json_array_get(list, 2), "Lowercase"))
-        return refuse(err, "normalizer", type_of(n), "CLIP's: NFC, Replace, Lowercase");
-    if (!is_text(json_object_get(json_object_get(replace, "pattern"), "Regex"), "\\s+") ||
-        !is_text(json_object_get(replace, "content"), " "))
+    if (!gq_tok_is(n, "Sequence") || json_array_size(list) != 3 ||
+        !gq_tok_is(json_array_get(list, 0), "NFC") || !gq_tok_is(replace, "Replace") ||
+        !gq_tok_is(json_array_get(list, 2), "Lowercase"))
+        return gq_tok_refuse(err, "normalizer", gq_tok_type(n), "CLIP's: NFC, Replace, Lowercase");
+    if (!gq_tok_is_text(json_object_get(json_object_get(replace, "pattern"), "Regex"), "\\s+") ||
+        !gq_tok_is_text(json_object_get(replace, "content"), " "))
         return gq_fail(err, GQ_EWEIGHTS,
                        "normalizer.normalizers[1] is not CLIP's Replace of \\s+ by a space");
     return GQ_OK;
@@ -184,14 +188,14 @@ static gq_status check_clip(const json_t *root, gq_error *err)
 
     if (status)
         return status;
-    if (!is(pre, "Sequence") || json_array_size(list) != 2 || !is(split, "Split"))
-        return refuse(err, "pre_tokenizer", type_of(pre),
+    if (!gq_tok_is(pre, "Sequence") || json_array_size(list) != 2 || !gq_tok_is(split, "Split"))
+        return gq_tok_refuse(err, "pre_tokenizer", gq_tok_type(pre),
                       "CLIP's: a Sequence of Split and ByteLevel");
-    if (!is_text(regex, words) && !is_text(regex, all))
-        return refuse(err, "pre_tokenizer.pretokenizers[0].pattern",
+    if (!gq_tok_is_text(regex, words) && !gq_tok_is_text(regex, all))
+        return gq_tok_refuse(err, "pre_tokenizer.pretokenizers[0].pattern",
                       json_is_string(regex) ? json_string_value(regex) : "not a Regex",
                       "CLIP's expression");
-    if (!is_text(json_object_get(split, "behavior"), "Removed") ||
+    if (!gq_tok_is_text(json_object_get(split, "behavior"), "Removed") ||
         !json_is_true(json_object_get(split, "invert")))
         return gq_fail(err, GQ_EWEIGHTS,
                        "pre_tokenizer.pretokenizers[0] is not CLIP's Split: behavior Removed, "
@@ -205,26 +209,28 @@ static gq_status check_ends(const json_t *root, gq_tok_kind kind, gq_error *err)
     const json_t *post = json_object_get(root, "post_processor"),
                  *decoder = json_object_get(root, "decoder");
     const json_t *single = json_object_get(post, "single");
-    bool          plain = is(post, "null") || is(post, "ByteLevel");
+    bool          plain = gq_tok_is(post, "null") || gq_tok_is(post, "ByteLevel");
 
-    if (!is(decoder, "null") && !is(decoder, "ByteLevel"))
-        return refuse(err, "decoder", type_of(decoder), "ByteLevel");
-    if (is(post, "TemplateProcessing"))
+    if (!gq_tok_is(decoder, "null") && !gq_tok_is(decoder, "ByteLevel"))
+        return gq_tok_refuse(err, "decoder", gq_tok_type(decoder), "ByteLevel");
+    if (gq_tok_is(post, "TemplateProcessing"))
         plain =
             json_array_size(single) == 1 && json_object_get(json_array_get(single, 0), "Sequence");
     if (kind == GQ_TOK_GPT2 && !plain)
-        return refuse(err, "post_processor", type_of(post), "GPT-2's, which adds no tokens");
-    if (kind == GQ_TOK_CLIP && !is(post, "null") && !is(post, "RobertaProcessing") &&
-        !is(post, "TemplateProcessing"))
-        return refuse(err, "post_processor", type_of(post), "CLIP's RobertaProcessing");
+        return gq_tok_refuse(err, "post_processor", gq_tok_type(post),
+                             "GPT-2's, which adds no tokens");
+    if (kind == GQ_TOK_CLIP && !gq_tok_is(post, "null") && !gq_tok_is(post, "RobertaProcessing") &&
+        !gq_tok_is(post, "TemplateProcessing"))
+        return gq_tok_refuse(err, "post_processor", gq_tok_type(post), "CLIP's RobertaProcessing");
     return GQ_OK;
 }
 
 /* ---- contents -------------------------------------------------------------------------------- */
 
-static gq_status add_added(gq_tokenizer *t, const json_t *added, gq_error *err)
+gq_status gq_tok_add_added(gq_tokenizer *t, const json_t *added, bool sides, gq_error *err)
 {
     static const char *const odd[] = { "single_word", "lstrip", "rstrip" };
+    const size_t             odds = sides ? 1 : sizeof odd / sizeof *odd;
     size_t                   i, k;
 
     for (i = 0; i < json_array_size(added); i++) {
@@ -233,7 +239,7 @@ static gq_status add_added(gq_tokenizer *t, const json_t *added, gq_error *err)
         gq_status     status;
         if (!json_is_string(content) || !json_is_integer(id))
             return gq_fail(err, GQ_EWEIGHTS, "added_tokens[%zu] lacks its id or content", i);
-        for (k = 0; k < sizeof odd / sizeof *odd; k++)
+        for (k = 0; k < odds; k++)
             if (json_is_true(json_object_get(one, odd[k])))
                 return gq_fail(err, GQ_EWEIGHTS,
                                "added_tokens[%zu].%s is true; only literal tokens are read", i,
@@ -276,18 +282,22 @@ static gq_status add_all(gq_tokenizer *t, const json_t *root, json_t *vocab, con
             gq_context(err, "model.merges[%zu]", i);
             return status;
         }
-    status = add_added(t, json_object_get(root, "added_tokens"), err);
+    status = gq_tok_add_added(t, json_object_get(root, "added_tokens"), false, err);
     return status ? status : gq_tok_finish(t, err);
 }
 
-gq_status gq_tok_from_json(json_t *root, gq_tokenizer **out, gq_error *err)
+gq_status gq_tok_from_json(json_t *root, gq_bytes *file, gq_tokenizer **out, gq_error *err)
 {
     const json_t *model = json_object_get(root, "model");
     json_t       *vocab = json_object_get(model, "vocab");
     const json_t *merges = json_object_get(model, "merges");
     gq_tokenizer *t = NULL;
     gq_tok_kind   kind = GQ_TOK_GPT2;
-    gq_status     status = check_model(model, &kind, err);
+    gq_status     status;
+
+    if (gq_tok_is(model, "Unigram"))
+        return gq_tok_from_unigram_json(root, file, out, err);
+    status = check_model(model, &kind, err);
 
     if (status == GQ_OK)
         status = kind == GQ_TOK_CLIP ? check_clip(root, err) : check_gpt2(root, err);

@@ -27,7 +27,16 @@
 #define GQ_TOK_START_TEXT "<|startoftext|>"
 #define GQ_TOK_WORD_END   "</w>"
 
-enum { TOK_IS_SPECIAL = 1, TOK_ENDS_WORD = 2 };
+#define TOK_UNIGRAM_END   "</s>"
+#define TOK_UNIGRAM_PAD   "<pad>"
+
+enum {
+    TOK_IS_SPECIAL = 1,
+    TOK_ENDS_WORD  = 2,
+    TOK_IS_UNUSED  = 4,                 /* unigram: no text gives it                              */
+    TOK_IS_LITERAL = 8,                 /* unigram: USER_DEFINED                                  */
+    TOK_IS_MADE    = 16,                /* unigram: a sentinel that no file names                 */
+};
 
 typedef struct tok_span {
     uint32_t off;                       /* bytes into the pool                                    */
@@ -51,6 +60,8 @@ typedef struct tok_rule {               /* (left, right) -> merged              
     int32_t  id;                        /* of the merged token                                    */
 } tok_rule;
 
+typedef struct tok_unigram tok_unigram;         /* tok_unigram.h                                  */
+
 static inline uint64_t tok_pair(int32_t left, int32_t right)
 {
     return (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
@@ -68,8 +79,8 @@ struct gq_tokenizer {
     char       *pool;
     size_t      pool_used, pool_cap;    /* bytes                                                  */
     tok_span   *symbol;                 /* [room]                                                 */
-    tok_span   *bytes;                  /* [room] CLIP: without "</w>"                            */
-    uint8_t    *flags;                  /* [room] TOK_IS_SPECIAL | TOK_ENDS_WORD                  */
+    tok_span   *bytes;                  /* [room] CLIP: without "</w>"; unigram: with spaces      */
+    uint8_t    *flags;                  /* [room] TOK_IS_SPECIAL | ...                            */
     tok_map     names;                  /* symbol -> id                                           */
     tok_map     pieces;                /* bytes -> id, only tokens that BPE gives for these bytes */
     tok_rule   *rules;                  /* [rule_mask + 1]                                        */
@@ -82,6 +93,7 @@ struct gq_tokenizer {
     int32_t     byte_id[256];           /* token of one byte                                      */
     int32_t     byte_end_id[256];       /* CLIP: of one byte that ends a word                     */
     int32_t     begin_id, end_id, pad_id, unknown_id;   /* -1: there is none                      */
+    tok_unigram *unigram;               /* NULL for the other kinds                               */
     uint8_t     hash[32];
 };
 
@@ -110,9 +122,20 @@ void      gq_tok_byte_symbols(uint16_t code[256], uint8_t order[256]);
 
 /* ---- tok_files.c, tok_json.c, tok_save.c ----------------------------------------------------- */
 
-/* jansson behind limits: bytes, depth, values, duplicate keys refused. *out: json_decref(). */
-gq_status gq_tok_json_load(const char *path, size_t limit, json_t **out, gq_error *err);
-gq_status gq_tok_from_json(json_t *root, gq_tokenizer **out, gq_error *err);  /* a tokenizer.json */
+/* jansson behind limits: bytes, depth, values, duplicate keys refused. *out: json_decref(). *file
+ * (may be NULL): what was read, gq_bytes_free() it, also on failure. */
+gq_status gq_tok_json_load(const char *path, size_t limit, gq_bytes *file, json_t **out,
+                           gq_error *err);
+/* A tokenizer.json; may take the bytes of the file it is from. */
+gq_status gq_tok_from_json(json_t *root, gq_bytes *file, gq_tokenizer **out, gq_error *err);
+/* "type" of an object, "null", "without type"; whether it is that; nothing set; a text. */
+const char *gq_tok_type(const json_t *v);
+bool        gq_tok_is(const json_t *v, const char *type);
+bool        gq_tok_off(const json_t *v);
+bool        gq_tok_is_text(const json_t *v, const char *text);
+gq_status   gq_tok_refuse(gq_error *err, const char *where, const char *what, const char *want);
+/* The list of added tokens; `sides`: those that take the spaces beside them are read as well. */
+gq_status gq_tok_add_added(gq_tokenizer *t, const json_t *added, bool sides, gq_error *err);
 /* Fills a new tokenizer from a vocabulary object {"symbol": id}. */
 gq_status gq_tok_add_vocab(gq_tokenizer *t, json_t *vocab, gq_error *err);
 /* A whole file; every failure but missing memory and I/O is GQ_EWEIGHTS. */

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "core/mem.h"
-#include "data/tok_private.h"
+#include "data/tok_unigram.h"
 
 typedef struct text {                   /* grows; the first failure stays in `failed`             */
     char  *data;
@@ -48,6 +48,8 @@ static void put_entry(text *out, const gq_tokenizer *t, int32_t id, bool first)
 /* A token that the model itself does not have. */
 static bool is_added(const gq_tokenizer *t, int32_t id)
 {
+    if (t->unigram)
+        return id >= t->unigram->model_size && !(t->flags[id] & TOK_IS_MADE);
     return t->flags[id] & TOK_IS_SPECIAL && id != t->end_id && id != t->begin_id;
 }
 
@@ -102,10 +104,17 @@ static gq_status write_out(text *out, const char *dir, const char *name, gq_erro
  * over. */
 static gq_status refuse_others(const gq_tokenizer *t, const char *dir, bool added, gq_error *err)
 {
-    static const char *const before_words[] = { "tokenizer.json", "vocab.json", "encoder.json",
-                                                "bpe_simple_vocab_16e6.txt.gz", NULL };
-    static const char *const before_vocab[] = { "tokenizer.json", "added_tokens.json", NULL };
+    static const char *const before_words[] = {
+        "tokenizer.json", "spiece.model", "vocab.json", "encoder.json",
+        "bpe_simple_vocab_16e6.txt.gz", NULL };
+    static const char *const before_vocab[] = { "tokenizer.json", "spiece.model",
+                                                "added_tokens.json", NULL };
+    static const char *const before_spiece[] = { "tokenizer.json", "added_tokens.json", NULL };
+    static const char *const nothing[] = { NULL };
     const char *const       *names = t->kind == GQ_TOK_WORDS ? before_words : before_vocab;
+
+    if (t->unigram)
+        names = strcmp(t->unigram->source_name, "spiece.model") == 0 ? before_spiece : nothing;
 
     for (; *names; names++) {
         char *path = gq_path(dir, *names);
@@ -139,6 +148,15 @@ gq_status gq_tokenizer_save(const gq_tokenizer *t, const char *dir, gq_error *er
     if (t->kind == GQ_TOK_WORDS) {
         put_words(&out, t);
         status = write_out(&out, dir, "words.txt", err);
+    } else if (t->kind == GQ_TOK_UNIGRAM) {
+        if (added) {
+            put_entries(&out, t, true);
+            status = write_out(&out, dir, "added_tokens.json", err);
+        }
+        if (status == GQ_OK) {
+            put(&out, (const char *)t->unigram->source.data, t->unigram->source.size);
+            status = write_out(&out, dir, t->unigram->source_name, err);
+        }
     } else {
         put_merges(&out, t);
         status = write_out(&out, dir, "merges.txt", err);

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "core/mem.h"
-#include "data/tok_private.h"
+#include "data/tok_unigram.h"
 
 #define MAX_PROBES 4096                /* a file whose entries collide so often was made to do it */
 
@@ -92,7 +92,8 @@ gq_status gq_tok_new(gq_tok_kind kind, size_t entries, size_t merges, gq_tokeniz
     t->rules = gq_malloc((size_t)t->rule_mask + 1, sizeof *t->rules);
     t->merges = gq_malloc(merges, sizeof *t->merges);
     if (!t->symbol || !t->bytes || !t->flags || !t->rules || !t->merges ||
-        gq_tok_map_init(&t->names, room, err)) {
+        gq_tok_map_init(&t->names, room, err) ||
+        (kind == GQ_TOK_UNIGRAM && gq_tok_unigram_new(t, err))) {
         gq_tokenizer_close(t);
         return gq_fail(err, GQ_ENOMEM, "no memory for a tokenizer of %zu entries", entries);
     }
@@ -114,6 +115,7 @@ void gq_tokenizer_close(gq_tokenizer *t)
     gq_free(t->pieces.slots);
     gq_free(t->rules);
     gq_free(t->merges);
+    gq_tok_unigram_free(t->unigram);
     gq_free(t);
 }
 

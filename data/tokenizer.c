@@ -5,7 +5,7 @@
 
 #include "core/mem.h"
 #include "data/unicode.h"
-#include "data/tok_private.h"
+#include "data/tok_unigram.h"
 
 /* ---- encoding -------------------------------------------------------------------------------- */
 
@@ -61,6 +61,8 @@ static gq_status encode_plain(const gq_tokenizer *t, const char *s, size_t n, to
         return GQ_OK;
     if (t->kind == GQ_TOK_GPT2)
         return encode_gpt2(t, s, n, scratch, sink, err);
+    if (t->kind == GQ_TOK_UNIGRAM)
+        return gq_tok_unigram(t, s, n, scratch, sink, err);
     status = gq_tok_clean(s, n, &clean, &len, err);
     if (status)
         return status;
@@ -149,6 +151,13 @@ static bool space_before(const gq_tokenizer *t, int32_t id, bool first)
            !(word.len == 1 && gq_tok_is_mark(t->pool[word.off]));
 }
 
+/* The space that a unigram text's first token begins with is the one that encoding put there. */
+static bool loses_space(const gq_tokenizer *t, int32_t id, bool first)
+{
+    return first && t->unigram && t->unigram->prefix && !(t->flags[id] & TOK_IS_SPECIAL) &&
+           t->pool[t->bytes[id].off] == ' ';
+}
+
 static bool space_after(const gq_tokenizer *t, int32_t id)
 {
     return t->flags[id] & TOK_ENDS_WORD;
@@ -159,6 +168,7 @@ gq_status gq_tokenizer_decode(const gq_tokenizer *t, const int32_t *ids, size_t 
 {
     size_t    i, room = 1, used = 0, fixed_len;
     char     *out, *fixed;
+    bool      first = true;
     gq_status status;
 
     *text = NULL;
@@ -179,6 +189,11 @@ gq_status gq_tokenizer_decode(const gq_tokenizer *t, const int32_t *ids, size_t 
             continue;
         if (space_before(t, ids[i], used == 0))
             out[used++] = ' ';
+        if (loses_space(t, ids[i], first)) {
+            token.off++;
+            token.len--;
+        }
+        first = false;
         memcpy(out + used, t->pool + token.off, token.len);
         used += token.len;
         if (space_after(t, ids[i]))

@@ -12,7 +12,7 @@ static const char         *tokenizer;
 static bool                frame, no_frame, special, whole;
 static const gq_cli_option options[] = {
     {"tokenizer", 't', GQ_CLI_TEXT, &tokenizer, "DIR|FILE",
-     "vocab.json + merges.txt, tokenizer.json, CLIP's "
+     "tokenizer.json, spiece.model, vocab.json + merges.txt, CLIP's "
      ".txt.gz, or words.txt",
      0, 0},
     {"frame", 0, GQ_CLI_FLAG, &frame, NULL,
@@ -36,7 +36,7 @@ static const gq_cli_program program = {
     .most = 1,
     .notes =
         "Reads FILE or standard input; a line is everything before its line feed, at most 1 MiB.\n"
-        "Exit codes: 0 done, 2 usage, 4 input, 5 tokenizer, 6 disk or memory.",
+        "Exit codes: 0 done, 2 usage, 4 input, 5 tokenizer (4: *.model), 6 disk or memory.",
 };
 
 typedef struct job {

@@ -354,7 +354,7 @@ typedef struct shape {
 } shape;
 
 static const shape shapes[] = {
-    {FIX_GPT2, "model.type", "\"Unigram\"", "model.type is 'Unigram'"},
+    {FIX_GPT2, "model.type", "\"WordPiece\"", "model.type is 'WordPiece'"},
     {FIX_GPT2, "model.type", "\"WordPiece\"", "model.type is 'WordPiece'"},
     {FIX_GPT2, "model.dropout", "0.1", "model.dropout"},
     {FIX_GPT2, "model.ignore_merges", "true", "model.ignore_merges"},
