@@ -204,7 +204,7 @@ static gq_status commit_chosen(build *b, const gq_item *it, gq_worked *w, gq_err
         const gq_item_row *row = &b->items.row[r];
         int32_t           *frame = seen + choices * t;
         gq_error_clear(&w->err);
-        s = b->o->choose(b->o->ctx, &file, b->items.text + row->question, b->o->keyframes, frame,
+        s = b->o->choose(b->o->ctx, &file, b->items.text + row->choice, b->o->keyframes, frame,
                          &w->err);
         for (k = 0;
              s == GQ_OK && k < choices && memcmp(seen + k * t, frame, t * sizeof *frame) != 0; k++)

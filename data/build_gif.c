@@ -3,13 +3,14 @@
 
 #include "core/mem.h"
 #include "data/build_private.h"
+#include "data/clipcut.h"
 
 static const size_t max_clip = 1u << 30;         /* bytes of the chosen frames before the resize */
 
 void gq_frames_evenly(uint32_t n, int32_t t, int32_t *frame)
 {
     for (int32_t k = 0; k < t; k++)
-        frame[k] = (int32_t)(((uint64_t)k * 2 + 1) * n / (2 * (uint64_t)t));
+        frame[k] = (int32_t)gq_clipcut_middle(n, k, t);
 }
 
 gq_status gq_worked_init(gq_worked *w, const gq_build_opts *o, gq_error *err)

@@ -5,6 +5,7 @@
 #include "core/mem.h"
 #include "core/text.h"
 #include "data/build_private.h"
+#include "data/clipcut.h"
 #include "data/table.h"
 
 static const uint32_t no_row = UINT32_MAX, max_rows = 1u << 30;
@@ -81,6 +82,20 @@ static gq_item *item_of(gq_items *l, const char *name)
     return &l->item[*number - 1];
 }
 
+static bool put_choice(gq_items *l, const gq_row *row, gq_item_row *to)
+{
+    char *text;
+    bool  good;
+
+    to->choice = to->question;
+    if (!row->description)
+        return true;
+    text = gq_clipcut_text(row->question, row->description);
+    good = text && put_text(l, text, &to->choice);
+    gq_free(text);
+    return good;
+}
+
 static gq_status add_row(reader *r, const gq_row *row, int type, gq_error *err)
 {
     gq_items    *l = r->list;
@@ -90,6 +105,8 @@ static gq_status add_row(reader *r, const gq_row *row, int type, gq_error *err)
         !put_text(l, row->question, &l->row[l->rows].question) ||
         !put_text(l, row->answer, &l->row[l->rows].answer))
         return gq_fail(err, GQ_ENOMEM, "%s: no memory for %u rows", r->o->table, l->rows + 1);
+    if (!put_choice(l, row, &l->row[l->rows]))
+        return gq_fail(err, GQ_ENOMEM, "%s: no memory for its descriptions", r->o->table);
     to = &l->row[l->rows];
     to->line = row->line;
     to->type = type;
@@ -127,7 +144,8 @@ gq_status gq_items_read(const gq_build_opts *o, gq_shard_meta *meta, gq_append *
     reader    r = {.o = o, .rejects = rejects, .list = out};
     gq_table *t;
     memset(out, 0, sizeof *out);
-    gq_status s = gq_table_open(o->table, bad_row, &r, &t, err);
+    gq_status s = o->described ? gq_table_open_described(o->table, bad_row, &r, &t, err)
+                               : gq_table_open(o->table, bad_row, &r, &t, err);
     if (s != GQ_OK)
         return s;
     if (!(out->names = gq_names_new())) {

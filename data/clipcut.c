@@ -142,29 +142,129 @@ static int64_t best_of_group(const gq_clipcut *c, int64_t group, int64_t size)
     return best;
 }
 
-/* order: scratch for c->frames entries. */
-static void choose(gq_clipcut *c, int64_t group, ranked *order)
-{
-    int64_t n = 0;
+/* ---- choice ---------------------------------------------------------------------------------- */
 
-    rank(c->group_distance, c->groups, order);
-    for (int64_t g = 0; g < c->groups && n < c->k; g++)
-        c->pick[n++].frame = best_of_group(c, order[g].index, group);
-    if (n < c->k) {                             /* then every group has given its best frame */
-        rank(c->frame_distance, c->frames, order);
-        for (int64_t i = 0; i < c->frames && n < c->k; i++)
-            if (best_of_group(c, order[i].index / group, group) != order[i].index)
-                c->pick[n++].frame = order[i].index;
+typedef struct picker {
+    gq_clipcut *c;
+    int64_t     group, n;               /* frames of a group; frames chosen, in c->pick */
+    ranked     *order;                  /* scratch [frames] */
+    int64_t    *candidate;              /* [frames] the list, as far as it is known */
+    int64_t     candidates;
+    uint8_t    *close;                  /* [frames] too near in time to a chosen one */
+} picker;
+
+/* Marks what lies less than `apart` frames from frame f. */
+static void suppress(picker *p, int64_t f, int64_t apart)
+{
+    int64_t from = f - apart + 1 > 0 ? f - apart + 1 : 0;
+    int64_t end = f + apart < p->c->frames ? f + apart : p->c->frames;
+
+    memset(p->close + from, 1, (size_t)(end - from));
+}
+
+static void take_frame(picker *p, int64_t f)
+{
+    p->c->pick[p->n++].frame = f;
+}
+
+/* The middles of equal parts, each frame once. */
+static void take_middles(picker *p, int64_t parts)
+{
+    for (int64_t i = 0; i < parts; i++) {
+        int64_t f = gq_clipcut_middle(p->c->frames, i, parts);
+        if (!p->n || p->c->pick[p->n - 1].frame != f)
+            take_frame(p, f);
     }
-    qsort(c->pick, (size_t)n, sizeof *c->pick, earlier);
-    for (; n < c->k; n++)
-        c->pick[n] = c->pick[n - 1];
+}
+
+static void list_groups(picker *p)
+{
+    rank(p->c->group_distance, p->c->groups, p->order);
+    for (int64_t g = 0; g < p->c->groups; g++)
+        p->candidate[p->candidates++] = best_of_group(p->c, p->order[g].index, p->group);
+}
+
+/* The others, behind the best of each group: often nobody asks for them. */
+static void list_frames(picker *p)
+{
+    rank(p->c->frame_distance, p->c->frames, p->order);
+    for (int64_t i = 0; i < p->c->frames; i++) {
+        int64_t f = p->order[i].index;
+        if (best_of_group(p->c, f / p->group, p->group) != f)
+            p->candidate[p->candidates++] = f;
+    }
+}
+
+/* Through the list, taking what is at least `apart` frames from everything chosen. */
+static void take_apart(picker *p, int64_t apart)
+{
+    memset(p->close, 0, (size_t)p->c->frames);
+    for (int64_t i = 0; i < p->n; i++)
+        suppress(p, p->c->pick[i].frame, apart);
+    for (int64_t i = 0; i < p->c->frames && p->n < p->c->k; i++) {
+        if (i == p->candidates)
+            list_frames(p);
+        if (!p->close[p->candidate[i]]) {
+            suppress(p, p->candidate[i], apart);
+            take_frame(p, p->candidate[i]);
+        }
+    }
+}
+
+static void choose(picker *p, const gq_clipcut_opts *o)
+{
+    gq_clipcut *c = p->c;
+    int64_t     wanted = c->k < c->frames ? c->k : c->frames;
+
+    if (o->mode == GQ_CLIPCUT_MIX)
+        take_middles(p, c->k / 2);
+    list_groups(p);
+    for (int64_t apart = o->apart > 1 ? o->apart : 1; p->n < wanted; apart /= 2)
+        take_apart(p, apart);
+    qsort(c->pick, (size_t)p->n, sizeof *c->pick, earlier);
+    for (int64_t i = p->n; i < c->k; i++)
+        c->pick[i] = c->pick[i - 1];
+}
+
+static void choose_evenly(gq_clipcut *c)
+{
+    for (int64_t i = 0; i < c->k; i++)
+        c->pick[i].frame = gq_clipcut_middle(c->frames, i, c->k);
+}
+
+static void describe(gq_clipcut *c, int64_t group)
+{
     for (int64_t i = 0; i < c->k; i++) {
         gq_clipcut_pick *p = &c->pick[i];
         p->group = p->frame / group;
         p->distance = c->frame_distance[p->frame];
         p->group_distance = c->group_distance[p->group];
     }
+}
+
+static gq_status pick(gq_clipcut *c, const gq_clipcut_opts *o, gq_error *err)
+{
+    size_t    n = (size_t)c->frames;
+    picker    p = {.c = c, .group = o->group};
+    gq_status s = GQ_OK;
+
+    if (o->mode == GQ_CLIPCUT_UNIFORM) {
+        choose_evenly(c);
+    } else {
+        p.order = gq_malloc(n, sizeof *p.order);
+        p.candidate = gq_malloc(n, sizeof *p.candidate);
+        p.close = gq_malloc(n, sizeof *p.close);
+        if (p.order && p.candidate && p.close)
+            choose(&p, o);
+        else
+            s = gq_fail(err, GQ_ENOMEM, "out of memory for the choice among %lld frames",
+                        (long long)c->frames);
+    }
+    gq_free(p.order);
+    gq_free(p.candidate);
+    gq_free(p.close);
+    describe(c, o->group);
+    return s;
 }
 
 static gq_status check(int64_t n, int64_t dim, const gq_clipcut_opts *o, gq_error *err)
@@ -179,6 +279,9 @@ static gq_status check(int64_t n, int64_t dim, const gq_clipcut_opts *o, gq_erro
     if (o->group < 1 || o->group > GQ_CLIPCUT_MAX)
         return gq_fail(err, GQ_EUSAGE, "CLIP-Cut: groups of %lld frames; 1 to %d are possible",
                        (long long)o->group, GQ_CLIPCUT_MAX);
+    if (o->apart < 0 || o->apart > GQ_CLIPCUT_MAX)
+        return gq_fail(err, GQ_EUSAGE, "CLIP-Cut: frames %lld apart; 0 to %d are possible",
+                       (long long)o->apart, GQ_CLIPCUT_MAX);
     return GQ_OK;
 }
 
@@ -187,7 +290,6 @@ gq_status gq_clipcut_select(const float *frames, int64_t n, int64_t dim, const f
 {
     gq_clipcut c = {.k = o->k, .frames = n};
     double    *vec = NULL;
-    ranked    *order = NULL;
     gq_status  s = check(n, dim, o, err);
 
     memset(out, 0, sizeof *out);
@@ -197,19 +299,17 @@ gq_status gq_clipcut_select(const float *frames, int64_t n, int64_t dim, const f
     c.pick = gq_calloc((size_t)c.k, sizeof *c.pick);
     c.frame_distance = gq_calloc((size_t)n, sizeof *c.frame_distance);
     c.group_distance = gq_calloc((size_t)c.groups, sizeof *c.group_distance);
-    order = gq_malloc((size_t)n, sizeof *order);
     vec = gq_malloc((size_t)dim, 3 * sizeof *vec);
-    if (!c.pick || !c.frame_distance || !c.group_distance || !order || !vec)
+    if (!c.pick || !c.frame_distance || !c.group_distance || !vec)
         s = gq_fail(err, GQ_ENOMEM, "out of memory for the distances of %lld frames", (long long)n);
     if (s == GQ_OK)
         s = measure(frames, dim, question, o, vec, &c, err);
-    if (s == GQ_OK) {
-        choose(&c, o->group, order);
+    if (s == GQ_OK)
+        s = pick(&c, o, err);
+    if (s == GQ_OK)
         *out = c;
-    } else {
+    else
         gq_clipcut_free(&c);
-    }
-    gq_free(order);
     gq_free(vec);
     return s;
 }
@@ -242,4 +342,15 @@ void gq_clipcut_free(gq_clipcut *c)
     gq_free(c->frame_distance);
     gq_free(c->group_distance);
     memset(c, 0, sizeof *c);
+}
+
+char *gq_clipcut_text(const char *question, const char *description)
+{
+    size_t room = strlen(question) + (description ? 1 + strlen(description) : 0) + 1;
+    char  *text = gq_malloc(room, 1);
+
+    if (text)
+        snprintf(text, room, "%s%s%s", question, description ? " " : "",
+                 description ? description : "");
+    return text;
 }

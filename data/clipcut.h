@@ -1,4 +1,4 @@
-/* clipcut.h - CLIP-Cut: which k frames of an animation lie nearest to a question, by exact search.
+/* clipcut.h - CLIP-Cut: which k frames of an animation to look at for a question, by exact search.
  *
  * Frames 0..n-1 and the question come as CLIP embeddings (data/ knows no models: who calls has
  * computed them). `group` consecutive frames are scored together, because neighbouring frames are
@@ -6,9 +6,21 @@
  * smaller. With `normalize` every embedding is divided by its L2 norm first and so is a group's
  * vector (one of length zero, from frames that cancel, stays zero). Distances are L2, not squared.
  *
- * What is chosen: the k groups nearest to the question, and of each of them the frame that is
- * itself nearest. With fewer groups than k the nearest frames not chosen yet follow; with fewer
- * frames than k the last one in time is repeated. Equal distances: the lower index. The result is
+ * The list of candidates: of each group the frame that is itself nearest to the question, nearest
+ * group first; behind them all other frames, nearest first. Equal distances: the lower index.
+ *
+ * What is chosen, by mode:
+ *   clip     the first k of the list
+ *   uniform  the middles of k equal parts of the animation (gq_frames_evenly()); the embeddings are
+ *            measured, and refused when damaged, but decide nothing, and `apart` is not read
+ *   mix      the middles of floor(k/2) equal parts first, each frame once, then from the list what
+ *            is not chosen yet until there are k: with k = 1 this is clip
+ * With `apart` a > 1 no two frames are chosen whose numbers differ by less than a (temporal
+ * non-maximum suppression): a candidate nearer in time to a chosen frame is passed over. If the
+ * list ends before there are k, a is halved, rounding down, and the list is gone through again,
+ * until at a = 1 every frame left is taken. So k frames always come, those first that keep the full
+ * distance. The middles of mix are chosen before and keep their places whatever a is.
+ * With fewer frames than k the last one in time is repeated; uniform repeats evenly. The result is
  * in time order.
  *
  * Invariants: float input, sums in double in index order, no threads: the same input gives the same
@@ -23,7 +35,7 @@
 
 #include "core/status.h"
 
-enum { GQ_CLIPCUT_MAX = 1024 };         /* largest k and group */
+enum { GQ_CLIPCUT_MAX = 1024 };         /* largest k, group and apart */
 
 typedef enum gq_clipcut_reduce {        /* a group's vector from its frames */
     GQ_CLIPCUT_MEAN,
@@ -31,11 +43,15 @@ typedef enum gq_clipcut_reduce {        /* a group's vector from its frames */
     GQ_CLIPCUT_FIRST,                   /* its first frame */
 } gq_clipcut_reduce;
 
+typedef enum gq_clipcut_mode { GQ_CLIPCUT_CLIP, GQ_CLIPCUT_UNIFORM, GQ_CLIPCUT_MIX } gq_clipcut_mode;
+
 typedef struct gq_clipcut_opts {
     int64_t           k;                /* frames to choose, 1..GQ_CLIPCUT_MAX */
     int64_t           group;            /* consecutive frames scored together, 1..GQ_CLIPCUT_MAX */
     bool              normalize;        /* unit vectors before the distance */
     gq_clipcut_reduce reduce;
+    gq_clipcut_mode   mode;
+    int64_t           apart;            /* frames, 0..GQ_CLIPCUT_MAX; 0 and 1: any distance */
 } gq_clipcut_opts;
 
 #define GQ_CLIPCUT_DEFAULT(frames) \
@@ -58,8 +74,18 @@ typedef struct gq_clipcut {
 gq_status gq_clipcut_select(const float *frames, int64_t n, int64_t dim, const float *question,
                             const gq_clipcut_opts *o, gq_clipcut *out, gq_error *err);
 void      gq_clipcut_free(gq_clipcut *c);
-/* The vectors of the groups alone: out [groups, dim], rounded to float. k is not read. */
+/* The vectors of the groups alone: out [groups, dim], rounded to float. k, mode, apart: not read. */
 gq_status gq_clipcut_vectors(const float *frames, int64_t n, int64_t dim, const gq_clipcut_opts *o,
                              float *out, gq_error *err);
+/* The frame in the middle of one of `parts` equal parts of n frames; part from 0. */
+static inline int64_t gq_clipcut_middle(int64_t n, int64_t part, int64_t parts)
+{
+    return (2 * part + 1) * n / (2 * parts);
+}
+
+/* The text to compare frames with: the question, or, with a description of the animation (NULL:
+ * none), both with a space between. A description tends to contain the answer (in TGIF-QA's FrameQA
+ * 99.3 % do), so this is an ablation, no setting for question answering. gq_free(); NULL: no memory. */
+char     *gq_clipcut_text(const char *question, const char *description);
 
 #endif

@@ -62,7 +62,7 @@ typedef struct gq_shard_meta {
     int32_t        ntypes;              /* question types                                         */
     char           types[GQ_SHARD_TYPES][GQ_SHARD_TYPE_NAME];
     char           source[128];         /* corpus and licence                                     */
-    char           sampler[64];         /* how the T frames were chosen                           */
+    char           sampler[128];        /* how the T frames were chosen                           */
     char           preprocess[64];      /* how a frame became S x S                               */
     char           matte[32];           /* what transparent pixels became                         */
     char           features[128];       /* which tower made the tokens                            */

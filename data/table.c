@@ -14,14 +14,16 @@ enum { MAX_FIELDS = 256, REASON = 256 };
 static const size_t max_file = 2u << 30;
 
 typedef enum format { TSV, CSV, JSONL } format;
-typedef enum column { C_GIF, C_QUESTION, C_ANSWER, C_TYPE, QUESTION_COLUMNS } column;
+typedef enum column { C_GIF, C_QUESTION, C_ANSWER, C_TYPE, C_DESCRIPTION, COLUMNS } column;
 
-static const gq_table_column question_columns[QUESTION_COLUMNS] = {
+static const gq_table_column question_columns[COLUMNS] = {
     {"gif", "gif_name", GQ_TABLE_GIF, false},
     {"question", NULL, GQ_TABLE_QUESTION, false},
     {"answer", NULL, GQ_TABLE_ANSWER, false},
-    {"type", NULL, GQ_TABLE_TYPE, true}};
-static const gq_table_form questions = {.columns = question_columns, .n = QUESTION_COLUMNS};
+    {"type", NULL, GQ_TABLE_TYPE, true},
+    {"description", NULL, GQ_TABLE_QUESTION, false}};
+static const gq_table_form questions = {.columns = question_columns, .n = C_DESCRIPTION},
+                           described = {.columns = question_columns, .n = COLUMNS};
 
 struct gq_table {
     char         *path;
@@ -320,12 +322,13 @@ gq_status gq_table_fields(gq_table *t, uint64_t *line, const char **cell, gq_err
 
 gq_status gq_table_next(gq_table *t, gq_row *row, gq_error *err)
 {
-    const char *cell[QUESTION_COLUMNS] = {NULL};
+    const char *cell[COLUMNS] = {NULL};
     uint64_t    line = 0;
     gq_status   s = gq_table_fields(t, &line, cell, err);
     *row = (gq_row){.line = line};
     if (s == GQ_OK && cell[C_GIF])
-        *row = (gq_row){line, cell[C_GIF], cell[C_QUESTION], cell[C_ANSWER], cell[C_TYPE]};
+        *row = (gq_row){line,           cell[C_GIF],  cell[C_QUESTION],
+                        cell[C_ANSWER], cell[C_TYPE], cell[C_DESCRIPTION]};
     return s;
 }
 
@@ -472,6 +475,12 @@ gq_status gq_table_open(const char *path, gq_bad_row_fn bad, void *ctx, gq_table
                         gq_error *err)
 {
     return gq_table_open_form(path, &questions, bad, ctx, out, err);
+}
+
+gq_status gq_table_open_described(const char *path, gq_bad_row_fn bad, void *ctx, gq_table **out,
+                                  gq_error *err)
+{
+    return gq_table_open_form(path, &described, bad, ctx, out, err);
 }
 
 void gq_table_close(gq_table *t)

@@ -34,6 +34,7 @@ typedef struct gq_row {
     uint64_t    line;                   /* 1-based                                                */
     const char *gif, *question, *answer;     /* valid until the next call; gif NULL: no more rows */
     const char *type;                   /* "" when the table has none                             */
+    const char *description;            /* NULL: not read                                         */
 } gq_row;
 
 /* Something other than GQ_OK stops reading with that status (the callback fills err). */
@@ -43,6 +44,9 @@ typedef struct gq_table gq_table;
 
 gq_status gq_table_open(const char *path, gq_bad_row_fn bad, void *ctx, gq_table **out,
                         gq_error *err);
+/* With column description, which must be there and, like a question, is never empty. */
+gq_status gq_table_open_described(const char *path, gq_bad_row_fn bad, void *ctx, gq_table **out,
+                                  gq_error *err);
 void      gq_table_close(gq_table *t);                       /* NULL allowed                      */
 gq_status gq_table_next(gq_table *t, gq_row *row, gq_error *err);
 /* SHA-256 of the table as read (unpacked): what a build is made from. */

@@ -4,17 +4,21 @@
 
 #include "core/io.h"
 #include "tools/cli_cache.h"
+#include "tools/cli_cut.h"
 #include "tools/cli_model.h"
 #include "train/ask.h"
 
 static gq_ask_opts  ask;
 static gq_cli_model model;
 static gq_cli_cache cache = GQ_CLI_CACHE;
+static gq_cli_cut   cut = GQ_CLI_CUT;
 static bool         json;
 
 static const gq_cli_option options[] = {
     GQ_CLI_MODEL_BEAMS(model),
     {"evenly", 0, GQ_CLI_FLAG, &ask.evenly, NULL, "take frames evenly, without CLIP-Cut", 0, 0},
+    GQ_CLI_CUT_OPTIONS(cut),
+    {"description", 0, GQ_CLI_TEXT, &ask.description, "TEXT", NULL, 0, 0},
     {"weights", 0, GQ_CLI_TEXT, &ask.clip, "DIR",
      "a CLIP for CLIP-Cut when the model has no text tower; or random:SEED", 0, 0},
     {"vocabulary", 0, GQ_CLI_TEXT, &ask.vocabulary, "DIR",
@@ -60,7 +64,9 @@ static gq_status prepare(work *w, const char *path, const char *gif, gq_error *e
         return gq_fail(err, GQ_EINPUT, "%s: is a directory, not a GIF", gif);
     if (gq_is_dir(path) && !gq_is_file(gif))
         return gq_fail(err, GQ_EINPUT, "%s: there is no such GIF", gif);
-    s = gq_cli_open_model(&model, path, &w->session, err);
+    s = gq_cli_cut_set(&cut, &model.set, err);
+    if (s == GQ_OK)
+        s = gq_cli_open_model(&model, path, &w->session, err);
     if (s == GQ_OK)
         fprintf(stderr, "%s: runs on %s\n", program.name, w->session->net->device);
     if (s == GQ_OK)
@@ -83,6 +89,12 @@ static void warn(const work *w, const char *gif)
 {
     if (*w->session->note)
         gq_cli_warn(program.name, "%s", w->session->note);
+    if (ask.description)
+        gq_cli_cut_warn(program.name);
+    if (!w->reply.retrieved && gq_cli_cut_given(&cut))
+        gq_cli_warn(program.name,
+                    "--mode and --apart are CLIP-Cut's; this model has no CLIP with a text tower, "
+                    "and the frames were taken evenly");
     if (w->reply.cut)
         gq_cli_warn(
             program.name,
@@ -106,6 +118,14 @@ static json_t *seconds_object(const work *w)
                      "answer", t->answer);
 }
 
+static json_t *cut_object(const work *w)
+{
+    const gq_config *c = &w->session->net->cfg;
+    return json_pack("{s:s, s:I, s:o}", "mode", gq_cli_cut_mode(c->clipcut.mode), "apart",
+                     (json_int_t)c->clipcut.apart, "description",
+                     ask.description ? gq_cli_string(ask.description) : json_null());
+}
+
 static gq_status print_json(const work *w, const char *const *arg, gq_error *err)
 {
     const gq_reply *r = &w->reply;
@@ -125,7 +145,19 @@ static gq_status print_json(const work *w, const char *const *arg, gq_error *err
                   "distances", distances, "of", "frames", (json_int_t)r->frames, "width",
                   (json_int_t)r->width, "height", (json_int_t)r->height, "step",
                   (json_int_t)w->session->step, "seconds", seconds_object(w));
+    if (o && r->retrieved)
+        json_object_set_new(o, "clipcut", cut_object(w));
     return gq_cli_json(o, err);
+}
+
+static const char *how(const work *w)
+{
+    static const char *const text[] = {
+        [GQ_CFG_CUT_CLIP] = "nearest to the question (CLIP-Cut)",
+        [GQ_CFG_CUT_UNIFORM] = "evenly spread (CLIP-Cut)",
+        [GQ_CFG_CUT_MIX] = "half evenly spread, half nearest to the question (CLIP-Cut)"};
+
+    return w->reply.retrieved ? text[w->session->net->cfg.clipcut.mode] : "evenly spread";
 }
 
 static void print_text(const work *w)
@@ -139,8 +171,7 @@ static void print_text(const work *w)
     for (int i = 0; i < r->k; i++)
         printf(" %d", r->frame[i]);
     printf("  of %u, %s\nseconds     decode %.3f, preprocess %.3f, ", r->frames,
-           r->retrieved ? "nearest to the question (CLIP-Cut)" : "evenly spread", t->decode,
-           t->preprocess);
+           how(w), t->decode, t->preprocess);
     if (r->retrieved)
         printf("choose %.3f%s, ", t->retrieve, r->origin == GQ_FROM_DISK ? " (GIF known)" : "");
     printf("vision and prefill %.3f, answer %.3f; opening the model %.3f\n", t->vision, t->answer,
@@ -183,6 +214,9 @@ int main(int argc, char **argv)
                             rest.n);
     if (code == GQ_CLI_GO && !rest.item[2][strspn(rest.item[2], " \t\r\n")])
         code = gq_cli_usage(program.name, "the question is empty");
+    if (code == GQ_CLI_GO && ask.evenly && (gq_cli_cut_given(&cut) || ask.description))
+        code = gq_cli_usage(program.name, "--evenly does without CLIP-Cut: --mode, --apart and "
+                                          "--description are of no use with it");
     if (code == GQ_CLI_GO)
         code = run(rest.item);
     return gq_cli_end(program.name, code);

@@ -6,11 +6,12 @@
 #include "data/png.h"
 #include "data/strip.h"
 #include "tools/cli_cache.h"
+#include "tools/cli_cut.h"
 #include "train/clip_dir.h"
 #include "train/retrieve.h"
 
 typedef struct options {
-    const char *strip, *weights, *tokenizer, *preset, *config, *device;
+    const char *strip, *weights, *tokenizer, *preset, *config, *device, *description;
     int64_t     k, threads;             /* -1: not given */
     gq_cli_list set;
     bool        json;
@@ -18,9 +19,12 @@ typedef struct options {
 
 static options      opt = {.k = -1, .threads = -1};
 static gq_cli_cache cache = GQ_CLI_CACHE;
+static gq_cli_cut   cut = GQ_CLI_CUT;
 
 static const gq_cli_option table[] = {
     {"frames", 'k', GQ_CLI_INT, &opt.k, "N", "frames to choose (default 3)", 1, GQ_CLIPCUT_MAX},
+    GQ_CLI_CUT_OPTIONS(cut),
+    {"description", 0, GQ_CLI_TEXT, &opt.description, "TEXT", NULL, 0, 0},
     {"strip", 'o', GQ_CLI_TEXT, &opt.strip, "FILE.png",
      "draw the chosen frames, their scores and a timeline", 0, 0},
     {"weights", 0, GQ_CLI_TEXT, &opt.weights, "DIR",
@@ -52,6 +56,7 @@ static const gq_cli_program program = {
     .most = 2,
     .notes =
         "\nThree consecutive frames are a group; the nearest groups give their best frames.\n"
+        "--description TEXT is an ablation: frames nearest to it and the question.\n"
         "Distance: L2 between CLIP embeddings of length one, 0 the same, 1.41 unrelated.\n"
         "Exit codes: 2 usage, 3 configuration, 4 GIF, 5 weights or vocabulary, 6 memory\n"
         "or disk, 7 numbers. The directory 'clip' stands for a download of\n"
@@ -118,6 +123,8 @@ static gq_status configure(gq_config *cfg, gq_error *err)
     override_int(&o, "engine.threads", opt.threads);
     gq_cli_rung(&opt.set);
     gq_cli_device(&opt.set, opt.device);
+    if (s == GQ_OK)
+        s = gq_cli_cut_set(&cut, &opt.set, err);
     for (size_t i = 0; i < opt.set.n; i++)
         o.item[o.n++] = opt.set.item[i];
     if (s == GQ_OK)
@@ -157,11 +164,13 @@ static gq_status time_frames(work *w, gq_error *err)
     return GQ_OK;
 }
 
-static void warn(const work *w, const char *gif, bool cut)
+static void warn(const work *w, const char *gif, bool too_long)
 {
     if (w->cfg.model.init == GQ_CFG_INIT_RANDOM)
         gq_cli_warn(program.name, "random weights: the choice means nothing");
-    if (cut)
+    if (opt.description)
+        gq_cli_cut_warn(program.name);
+    if (too_long)
         gq_cli_warn(program.name, "the question is longer than %lld tokens; its end was left out",
                     (long long)w->cfg.clip.context);
     if (w->frames->flags & (GQ_GIF_TRUNCATED | GQ_GIF_DAMAGED))
@@ -213,13 +222,16 @@ static gq_status prepare(work *w, const char *gif, gq_error *err)
 static gq_status choose(work *w, const char *gif, const char *question, gq_error *err)
 {
     gq_gif_bytes bytes = {w->gif.data, w->gif.size, gif};
-    bool         cut = false;
-    gq_status    s = GQ_OK;
+    bool         too_long = false;
+    char        *text = gq_clipcut_text(question, opt.description);
+    gq_status    s = text ? GQ_OK : gq_fail(err, GQ_ENOMEM, "out of memory");
 
     w->question = gq_calloc((size_t)w->cfg.clip.proj, sizeof *w->question);
     if (!w->question)
-        return gq_fail(err, GQ_ENOMEM, "out of memory");
-    s = gq_retriever_question(w->retriever, question, w->question, &cut, &w->seconds, err);
+        s = gq_fail(err, GQ_ENOMEM, "out of memory");
+    if (s == GQ_OK)
+        s = gq_retriever_question(w->retriever, text, w->question, &too_long, &w->seconds, err);
+    gq_free(text);
     if (s == GQ_OK)
         s = gq_retriever_recall(w->retriever, &bytes, &w->frames, &w->origin, &w->seconds, err);
     if (s == GQ_OK)
@@ -227,7 +239,7 @@ static gq_status choose(work *w, const char *gif, const char *question, gq_error
     if (s == GQ_OK)
         s = time_frames(w, err);
     if (s == GQ_OK)
-        warn(w, gif, cut);
+        warn(w, gif, too_long);
     return s;
 }
 
@@ -296,6 +308,10 @@ static gq_status print_json(const work *w, const char *gif, const char *question
     json_object_set_new(o, "ok", json_true());
     json_object_set_new(o, "gif", gq_cli_string(gif));
     json_object_set_new(o, "question", gq_cli_string(question));
+    json_object_set_new(o, "description",
+                        opt.description ? gq_cli_string(opt.description) : json_null());
+    json_object_set_new(o, "mode", json_string(gq_cli_cut_mode(w->cfg.clipcut.mode)));
+    json_object_set_new(o, "apart", json_integer(w->cfg.clipcut.apart));
     json_object_set_new(o, "embeddings", json_string(gq_cli_origin(w->origin)));
     put_picks(o, w);
     all = json_pack("{s:I, s:I, s:I, s:I, s:I, s:b, s:o, s:o}", "frames", (json_int_t)w->cut.frames,

@@ -4,17 +4,19 @@
 #include "core/io.h"
 #include "core/mem.h"
 #include "data/table.h"
+#include "tools/cli_cut.h"
 #include "tools/prep_build.h"
 #include "train/retrieve.h"
 
 enum { SHOWN = 10, REJECTS_MAX = 1 << 28 };
 
-static const char *gifs, *out, *config, *device, *tokenizer, *weights, *source;
-static const char *sampler = "uniform", *kind = "none", *codec = "none";
-static bool        example, bf16, json;
+static const char    *gifs, *out, *config, *device, *tokenizer, *weights, *source;
+static const char    *sampler = "uniform", *kind = "none", *codec = "none";
+static bool           example, bf16, json, description;
 static gq_shard_codec packing;
-static int64_t     frames;
-static gq_cli_list sets;
+static int64_t        frames;
+static gq_cli_list    sets;
+static gq_cli_cut     cut = GQ_CLI_CUT;
 
 static const gq_cli_option options[] = {
     {"gifs", 'g', GQ_CLI_TEXT, &gifs, "DIR", "where the GIFs of the table are", 0, 0},
@@ -25,6 +27,8 @@ static const gq_cli_option options[] = {
     GQ_CLI_DEVICE(device),
     {"sampler", 0, GQ_CLI_TEXT, &sampler, "HOW",
      "uniform, or clipcut: those nearest to the question", 0, 0},
+    GQ_CLI_CUT_OPTIONS(cut),
+    {"description", 0, GQ_CLI_FLAG, &description, NULL, NULL, 0, 0},
     {"features", 0, GQ_CLI_TEXT, &kind, "WHAT", "none: pixels; clip: CLIP's states instead; both",
      0, 0},
     {"weights", 0, GQ_CLI_TEXT, &weights, "DIR",
@@ -35,7 +39,7 @@ static const gq_cli_option options[] = {
     {"config", 0, GQ_CLI_TEXT, &config, "FILE", "image size, prompt, limits, data.max_bad, ...", 0,
      0},
     {"set", 0, GQ_CLI_LIST, &sets, "KEY=VALUE", "change one of its keys", 0, 0},
-    {"example", 0, GQ_CLI_FLAG, &example, NULL, "print a table to start from", 0, 0},
+    {"example", 0, GQ_CLI_FLAG, &example, NULL, NULL, 0, 0}, /* the help shows it above */
     {"json", 0, GQ_CLI_FLAG, &json, NULL, "the result as one JSON object", 0, 0},
 };
 static const gq_cli_program program = {
@@ -66,6 +70,8 @@ static gq_status configure(gq_config **c, gq_error *err)
 
     snprintf(count, sizeof count, "data.frames=%lld", (long long)frames);
     from.more = frames ? count : NULL;
+    if (gq_cli_cut_set(&cut, &sets, err) != GQ_OK)
+        return GQ_EUSAGE;
     return gq_prep_clip_config(&from, from_clip(), c, err);
 }
 
@@ -211,6 +217,7 @@ static gq_build_opts build_opts(const job *j, const char *table, gq_prep_progres
         .source = source ? source : "",
         .pool = j->pool,
         .bf16 = bf16,
+        .described = description,
         .progress = gq_prep_show,
         .progress_ctx = progress,
     };
@@ -234,6 +241,8 @@ static gq_status run(job *j, const char *table, gq_error *err)
     if (from_clip())
         s = gq_prep_clip_open(j->c, !strcmp(sampler, "clipcut"), strcmp(kind, "none") != 0, &o,
                               &j->clip, err);
+    if (s == GQ_OK && description)
+        gq_cli_cut_warn(program.name);
     if (s == GQ_OK)
         s = gq_build(&o, &report, err);
     gq_prep_show_end(&progress);
@@ -257,6 +266,9 @@ static int usage_problem(const gq_cli_list *rest)
                             program.name, program.usage);
     if (strcmp(sampler, "uniform") != 0 && strcmp(sampler, "clipcut") != 0)
         return wrong_word("sampler", sampler, "uniform, clipcut");
+    if (strcmp(sampler, "clipcut") != 0 && (gq_cli_cut_given(&cut) || description))
+        return gq_cli_usage(program.name,
+                            "--mode, --apart and --description belong to --sampler clipcut");
     if (strcmp(kind, "none") != 0 && strcmp(kind, "clip") != 0 && strcmp(kind, "both") != 0)
         return wrong_word("features", kind, "none, clip, both");
     if (!gq_shard_codec_find(codec, &packing))

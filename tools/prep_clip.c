@@ -5,6 +5,7 @@
 #include "core/io.h"
 #include "core/mem.h"
 #include "data/table.h"
+#include "tools/cli_cut.h"
 #include "tools/prep_build.h"
 #include "train/retrieve.h"
 
@@ -16,7 +17,7 @@ struct gq_prep_clip {
     gq_frame_set set;                   /* embeddings of its frames                             */
     float       *question;              /* [dim]                                                */
     int32_t      k;                     /* frames of a choice                                   */
-    char         chooser[64], tower[128];
+    char         chooser[128], tower[128];
     gq_retrieve_seconds seconds;
 };
 
@@ -102,14 +103,21 @@ static void name_weights(const gq_config *c, char *out, size_t size)
                  slash ? slash + 1 : path);
 }
 
-static void describe(gq_prep_clip *p, const gq_clip_config *clip)
+/* Everything but k that a choice depends on; what is as it always was has no words. */
+static void describe(gq_prep_clip *p, const gq_clip_config *clip, bool described)
 {
     const gq_config *c = &p->cfg;
-    char             weights[48];
+    char             weights[48], mode[16] = "", apart[24] = "";
 
     name_weights(c, weights, sizeof weights);
-    snprintf(p->chooser, sizeof p->chooser, "clipcut group %d %s%s, %s", (int)c->clipcut.group,
-             name_of_reduce(c->clipcut.reduce), c->clipcut.normalize ? " unit" : "", weights);
+    if (c->clipcut.mode != GQ_CFG_CUT_CLIP)
+        snprintf(mode, sizeof mode, " %s", gq_cli_cut_mode(c->clipcut.mode));
+    if (c->clipcut.apart > 1)
+        snprintf(apart, sizeof apart, " apart %d", (int)c->clipcut.apart);
+    snprintf(p->chooser, sizeof p->chooser, "clipcut%s group %d %s%s%s%s, %s", mode,
+             (int)c->clipcut.group, name_of_reduce(c->clipcut.reduce),
+             c->clipcut.normalize ? " unit" : "", apart, described ? " with description" : "",
+             weights);
     snprintf(p->tower, sizeof p->tower, "clip %dx%d/%d width %d layers %d %s, %s", clip->image,
              clip->image, clip->patch, clip->width, clip->layers, name_of_feature(c->clip.feature),
              weights);
@@ -136,7 +144,7 @@ gq_status gq_prep_clip_open(const gq_config *c, bool chooses, bool with_features
     p->question = gq_malloc((size_t)clip->proj + 1, sizeof *p->question);
     if (!p->question)
         return gq_fail(err, GQ_ENOMEM, "no memory for CLIP");
-    describe(p, clip);
+    describe(p, clip, o->described);
     o->ctx = p;
     if (chooses) {
         o->choose = choose;

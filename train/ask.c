@@ -23,40 +23,21 @@ struct gq_asker {
     gq_prompt_ids question;
     uint8_t      *pixels; /* [k,S,S,3] */
     int32_t      *ids;    /* [max_new_tokens] of the answer */
+    char         *description; /* NULL: none */
 };
 
 /* ---- which CLIP compares frames with the question -------------------------------------------- */
 
 typedef struct settings {
-    const char     *item[GQ_CLIP_SIZES + GQ_CLIP_WEIGHTS + 12];
+    const char     *item[GQ_CLIP_SIZES + GQ_CLIP_WEIGHTS + 1];
     size_t          n;
-    char            text[12][GQ_PATH_MAX + 64];
+    char            vocabulary[GQ_PATH_MAX + 32];
     gq_clip_weights weights;
 } settings;
-
-static void set(settings *o, const char *key, const char *value)
-{
-    char *text = o->text[o->n];
-    snprintf(text, sizeof o->text[0], "%s=%s", key, value);
-    o->item[o->n++] = text;
-}
-
-static void set_int(settings *o, const char *key, int64_t value)
-{
-    char text[32];
-    snprintf(text, sizeof text, "%lld", (long long)value);
-    set(o, key, text);
-}
-
-static const char *bool_name(bool b)
-{
-    return b ? "true" : "false";
-}
 
 /* Configuration of a CLIP of its own: its sizes and weights, the run's limits and CLIP-Cut. */
 static gq_status other_clip(const gq_config *c, const gq_ask_opts *o, gq_config *out, gq_error *err)
 {
-    static const char *const reduce[] = {"mean", "max", "first"};
     settings     *list = gq_calloc(1, sizeof *list);
     gq_clip_sizes sizes = {0};
     gq_status     s = list ? GQ_OK : gq_fail(err, GQ_ENOMEM, "out of memory");
@@ -71,13 +52,10 @@ static gq_status other_clip(const gq_config *c, const gq_ask_opts *o, gq_config 
     if (s == GQ_OK && !list->weights.random && gq_is_dir(o->clip))
         s = gq_clip_dir_sizes(o->clip, &sizes, err);
     if (s == GQ_OK) {
+        snprintf(list->vocabulary, sizeof list->vocabulary, "model.tokenizer.clip=%s",
+                 o->vocabulary ? o->vocabulary : "");
         if (o->vocabulary)
-            set(list, "model.tokenizer.clip", o->vocabulary);
-        set_int(list, "data.frames", c->data.frames);
-        set_int(list, "clipcut.k", c->data.frames);
-        set_int(list, "clipcut.group", c->clipcut.group);
-        set(list, "clipcut.normalize", bool_name(c->clipcut.normalize));
-        set(list, "clipcut.reduce", reduce[c->clipcut.reduce]);
+            list->item[list->n++] = list->vocabulary;
         for (int i = 0; i < list->weights.n; i++)
             list->item[list->n++] = list->weights.key[i];
         for (int i = 0; i < sizes.n; i++)
@@ -87,6 +65,8 @@ static gq_status other_clip(const gq_config *c, const gq_ask_opts *o, gq_config 
     if (s == GQ_OK) {
         out->data.limits = c->data.limits;
         out->engine = c->engine;
+        out->clipcut = c->clipcut;
+        out->clipcut.k = c->data.frames;
     }
     gq_free(list);
     return s;
@@ -133,6 +113,16 @@ static gq_status open_generator(gq_asker *a, const gq_ask_opts *o, gq_error *err
                             &a->generator, err);
 }
 
+static gq_status take_description(gq_asker *a, const char *description, gq_error *err)
+{
+    if (!a->retriever)
+        return gq_fail(err, GQ_EUSAGE,
+                       "a description is for CLIP-Cut, and the frames are taken evenly here: the "
+                       "model has no CLIP with a text tower, or it is not asked");
+    a->description = gq_strdup(description);
+    return a->description ? GQ_OK : gq_fail(err, GQ_ENOMEM, "out of memory");
+}
+
 gq_status gq_asker_open(gq_session *s, const gq_ask_opts *o, gq_asker **out, gq_error *err)
 {
     static const gq_ask_opts defaults;
@@ -152,6 +142,8 @@ gq_status gq_asker_open(gq_session *s, const gq_ask_opts *o, gq_asker **out, gq_
     o = o ? o : &defaults;
     if (st == GQ_OK)
         st = open_retriever(a, o, err);
+    if (st == GQ_OK && o->description)
+        st = take_description(a, o->description, err);
     if (st == GQ_OK && a->retriever)
         st = gq_retriever_cache(a->retriever, o->cache, o->cache_bytes, err);
     if (st == GQ_OK)
@@ -179,6 +171,7 @@ void gq_asker_close(gq_asker *a)
     gq_prompt_ids_free(&a->question);
     gq_free(a->pixels);
     gq_free(a->ids);
+    gq_free(a->description);
     gq_free(a);
 }
 
@@ -190,11 +183,12 @@ static gq_status retrieve(gq_asker *a, const gq_gif_bytes *gif, const char *ques
     gq_retrieve_seconds t = {0};
     const gq_frame_set *frames = NULL;
     gq_clipcut          cut = {0};
+    char     *text = gq_clipcut_text(question, a->description);
     float    *embed = gq_calloc((size_t)gq_retriever_clip(a->retriever)->proj + 1, sizeof *embed);
-    gq_status s = embed ? GQ_OK : gq_fail(err, GQ_ENOMEM, "out of memory");
+    gq_status s = text && embed ? GQ_OK : gq_fail(err, GQ_ENOMEM, "out of memory");
 
     if (s == GQ_OK)
-        s = gq_retriever_question(a->retriever, question, embed, NULL, &t, err);
+        s = gq_retriever_question(a->retriever, text, embed, NULL, &t, err);
     if (s == GQ_OK)
         s = gq_retriever_recall(a->retriever, gif, &frames, &out->origin, &t, err);
     if (s == GQ_OK)
@@ -210,6 +204,7 @@ static gq_status retrieve(gq_asker *a, const gq_gif_bytes *gif, const char *ques
     out->seconds.text += t.text + t.select;
     gq_clipcut_free(&cut);
     gq_free(embed);
+    gq_free(text);
     return s;
 }
 

@@ -23,6 +23,10 @@ typedef struct gq_ask_opts {
     const char *cache;                  /* directory for CLIP-Cut's embeddings of GIFs, see
                                            gq_retriever_cache(); NULL: they are kept in memory only */
     uint64_t    cache_bytes;            /* most it may hold                                       */
+    const char *description;            /* of the GIF: CLIP-Cut compares frames with it and the question,
+                                           see gq_clipcut_text(); NULL: with the question alone. The
+                                           language model reads the question alone. Without CLIP-Cut:
+                                           GQ_EUSAGE                                              */
 } gq_ask_opts;
 
 typedef struct gq_ask_seconds {         /* wall clock                                             */

@@ -71,6 +71,7 @@ enum {
 #define GQ_LIST_DENOM(X)    X(GQ_CFG_DENOM_ACTUAL, "actual") X(GQ_CFG_DENOM_EXPECTED, "expected")
 #define GQ_LIST_PREDICT(X)  X(GQ_CFG_PREDICT_NONE, "none") X(GQ_CFG_PREDICT_LINEAR_LN, "linear_ln")
 #define GQ_LIST_REDUCE(X)   X(GQ_CFG_REDUCE_MEAN, "mean") X(GQ_CFG_REDUCE_MAX, "max") X(GQ_CFG_REDUCE_FIRST, "first")
+#define GQ_LIST_CUTMODE(X)  X(GQ_CFG_CUT_CLIP, "clip") X(GQ_CFG_CUT_UNIFORM, "uniform") X(GQ_CFG_CUT_MIX, "mix")
 #define GQ_LIST_FILTER(X)   X(GQ_CFG_FILTER_BICUBIC, "bicubic") X(GQ_CFG_FILTER_NEAREST, "nearest")
 #define GQ_LIST_SOURCE(X)   X(GQ_CFG_SOURCE_AUTO, "auto") X(GQ_CFG_SOURCE_CACHED, "cached") \
                             X(GQ_CFG_SOURCE_LIVE, "live")
@@ -107,6 +108,7 @@ typedef enum gq_cfg_mvm_loss { GQ_LIST_MVM_LOSS(GQ_ENUM_NAME) } gq_cfg_mvm_loss;
 typedef enum gq_cfg_denom    { GQ_LIST_DENOM(GQ_ENUM_NAME)    } gq_cfg_denom;
 typedef enum gq_cfg_predict  { GQ_LIST_PREDICT(GQ_ENUM_NAME)  } gq_cfg_predict;
 typedef enum gq_cfg_reduce   { GQ_LIST_REDUCE(GQ_ENUM_NAME)   } gq_cfg_reduce;
+typedef enum gq_cfg_cutmode  { GQ_LIST_CUTMODE(GQ_ENUM_NAME)  } gq_cfg_cutmode;
 typedef enum gq_cfg_filter   { GQ_LIST_FILTER(GQ_ENUM_NAME)   } gq_cfg_filter;
 typedef enum gq_cfg_source   { GQ_LIST_SOURCE(GQ_ENUM_NAME)   } gq_cfg_source;
 typedef enum gq_cfg_schedule { GQ_LIST_SCHEDULE(GQ_ENUM_NAME) } gq_cfg_schedule;
@@ -284,6 +286,8 @@ typedef struct gq_config {
         int64_t       group;            /* consecutive frames scored together                     */
         bool          normalize;        /* unit vectors before the distance                       */
         gq_cfg_reduce reduce;           /* group vector of its frames                             */
+        gq_cfg_cutmode mode;            /* data/clipcut.h                                         */
+        int64_t       apart;            /* frames between two chosen ones; 0: any                 */
     } clipcut;
 
     struct {

@@ -135,6 +135,10 @@ GQ_INT(clipcut.k, "0", 0, 1024, "frames", "Frames to choose. 0 = data.frames.")
 GQ_INT(clipcut.group, "3", 1, 1024, "frames", "Consecutive frames that are scored together.")
 GQ_BOOL(clipcut.normalize, "true", "Unit vectors before the L2 distance.")
 GQ_ENUM(clipcut.reduce, reduce, "mean", "A group's vector from its frames: mean, max, first.")
+GQ_ENUM(clipcut.mode, cutmode, "clip", "clip: the frames nearest to the question; uniform: the middles of k equal "
+        "parts, whatever is asked; mix: half of them evenly, the others by nearness.")
+GQ_INT(clipcut.apart, "0", 0, 1024, "frames", "Chosen frames are at least so far from each other; halved, and again, "
+       "until there are k. 0 or 1 = any distance. Not with mode uniform.")
 
 GQ_SECTION("image", "From a decoded frame to the network's input: resize, scale to 0..1, subtract mean, divide by std.")
 GQ_INT(image.size, "0", 0, 4096, "pixels", "Side after the resize. 0 = clip.image_size, and nothing else fits.")

@@ -234,6 +234,13 @@ static void check_engine(gq_config_loader *l)
         gq_problem_key(l, "engine.device", "'%s' is not auto, cpu, cuda or cuda:N", d);
 }
 
+static void check_clipcut(gq_config_loader *l)
+{
+    if (l->c->clipcut.mode == GQ_CFG_CUT_UNIFORM && l->c->clipcut.apart > 1)
+        gq_problem_key(l, "clipcut.apart",
+                       "clipcut.mode 'uniform' spreads the frames by itself; leave it out");
+}
+
 void gq_config_check(gq_config_loader *l)
 {
     check_engine(l);
@@ -241,5 +248,6 @@ void gq_config_check(gq_config_loader *l)
     check_towers(l);
     check_sequence(l);
     check_mvm(l);
+    check_clipcut(l);
     check_train(l);
 }

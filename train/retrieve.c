@@ -704,10 +704,15 @@ gq_status gq_retriever_select(gq_retriever *r, const gq_frame_set *f, const floa
     static const gq_clipcut_reduce reduce[] = {[GQ_CFG_REDUCE_MEAN] = GQ_CLIPCUT_MEAN,
                                                [GQ_CFG_REDUCE_MAX] = GQ_CLIPCUT_MAXIMUM,
                                                [GQ_CFG_REDUCE_FIRST] = GQ_CLIPCUT_FIRST};
+    static const gq_clipcut_mode mode[] = {[GQ_CFG_CUT_CLIP] = GQ_CLIPCUT_CLIP,
+                                           [GQ_CFG_CUT_UNIFORM] = GQ_CLIPCUT_UNIFORM,
+                                           [GQ_CFG_CUT_MIX] = GQ_CLIPCUT_MIX};
     gq_clipcut_opts                o = {.k = r->cfg.clipcut.k,
                                         .group = r->cfg.clipcut.group,
                                         .normalize = r->cfg.clipcut.normalize,
-                                        .reduce = reduce[r->cfg.clipcut.reduce]};
+                                        .reduce = reduce[r->cfg.clipcut.reduce],
+                                        .mode = mode[r->cfg.clipcut.mode],
+                                        .apart = r->cfg.clipcut.apart};
     double          start = gq_now();
     gq_status       s = gq_clipcut_select(f->embed, f->n, f->dim, question, &o, out, err);
 

@@ -1,5 +1,5 @@
 /* clipcut.h - CLIP-Cut where the embeddings are: which k frames lie nearest to a question (data/clipcut.h
- * says what is chosen). Not an op of a tape. For C and C++.
+ * says what is chosen, in its mode clip with any distance in time). Not an op of a tape. For C and C++.
  *
  * The choice, and every distance, is bit for bit that of gq_clipcut_select(): doubles, sums in index order, no
  * fused multiply-add. Near ties are the rule here (an animation repeats frames), so "almost the same

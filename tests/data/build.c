@@ -486,6 +486,64 @@ static void questions_may_choose_frames(void **state)
     clean("out");
 }
 
+/* "last ..." by the question alone; the description says otherwise. */
+static gq_status by_description(void *ctx, const gq_gif_file *gif, const char *question, int32_t k,
+                                int32_t *frame, gq_error *err)
+{
+    (void)ctx;
+    (void)err;
+    for (int32_t j = 0; j < k; j++)
+        frame[j] = strcmp(question, "last? a dog runs") == 0 ? 1 : (int32_t)gif->frames - 1;
+    return GQ_OK;
+}
+
+/* It reaches the choice, not the sample; a row without one is a bad row. */
+static void a_description_only_chooses(void **state)
+{
+    (void)state;
+    gq_error        err = {0};
+    gq_build_report r;
+    gq_dataset     *d;
+    gq_shard_gif    gif;
+    gq_qa           qa;
+    put("tell.tsv", "gif\tquestion\tdescription\tanswer\na.gif\tlast?\ta dog runs\tred\n"
+                    "a.gif\tlast?\t\tred\n");
+    put("silent.tsv", "gif\tquestion\tanswer\na.gif\tlast?\tred\n");
+    gq_build_opts o = opts_for(in_root("tell.tsv"), in_root("gifs"), in_root("out"));
+    o.choose = by_description;
+    o.chooser = "test chooser with description";
+    o.described = true;
+    o.max_bad = 1;
+    assert_ok(gq_build(&o, &r, &err), &err);
+    assert_int_equal(r.questions, 1);
+    assert_listed("tell.tsv\t3\tdescription is empty");
+    assert_ok(gq_dataset_open(in_root("out"), &d, &err), &err);
+    gq_dataset_qa(d, 0, &qa);
+    assert_string_equal(qa.question, "last?");
+    gq_dataset_gif(d, qa.gif, &gif);
+    assert_int_equal(gif.frame_idx[0], 1);
+    gq_dataset_close(d);
+    o.described = false;
+    o.chooser = "test chooser";
+    assert_fails(gq_build(&o, &r, &err), GQ_EINPUT, &err, "holds another dataset");
+    clean("out");
+    gq_error_clear(&err);
+    assert_ok(gq_build(&o, &r, &err), &err);
+    assert_int_equal(r.questions, 2);
+    assert_ok(gq_dataset_open(in_root("out"), &d, &err), &err);
+    gq_dataset_gif(d, 0, &gif);
+    assert_int_equal(gif.frame_idx[0], (int)gif.n_frames - 1);
+    gq_dataset_close(d);
+    clean("out");
+    o = opts_for(in_root("silent.tsv"), in_root("gifs"), in_root("out"));
+    o.choose = by_description;
+    o.chooser = "test chooser with description";
+    o.described = true;
+    gq_error_clear(&err);
+    assert_fails(gq_build(&o, &r, &err), GQ_EINPUT, &err, "no column 'description'");
+    clean("out");
+}
+
 /* ---- stopping -------------------------------------------------------------------------------- */
 
 /* Hash of everything a build leaves behind. */
@@ -654,6 +712,7 @@ int main(void)
         cmocka_unit_test(real_gifs_become_a_dataset),
         cmocka_unit_test(long_texts_are_cut),
         cmocka_unit_test(questions_may_choose_frames),
+        cmocka_unit_test(a_description_only_chooses),
         cmocka_unit_test(stopped_and_killed_builds_continue),
         cmocka_unit_test(one_builder_at_a_time),
         cmocka_unit_test(wrong_options_are_refused),

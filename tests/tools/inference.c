@@ -85,6 +85,23 @@ static void asking(void **state)
     assert_string_equal(json_string_value(json_object_get(o, "chosen_by")), "clipcut");
     assert_true(number(json_object_get(o, "seconds"), "decode") > 0);
     json_decref(o);
+    o = object("ask run world/gif/test-000000.gif 'where is the circle?' --json --mode mix --apart 2 "
+               "--description 'a circle'", 0);
+    assert_string_equal(json_string_value(json_object_get(json_object_get(o, "clipcut"), "mode")),
+                        "mix");
+    assert_true(number(json_object_get(o, "clipcut"), "apart") == 2);
+    assert_string_equal(
+        json_string_value(json_object_get(json_object_get(o, "clipcut"), "description")),
+        "a circle");
+    json_decref(o);
+    expect("ask run world/gif/test-000000.gif 'where is the circle?' --mode uniform", 0,
+           "frames      1 4 6  of 8, evenly spread (CLIP-Cut)");
+    expect("ask run world/gif/test-000000.gif 'where?' --weights random:1 --vocabulary world "
+           "--mode uniform", 0, "frames      1 4 6  of 8, evenly spread (CLIP-Cut)");
+    expect("ask run world/gif/test-000000.gif 'where?' --evenly --mode mix", 2, "--evenly");
+    expect("ask run world/gif/test-000000.gif 'where?' --mode best", 2, "'best'");
+    expect("ask run world/gif/test-000000.gif 'where?' --set clip.text=false --description x", 2,
+           "taken evenly here");
     assert_ok(gq_read_file(little("world/gif/test-000000.gif"), 1 << 20, &b, &err), &err);
     assert_ok(gq_write_file(little("short.gif"), b.data, 30, &err), &err);
     gq_bytes_free(&b);

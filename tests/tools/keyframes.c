@@ -186,6 +186,50 @@ static void options_change_what_they_say(void **state)
            "longer than 24 tokens");
 }
 
+static void frames_of(const char *options, int64_t *frame, const char *mode, int64_t apart)
+{
+    char    command[256];
+    json_t *o, *frames;
+
+    snprintf(command, sizeof command, "$K cat.gif 'the ring' --json %s", options);
+    expect(command, 0, "", "");
+    o = last_object();
+    assert_string_equal(json_string_value(json_object_get(o, "mode")), mode);
+    assert_int_equal(json_integer_value(json_object_get(o, "apart")), apart);
+    frames = json_object_get(o, "frames");
+    for (size_t i = 0; i < json_array_size(frames); i++)
+        frame[i] = json_integer_value(json_array_get(frames, i));
+    json_decref(o);
+}
+
+static void modes_choose_other_frames(void **state)
+{
+    int64_t near[3], even[3], far[3], same[3], mix[4];
+    json_t *o;
+    (void)state;
+
+    frames_of("-k 3", near, "clip", 0);
+    frames_of("-k 3 --mode uniform --weights random:9", even, "uniform", 0);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(even[i], (2 * i + 1) * 14 / 6);
+    frames_of("-k 3 --apart 3 --set clipcut.group=1", far, "clip", 3);
+    assert_true(far[1] - far[0] >= 3 && far[2] - far[1] >= 3);
+    frames_of("-k 3 --set clipcut.apart=2 --apart 3 --set clipcut.group=1", same, "clip", 3);
+    assert_memory_equal(far, same, sizeof far);
+    frames_of("-k 4 --mode mix", mix, "mix", 0);
+    for (int i = 0, middles = 0; i < 4; i++) {
+        middles += mix[i] == 14 / 4 || mix[i] == 3 * 14 / 4;
+        assert_true(i < 3 || middles == 2);
+    }
+    expect("$K cat.gif 'the ring' --mode maximum", 2, "", "'maximum' is not one of clip, uniform, mix");
+    expect("$K cat.gif 'the ring' --mode uniform --apart 3", 3, "", "clipcut.apart");
+    expect("$K cat.gif 'the ring' --apart -1", 2, "", "--apart");
+    expect("$K cat.gif 'the ring' --json --description 'a ring rolls'", 0, "", "99.3 %");
+    o = last_object();
+    assert_string_equal(json_string_value(json_object_get(o, "description")), "a ring rolls");
+    json_decref(o);
+}
+
 static void the_strip_is_a_picture(void **state)
 {
     const uint8_t last[3] = {(uint8_t)(13 * 53), (uint8_t)(255 - 13 * 91), 13 * 17};
@@ -353,6 +397,7 @@ int main(void)
         cmocka_unit_test(the_table_names_frames),
         cmocka_unit_test(json_holds_everything),
         cmocka_unit_test(options_change_what_they_say),
+        cmocka_unit_test(modes_choose_other_frames),
         cmocka_unit_test(the_strip_is_a_picture),
         cmocka_unit_test(known_gifs_are_not_looked_at_again),
         cmocka_unit_test(the_place_of_the_cache),

@@ -103,6 +103,7 @@ static void usage(void **state)
     shell_expect("gifqa-prep build t.tsv --gifs d", 2, NULL, "-o DIR is missing");
     shell_expect("gifqa-prep build t.tsv -g d -o e --codec zip", 2, NULL, "none, gzip");
     shell_expect("gifqa-prep build t.tsv -g d -o e --sampler x", 2, NULL, "uniform, clipcut");
+    shell_expect("gifqa-prep build t.tsv -g d -o e --description", 2, NULL, "--sampler clipcut");
     shell_expect("gifqa-prep build t.tsv -g d -o e --features x", 2, NULL, "none, clip, both");
     shell_expect("gifqa-prep verify", 2, NULL, "arguments are missing");
     shell_expect("gifqa-prep head d -n 0", 2, NULL, "from 1 to");
@@ -611,6 +612,15 @@ static void clip_cut(void **state)
     }
     json_decref(o);
     json_decref(frames);
+    shell_expect("gifqa-prep build w/val.tsv -g w/gif -o d/cut -t w --sampler clipcut --mode mix "
+                 "--features clip --bf16 --weights random:5 --set model.tokenizer.clip=w " NANO,
+                 4, "", "holds another dataset");
+    shell_expect("sed '1s/$/\tdescription/;2,$s/$/\ta circle moves/' w/val.tsv > w/told.tsv; "
+                 "gifqa-prep build w/told.tsv -g w/gif -o d/told -t w --sampler clipcut --mode mix "
+                 "--apart 2 --description --weights random:5 --set model.tokenizer.clip=w " NANO,
+                 0, "", "99.3 %");
+    shell_expect("gifqa-prep stats d/told", 0,
+                 "clipcut mix group 3 mean unit apart 2 with description, random:5", NULL);
     shell_expect("gifqa-prep build w/val.tsv -g w/gif -o d/e -t w --sampler clipcut "
                  "--weights random:5 " NANO, 5, NULL, "model.tokenizer.clip");
 }
