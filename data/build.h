@@ -64,9 +64,9 @@ typedef struct gq_build_opts {
     gq_pool            *pool;        /* decodes GIFs in parallel when nothing chooses; NULL: here */
     gq_choose_fn        choose;         /* NULL: T frames spread evenly                           */
     const char         *chooser;        /* its name and settings, stored as `sampler`             */
-    bool                described;      /* choose() gets gq_clipcut_text() of question and description,
-                                         * a column that must be there; the samples stay without it.
-                                         * `chooser` has to say so                                 */
+    bool                described;      /* choose() gets gq_clipcut_text() of a question and
+                                         * its column description, which must be there; samples
+                                         * stay without it; `chooser` has to say so               */
     gq_features_fn      features;       /* NULL: none                                             */
     const char         *tower;          /* what computes them, stored as `features`               */
     int32_t             tokens, width;  /* N, D                                                   */

@@ -12,7 +12,7 @@
 typedef struct gq_item_row {            /* offsets into gq_items.text                             */
     uint64_t line;
     size_t   question, answer;
-    size_t   choice;                    /* what the chooser gets: the question, or with a description */
+    size_t   choice;                    /* what the chooser gets: question, perhaps description   */
     int32_t  type;
     uint32_t next;                      /* row of the same GIF, UINT32_MAX: none                  */
 } gq_item_row;

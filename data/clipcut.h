@@ -43,7 +43,11 @@ typedef enum gq_clipcut_reduce {        /* a group's vector from its frames */
     GQ_CLIPCUT_FIRST,                   /* its first frame */
 } gq_clipcut_reduce;
 
-typedef enum gq_clipcut_mode { GQ_CLIPCUT_CLIP, GQ_CLIPCUT_UNIFORM, GQ_CLIPCUT_MIX } gq_clipcut_mode;
+typedef enum gq_clipcut_mode {
+    GQ_CLIPCUT_CLIP,
+    GQ_CLIPCUT_UNIFORM,
+    GQ_CLIPCUT_MIX,
+} gq_clipcut_mode;
 
 typedef struct gq_clipcut_opts {
     int64_t           k;                /* frames to choose, 1..GQ_CLIPCUT_MAX */
@@ -74,7 +78,8 @@ typedef struct gq_clipcut {
 gq_status gq_clipcut_select(const float *frames, int64_t n, int64_t dim, const float *question,
                             const gq_clipcut_opts *o, gq_clipcut *out, gq_error *err);
 void      gq_clipcut_free(gq_clipcut *c);
-/* The vectors of the groups alone: out [groups, dim], rounded to float. k, mode, apart: not read. */
+/* The vectors of the groups alone: out [groups, dim], rounded to float. k, mode and apart are
+ * not read. */
 gq_status gq_clipcut_vectors(const float *frames, int64_t n, int64_t dim, const gq_clipcut_opts *o,
                              float *out, gq_error *err);
 /* The frame in the middle of one of `parts` equal parts of n frames; part from 0. */
@@ -85,7 +90,8 @@ static inline int64_t gq_clipcut_middle(int64_t n, int64_t part, int64_t parts)
 
 /* The text to compare frames with: the question, or, with a description of the animation (NULL:
  * none), both with a space between. A description tends to contain the answer (in TGIF-QA's FrameQA
- * 99.3 % do), so this is an ablation, no setting for question answering. gq_free(); NULL: no memory. */
+ * 99.3 % do), so this is an ablation, no setting for question answering. gq_free(); NULL: no
+ * memory. */
 char     *gq_clipcut_text(const char *question, const char *description);
 
 #endif

@@ -52,7 +52,8 @@ static int64_t best_beside(const oracle *r, int64_t n, int64_t f, int64_t group)
 /* Does frame a come before frame b in the list of candidates? */
 static bool before(const oracle *r, int64_t n, int64_t a, int64_t b, int64_t group)
 {
-    bool        a_leads = best_beside(r, n, a, group) == a, b_leads = best_beside(r, n, b, group) == b;
+    bool        a_leads = best_beside(r, n, a, group) == a;
+    bool        b_leads = best_beside(r, n, b, group) == b;
     long double x = a_leads ? r->group_d[a / group] : r->frame_d[a],
                 y = b_leads ? r->group_d[b / group] : r->frame_d[b];
     if (a_leads != b_leads)
@@ -75,8 +76,8 @@ static void brute_choice(oracle *r, int64_t n, const gq_clipcut_opts *o, bool *t
     int64_t got = 0, parts = o->mode == GQ_CLIPCUT_MIX ? o->k / 2 : 0;
 
     for (int64_t i = 0, f = 0; i < parts; i++) {
-        while (2 * parts * (f + 1) <= (2 * i + 1) * n) /* the middle (2i+1)n/2parts lies in [f, f+1) */
-            f++;
+        while (2 * parts * (f + 1) <= (2 * i + 1) * n)
+            f++; /* until the middle (2i+1)n/2parts lies in [f, f+1) */
         got += !taken[f];
         taken[f] = true;
     }
@@ -158,7 +159,8 @@ static float gaussian(uint64_t *state)
 
 static float drawn[MOST * DIM_MOST], asked[DIM_MOST];
 
-/* Without `normalize`, small whole numbers: sums are exact in both formulations, and ties abound. */
+/* whole: small whole numbers, for use without `normalize`: sums are exact in both formulations, and
+ * ties abound. */
 static void draw(uint64_t *rng, int64_t n, int dim, bool whole)
 {
     for (int64_t i = 0; i < n * dim; i++)
@@ -220,8 +222,9 @@ static void suppression_and_mix_equal_brute_force(void **state)
                              .normalize = !whole, .mode = i % 2 ? GQ_CLIPCUT_MIX : GQ_CLIPCUT_CLIP,
                              .apart = i / 5 % 3 ? i / 7 % 19 : i / 15 % 1025};
         int64_t n = i % 4 ? 1 + i * 13 % MOST : 1 + i / 4 % 6;
-        draw(&rng, n, whole ? 2 : 6, whole); /* in 6 dimensions no group's mean is near zero by chance */
-        one_case(n, whole ? 2 : 6, &o);
+        int     dim = whole ? 2 : 6; /* in 6 no group's mean is near zero by chance */
+        draw(&rng, n, dim, whole);
+        one_case(n, dim, &o);
     }
 }
 
@@ -236,7 +239,8 @@ static void chosen(int64_t n, int dim, const gq_clipcut_opts *o, int64_t *frame)
 }
 
 /* k frames of the animation, ascending, none twice unless there are fewer: then all of them. Where
- * greedy choice cannot fail - each chosen frame keeps out 2 apart - 1 at most - the distance is kept. */
+ * greedy choice cannot fail - a chosen frame keeps out 2 apart - 1 at most - the distance is
+ * kept. */
 static void every_choice_is_a_choice(void **state)
 {
     uint64_t rng = 5;
@@ -245,7 +249,8 @@ static void every_choice_is_a_choice(void **state)
         gq_clipcut_opts o = {.k = 1 + i % 12, .group = 1 + i / 12 % 5, .normalize = true,
                              .mode = (gq_clipcut_mode)(i % 3), .apart = i / 3 % 14};
         int64_t n = 1 + i * 7 % MOST, frame[12], all = 0;
-        bool    roomy = o.mode == GQ_CLIPCUT_CLIP && o.apart > 1 && n > (o.k - 1) * (2 * o.apart - 1);
+        bool    roomy = o.mode == GQ_CLIPCUT_CLIP && o.apart > 1 &&
+                     n > (o.k - 1) * (2 * o.apart - 1);
         draw(&rng, n, 3, false);
         chosen(n, 3, &o, frame);
         for (int64_t j = 0; j < o.k; j++) {
