@@ -71,12 +71,11 @@ static void print_summary(const writer *w, double seconds)
         kept += w->count[r].kept;
         most += w->count[r].most_kept;
     }
-    printf(
-        "%zu captions, %zu questions (%.2f each), %zu kept (%.2f each); %zu captions gave none, "
-        "%zu were too long; %.2f s\n"
-        "who always gives the commonest answer of the template is right in %.1f %%\n",
-        w->captions, made, each(made, w->captions), kept, each(kept, w->captions), w->silent,
-        w->too_long, seconds, percent(most, kept));
+    printf("%zu captions, %zu questions (%.2f each), %zu kept (%.2f each); %zu captions gave none, "
+           "%zu were too long; %.2f s\n"
+           "who always gives the commonest answer of the template is right in %.1f %%\n",
+           w->captions, made, each(made, w->captions), kept, each(kept, w->captions), w->silent,
+           w->too_long, seconds, percent(most, kept));
 }
 
 gq_status gq_qagen_write(const gq_chunker *chunker, const char *from, const char *to, double share,

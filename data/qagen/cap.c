@@ -20,6 +20,8 @@ static int by_answer(const void *a, const void *b)
     int order = strcmp(x->row->answer, y->row->answer);
     if (order)
         return order;
+    if (x->row->siblings != y->row->siblings)
+        return x->row->siblings < y->row->siblings ? -1 : 1;
     if (x->random != y->random)
         return x->random < y->random ? -1 : 1;
     return (x->at > y->at) - (x->at < y->at);

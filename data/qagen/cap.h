@@ -3,7 +3,8 @@
  * Captions are full of "two" and "a man"; a model that learns from them as they come learns to say
  * so. Of each template the questions of an answer are kept up to a limit, the largest for which no
  * answer has more than `share` of what is kept; where there are too few answers for that, each is
- * kept once. Which ones: by a random order that depends on the row's number alone.
+ * kept once. Which ones: those whose GIF has the fewest, so that it keeps some, and among these by
+ * a random order that depends on the row's number alone.
  */
 #ifndef GIFQA_DATA_QAGEN_CAP_H
 #define GIFQA_DATA_QAGEN_CAP_H
@@ -17,6 +18,7 @@
 typedef struct gq_cap_row {
     uint32_t    template;
     const char *answer;
+    uint32_t    siblings;               /* rows of the same GIF, this one included                */
 } gq_cap_row;
 
 typedef struct gq_cap_count {           /* of one template                                        */

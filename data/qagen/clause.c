@@ -17,6 +17,12 @@ static bool starts_participle(const gq_caption *c, size_t k)
 
 /* ---- the verb -------------------------------------------------------------------------------- */
 
+static bool has_base(const char *word, const char *base)
+{
+    char own[GQ_WN_WORD];
+    return gq_word_is_verb(word, own) && !strcmp(own, base);
+}
+
 static const char *form_of(const gq_caption *c, gq_clause_verb *v, bool continued)
 {
     const gq_chunk *g = &c->chunk[v->chunk];
@@ -25,10 +31,13 @@ static const char *form_of(const gq_caption *c, gq_clause_verb *v, bool continue
 
     if (!gq_word_is_verb(verb, v->base))
         return "the verb is not known";
+    if ((g->from && has_base(c->words.word[g->from - 1], v->base)) ||
+        (g->to < c->words.n && has_base(c->words.word[g->to], v->base)))
+        return "the verb stands there twice";
     if (g->from == g->head) {
         if (gq__is_be(verb))
             v->form = GQ_COPULA;
-        else if (p == GQ_POS_VBG && continued)
+        else if (p == GQ_POS_VBG && continued && strcmp(verb, v->base) != 0)
             v->form = GQ_PROGRESSIVE;
         else if (p == GQ_POS_VBZ || p == GQ_POS_VBP || (p == GQ_POS_VB && continued))
             v->form = GQ_PRESENT;
@@ -47,8 +56,8 @@ static const char *form_of(const gq_caption *c, gq_clause_verb *v, bool continue
     else
         return "a verb group of another kind than is + -ing";
     for (size_t k = g->from + 1; k < g->head; k++)
-        if (c->pos[k] != GQ_POS_RB || !strcmp(c->words.word[k], "not") ||
-            !strcmp(c->words.word[k], "n't"))
+        if ((c->pos[k] != GQ_POS_RB && (p != GQ_POS_VBN || strcmp(c->words.word[k], "being"))) ||
+            !strcmp(c->words.word[k], "not") || !strcmp(c->words.word[k], "n't"))
             return "a negated or longer verb group";
     return NULL;
 }
@@ -88,10 +97,15 @@ static bool end_of(const gq_caption *c, gq_clause_verb *v, size_t *second, bool 
     *second = 0;
     for (; k < c->chunks; k++) {
         if (gq__is_other(c, k,
-                     " while as when until which who that where because since so if than "
-                     "whose . ; : ! ? ( "))
+                         " while as when until which who that where because since so if than "
+                         "whose . ; : ! ? ( "))
             break;
-        if (gq__is_other(c, k, " and , then but or ")) {
+        if (gq__is_other(c, k, " and ") &&
+            gq_word_among(gq__first(c, k + 1), " forth down out over again around ")) {
+            k++; /* "back and forth"                                       */
+        } else if (gq__is_other(c, k, " or ") && starts_participle(c, k + 1)) {
+            k++; /* "making or fixing"                                     */
+        } else if (gq__is_other(c, k, " and , then but or ")) {
             if ((*second = joined_verb(c, k, then)) || new_clause(c, k + 1) ||
                 !gq__is_kind(c, k + 1, GQ_CHUNK_NP) || gq__is_other(c, k, " , then "))
                 break;
@@ -110,6 +124,14 @@ static bool ends_modifiers(const gq_caption *c, size_t k)
     return gq__is_other(c, k, " . while as ");
 }
 
+/* "two women together one is ...": is the noun phrase before chunk k another subject? */
+static bool other_subject(const gq_caption *c, size_t last, size_t k)
+{
+    return k > last + 2 && gq__is_kind(c, k - 1, GQ_CHUNK_NP) &&
+           (gq__is_kind(c, k - 2, GQ_CHUNK_NP) ||
+            (gq__is_kind(c, k - 2, GQ_CHUNK_O) && c->pos[c->chunk[k - 2].from] == GQ_POS_RB));
+}
+
 /* Walks over what stands between the subject and its verb; the chunk of the verb, 0: none. */
 static size_t find_verb(const gq_caption *c, gq_clause *out)
 {
@@ -117,7 +139,7 @@ static size_t find_verb(const gq_caption *c, gq_clause *out)
     for (size_t k = out->last + 1; k < c->chunks && !ends_modifiers(c, k); k++) {
         if (gq__is_finite(c, k)) {
             if (!relative)
-                return k;
+                return other_subject(c, out->last, k) ? 0 : k;
             relative = false; /* the verb of "who is wearing ..."                       */
         } else if (gq__is_kind(c, k, GQ_CHUNK_O)) {
             out->bare |= !gq__is_other(c, k, " and ");
@@ -140,8 +162,8 @@ static bool is_group(const char *noun)
 static bool is_plural(const gq_caption *c, const gq_clause *out)
 {
     static const char many[] = " people men women children police mice feet both they some many ";
-    const gq_chunk   *np = &c->chunk[0];
-    for (size_t k = 1; k <= out->last; k++)
+    const gq_chunk   *np = &c->chunk[out->first];
+    for (size_t k = out->first + 1; k <= out->last; k++)
         if (gq__is_other(c, k, " and "))
             return true;
     return c->pos[np->head] == GQ_POS_NNS || gq_word_among(c->words.word[np->head], many) ||
@@ -150,28 +172,52 @@ static bool is_plural(const gq_caption *c, const gq_clause *out)
 
 static bool is_human(const gq_caption *c, const gq_clause *out)
 {
-    const char *noun = c->words.word[c->chunk[0].head];
-    if (is_group(noun) && !strcmp(gq__first(c, 1), "of") && out->last >= 2)
+    const char *noun = c->words.word[c->chunk[out->first].head];
+    if (is_group(noun) && !strcmp(gq__first(c, out->first + 1), "of") && out->last > out->first + 1)
         noun = c->words.word[c->chunk[out->last].head];
     return gq_word_is_human(noun);
 }
 
-static const char *read_subject(const gq_caption *c, gq_clause *out)
+/* Pictures, whose content is meant when they are the subject. */
+static bool is_picture(const char *noun)
 {
-    const char *start = gq__first(c, 0);
-    if (!gq__is_kind(c, 0, GQ_CHUNK_NP))
+    char base[GQ_WN_WORD];
+    gq_wordnet_noun(noun, base);
+    return gq_word_among(base, " image picture photo video clip scene gif shot ");
+}
+
+/* "there is a man ...", "this is a man ...": the chunk of the man; 0: the caption begins otherwise,
+ * or what is presented is "a view of" something. */
+static size_t presented(const gq_caption *c)
+{
+    if (!gq__is_kind(c, 0, GQ_CHUNK_NP) || gq__is_noun(c->pos[c->chunk[0].head]) ||
+        !gq_word_among(gq__first(c, 0), " there this that it these those here ") ||
+        !gq__is_kind(c, 1, GQ_CHUNK_V) || c->chunk[1].to != c->chunk[1].from + 1 ||
+        !gq__is_be(gq__first(c, 1)) || !gq__is_kind(c, 2, GQ_CHUNK_NP))
+        return 0;
+    const char *noun = c->words.word[c->chunk[2].head];
+    return gq_word_is_living(noun) || gq_phrase_end(c, 2) == 2 ? 2 : 0;
+}
+
+static const char *read_subject(const gq_caption *c, size_t at, gq_clause *out)
+{
+    if (!gq__is_kind(c, at, GQ_CHUNK_NP))
         return "no noun phrase stands first";
-    if (c->pos[0] == GQ_POS_EX || gq_word_among(start, " this it that these those "))
-        return "the subject is this, it or there";
-    if (!gq__is_noun(c->pos[c->chunk[0].head]))
-        return "the subject has no noun";
-    out->last = gq_phrase_end(c, 0);
+    if (!gq__is_noun(c->pos[c->chunk[at].head]))
+        return c->pos[c->chunk[at].from] == GQ_POS_EX ||
+                       gq_word_among(gq__first(c, at), " this it that these those ")
+                   ? "the subject is this, it or there"
+                   : "the subject has no noun";
+    if (is_picture(c->words.word[c->chunk[at].head]))
+        return "the subject is a picture";
+    out->first = at;
+    out->last = gq_phrase_end(c, at);
     while (gq__is_other(c, out->last + 1, " and ") && gq__is_kind(c, out->last + 2, GQ_CHUNK_NP))
         out->last = gq_phrase_end(c, out->last + 2);
     return NULL;
 }
 
-/* A caption without a finite verb, "a man dancing": its participle is the verb. */
+/* The participle that is the verb of a subject without a finite one, "a man dancing"; 0: none. */
 static size_t participle_verb(const gq_caption *c, const gq_clause *out)
 {
     for (size_t k = out->last + 1; k < c->chunks && !ends_modifiers(c, k); k++)
@@ -184,9 +230,17 @@ static size_t participle_verb(const gq_caption *c, const gq_clause *out)
     return 0;
 }
 
+/* The verb of "who waves" right behind the subject; 0: none. */
+static size_t relative_verb(const gq_caption *c, const gq_clause *out)
+{
+    return gq__is_other(c, out->last + 1, " who that which ") && gq__is_finite(c, out->last + 2)
+               ? out->last + 2
+               : 0;
+}
+
 static void set_number(const gq_caption *c, gq_clause *out)
 {
-    const char *aux = c->words.word[c->chunk[out->verb.chunk].from];
+    const char *aux = gq__first(c, out->verb.chunk);
     gq_pos      p = c->pos[c->chunk[out->verb.chunk].from];
     out->plural = is_plural(c, out);
     out->human = is_human(c, out);
@@ -198,25 +252,70 @@ static void set_number(const gq_caption *c, gq_clause *out)
         out->be = out->plural ? "are" : "is";
 }
 
-const char *gq_clause_read(const gq_caption *c, gq_clause *out)
+static const char *check_number(const gq_caption *c, const gq_clause *s)
 {
-    size_t      second;
+    return !s->plural && gq_word_among(s->be, " are were ") &&
+                   !is_group(c->words.word[c->chunk[s->first].head])
+               ? "the verb is plural, the subject is not"
+               : NULL;
+}
+
+static bool finds_verb(const gq_caption *c, bool shown, gq_clause *out, bool *participle)
+{
+    *participle = false;
+    if (shown && (out->verb.chunk = relative_verb(c, out))) {
+        out->behind = out->last + 1;
+        return true;
+    }
+    out->verb.chunk = shown ? 0 : find_verb(c, out);
+    *participle = !out->verb.chunk;
+    if (*participle)
+        out->verb.chunk = participle_verb(c, out);
+    out->behind = out->verb.chunk;
+    return out->verb.chunk;
+}
+
+/* "snapping her fingers dancing": the one participle ends before the next. */
+static void end_participle(const gq_caption *c, gq_clause_verb *v)
+{
+    for (size_t k = v->chunk + 2; k < v->end; k++)
+        if (starts_participle(c, k))
+            v->end = k;
+}
+
+/* "while V-ing" at chunk k. */
+static void read_beside(const gq_caption *c, size_t k, gq_clause *out)
+{
+    size_t second;
+    bool   then;
+    if (!gq__is_other(c, k, " while ") || !starts_participle(c, k + 1))
+        return;
+    out->beside.chunk = k + 1;
+    if (form_of(c, &out->beside, true) || out->beside.form != GQ_PROGRESSIVE ||
+        !end_of(c, &out->beside, &second, &then))
+        out->beside.chunk = 0;
+}
+
+const char *gq_clause_read(const gq_caption *c, size_t at, gq_clause *out)
+{
+    size_t      second, shown = at ? 0 : presented(c);
+    bool        participle;
     const char *why;
     *out = (gq_clause){0};
-    if ((why = read_subject(c, out)))
+    if ((why = read_subject(c, shown ? shown : at, out)))
         return why;
-    bool bare_participle = !(out->verb.chunk = find_verb(c, out));
-    if (bare_participle && !(out->verb.chunk = participle_verb(c, out)))
-        return "no verb belongs to the subject";
-    if ((why = form_of(c, &out->verb, bare_participle)))
+    if (!finds_verb(c, shown, out, &participle) || (participle && at))
+        return shown ? "the subject is this, it or there" : "no verb belongs to the subject";
+    if ((why = form_of(c, &out->verb, participle)))
         return why;
     set_number(c, out);
-    if (!out->plural && gq_word_among(out->be, " are were ") &&
-        !is_group(c->words.word[c->chunk[0].head]))
-        return "the verb is plural, the subject is not";
-    out->bare |= c->chunk[out->verb.chunk].from - c->chunk[0].from > LONG_SUBJECT;
+    if ((why = check_number(c, out)))
+        return why;
+    out->bare |= c->chunk[out->behind].from - c->chunk[out->first].from > LONG_SUBJECT;
     if (!end_of(c, &out->verb, &second, &out->then))
         return "a second finite verb stands inside";
+    if (participle)
+        end_participle(c, &out->verb);
     if (second) {
         bool   ignored;
         size_t third;
@@ -224,6 +323,45 @@ const char *gq_clause_read(const gq_caption *c, gq_clause *out)
         if (form_of(c, &out->second, out->verb.form != GQ_PAST) ||
             out->second.form != out->verb.form || !end_of(c, &out->second, &third, &ignored))
             out->second.chunk = 0;
+    } else {
+        read_beside(c, out->verb.end, out);
     }
     return NULL;
+}
+
+/* "and stares stared": a verb that was taken for a noun. */
+static bool is_doubtful(const gq_caption *c, size_t k)
+{
+    char        base[GQ_WN_WORD];
+    const char *noun = c->words.word[c->chunk[k].head];
+    return c->chunk[k].to == c->chunk[k].from + 1 && c->pos[c->chunk[k].head] == GQ_POS_NNS &&
+           !gq_word_is_living(noun) && gq_word_is_verb(noun, base) && strcmp(base, noun) != 0;
+}
+
+size_t gq_clause_next(const gq_caption *c, const gq_clause *s)
+{
+    size_t k = s->beside.chunk ? s->beside.end : s->second.chunk ? s->second.end : s->verb.end;
+    bool   joins = false;
+    for (; gq__is_other(c, k, " and while as but when , "); k++)
+        joins |= !gq__is_other(c, k, " , ");
+    return joins && gq__is_kind(c, k, GQ_CHUNK_NP) && c->pos[c->chunk[k].from] != GQ_POS_PRPS &&
+                   !gq_word_is_time(c->words.word[c->chunk[k].head]) && !is_doubtful(c, k)
+               ? k
+               : 0;
+}
+
+bool gq_clause_inner(const gq_caption *c, const gq_clause *s, gq_clause *out)
+{
+    *out = (gq_clause){.first = s->first, .last = s->last, .behind = s->last + 1, .bare = true};
+    size_t k = relative_verb(c, s);
+    out->verb.chunk = k ? k : s->last + 1;
+    out->verb.end = s->verb.chunk;
+    if (s->behind <= out->behind || (!k && !starts_participle(c, out->verb.chunk)) ||
+        form_of(c, &out->verb, true) || out->verb.form == GQ_PASSIVE)
+        return false;
+    set_number(c, out);
+    for (k = out->verb.chunk + 1; k < out->verb.end; k++)
+        if (gq__is_kind(c, k, GQ_CHUNK_O) || gq__is_kind(c, k, GQ_CHUNK_V))
+            return false;
+    return !check_number(c, out);
 }

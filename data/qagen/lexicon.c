@@ -16,7 +16,8 @@ static const char people[] =
     "women "
     "majority teen teens human humans ";
 static const char creatures[] =
-    " pet pets flock herd creature creatures puppy kitty bunny mascot swarm pack fish insect ";
+    " pet pets flock herd creature creatures puppy kitty bunny mascot swarm pack fish insect "
+    "animal animals ";
 static const char lifeless[] =
     " tail paw paws hood egg forward head top face horn feather baseball back bat soft "
     "train right left side end light mouse-pad teddy cream chicken turkey shrimp bug monitor "
@@ -32,7 +33,9 @@ static const char clothes[] =
     "scarf gloves belt hat cap crown uniform costume suit outfit clothes attire makeup headphones "
     "headband backpack jewelry wig bandana lingerie swimsuit bikini underwear tuxedo sweatshirt "
     "hoodie tshirt t-shirt shirt top tops jeans shorts pants stripes bow bowtie earphones headset "
-    "veil badge lipstick braces shades tank armor cape ";
+    "veil badge lipstick braces shades tank armor cape skirt jersey bib fez cloak glove plaid "
+    "tulle "
+    "kit strip gear towel apron robe gown kilt ";
 static const char places[] =
     " stage room field street road park beach water pool floor ground bed couch chair table car "
     "sofa bench kitchen bedroom bathroom studio hallway bus train plane boat house home school "

@@ -6,7 +6,7 @@
 #include "core/io.h"
 #include "core/json.h"
 
-/* mrm8488/t5-base-finetuned-question-generation-ap; valhalla/t5-*-qg-prepend; valhalla/t5-base-qg-hl
+/* mrm8488/t5-base-finetuned-question-generation-ap; valhalla/t5-*-qg-prepend; its t5-base-qg-hl
  * and -qa-qg-hl, whose tokenizers have <hl>; ramsrigouthamg/t5_squad_v1. Decoding as in their
  * examples. */
 static const gq_neural_form forms[] = {
@@ -69,10 +69,8 @@ bool gq_neural_prompt(const gq_neural_form *f, const gq_caption *c, const gq_can
 {
     const struct {
         size_t from, to;
-    } words[PLACES] = {{answer->from, answer->to},
-                       {0, c->words.n},
-                       {0, answer->from},
-                       {answer->to, c->words.n}};
+    } words[PLACES] = {
+        {answer->from, answer->to}, {0, c->words.n}, {0, answer->from}, {answer->to, c->words.n}};
     size_t at = 0;
     for (const char *p = f->prompt; *p;) {
         place k = place_at(p);
@@ -207,27 +205,12 @@ static size_t tidy(const char *from, size_t n, char *out, size_t room)
     return at;
 }
 
-static bool in_word(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (c & 0x80);
-}
-
-static bool tells(const char *question, const char *answer)
-{
-    size_t n = strlen(answer);
-    for (const char *p = question; n && (p = strstr(p, answer)); p++)
-        if ((p == question || !in_word(p[-1])) && !in_word(p[n]))
-            return true;
-    return false;
-}
-
 gq_neural_fate gq_neural_clean(const gq_neural_form *f, const char *written, const char *answer,
                                char out[GQ_NEURAL_QUESTION])
 {
     char        own[GQ_NEURAL_TEXT];
     const char *from = behind_prefix(written, f->prefix), *end = strchr(from, '?');
-    size_t      n = tidy(from, end ? (size_t)(end - from) : strlen(from), out,
-                         GQ_NEURAL_QUESTION - 1);
+    size_t n = tidy(from, end ? (size_t)(end - from) : strlen(from), out, GQ_NEURAL_QUESTION - 1);
     if (!n)
         return GQ_NEURAL_EMPTY;
     if (n >= GQ_NEURAL_QUESTION - 1)
@@ -235,8 +218,7 @@ gq_neural_fate gq_neural_clean(const gq_neural_form *f, const char *written, con
     if (!end || !strchr(out, ' '))
         return GQ_NEURAL_NO_QUESTION;
     memcpy(out + n, "?", 2);
-    if (tidy(answer, strlen(answer), own, sizeof own) < sizeof own &&
-        tells(out, gq_pairs_answer(own)))
+    if (tidy(answer, strlen(answer), own, sizeof own) < sizeof own && gq_pairs_told(out, own))
         return GQ_NEURAL_TOLD;
     return GQ_NEURAL_GOOD;
 }

@@ -10,7 +10,7 @@
  *   gq_pairs_new("t5", &pairs, err)
  *   gq_asker_new(&form, &model, pairs, &asker, err)
  *   for each caption: gq_asker_caption(asker, gif, &caption, err)
- *   gq_asker_finish(asker, err), then gq_pairs_balance() with GQ_CATEGORIES groups, gq_pairs_write()
+ *   gq_asker_finish(asker, err), gq_pairs_balance() of GQ_CATEGORIES groups, gq_pairs_write()
  *
  * Letters of prompts and questions are lower case, as captions are here.
  */
@@ -77,7 +77,7 @@ typedef struct gq_neural_model {
      * near each other. An error ends the work with it. */
     gq_status (*generate)(void *ctx, const char *const *prompt, size_t n, char *const *text,
                           gq_error *err);
-    size_t (*length)(void *ctx, const char *prompt);         /* tokens; NULL: bytes stand for them */
+    size_t (*length)(void *ctx, const char *prompt);         /* tokens; NULL: bytes count          */
     void  *ctx;
     size_t batch;                       /* >= 1                                                   */
     size_t window;                      /* prompts among which batches are formed by length       */

@@ -20,8 +20,8 @@ struct gq_asker {
     const gq_neural_form *form;
     gq_neural_model       model;
     gq_pairs             *to;
-    waiting              *wait;  /* [window]                                               */
-    place                *order; /* [window]                                               */
+    waiting              *wait;      /* [window]                                               */
+    place                *order;     /* [window]                                               */
     char (*written)[GQ_NEURAL_TEXT]; /* [window]                                           */
     const char   **prompt;           /* [batch]                                            */
     char         **text;             /* [batch]                                            */
@@ -33,7 +33,7 @@ struct gq_asker {
     gq_asker_count count;
 };
 
-/* What a question about each kind of answer is called; a phrase may say where, when or with what. */
+/* What a question about each kind of answer is called; a phrase may say where, when, how. */
 static const char *const types[GQ_CATEGORIES] = {"object", "object", "verb", "phrase", "color"};
 
 gq_status gq_asker_new(const gq_neural_form *f, const gq_neural_model *m, gq_pairs *to,
@@ -126,8 +126,7 @@ static gq_status take(gq_asker *a, size_t k, gq_error *err)
 {
     const waiting *w = &a->wait[k];
     char           question[GQ_NEURAL_QUESTION];
-    gq_neural_fate fate =
-        gq_neural_clean(a->form, a->written[k], a->bytes + w->answer, question);
+    gq_neural_fate fate = gq_neural_clean(a->form, a->written[k], a->bytes + w->answer, question);
     if (w->caption != a->last) {
         a->last = w->caption;
         a->first = gq_pairs_count(a->to);

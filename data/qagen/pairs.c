@@ -114,14 +114,34 @@ const char *gq_pairs_answer(const char *answer)
     return answer;
 }
 
+static bool in_word(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (c & 0x80);
+}
+
+bool gq_pairs_told(const char *question, const char *answer)
+{
+    const char *own = gq_pairs_answer(answer);
+    size_t      n = strlen(own);
+    for (const char *p = question; n && (p = strstr(p, own)); p++)
+        if ((p == question || !in_word(p[-1])) && !in_word(p[n]))
+            return true;
+    return false;
+}
+
 gq_status gq_pairs_balance(gq_pairs *p, double share, uint32_t groups, gq_cap_count *count,
                            gq_error *err)
 {
     gq_cap_row *row = gq_malloc(p->n, sizeof *row);
     bool       *keep = row ? gq_malloc(p->n, sizeof *keep) : NULL;
     gq_status   s = keep ? GQ_OK : no_memory(err);
-    for (size_t k = 0; k < p->n && s == GQ_OK; k++)
-        row[k] = (gq_cap_row){p->pair[k].group, gq_pairs_answer(p->pair[k].answer)};
+    for (size_t k = 0, end; k < p->n && s == GQ_OK; k = end) {
+        for (end = k; end < p->n && p->pair[end].gif == p->pair[k].gif; end++)
+            ;
+        for (size_t j = k; j < end; j++)
+            row[j] = (gq_cap_row){p->pair[j].group, gq_pairs_answer(p->pair[j].answer),
+                                  (uint32_t)(end - k)};
+    }
     if (s == GQ_OK)
         s = gq_cap(row, p->n, share, groups, keep, count, err);
     for (size_t k = 0; k < p->n && s == GQ_OK; k++)

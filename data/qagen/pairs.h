@@ -27,6 +27,8 @@ size_t    gq_pairs_count(const gq_pairs *p);
 gq_pair   gq_pairs_at(const gq_pairs *p, size_t k);          /* valid until the next one is added */
 /* Behind "a", "an", "the": answers that differ in these alone are one answer. */
 const char *gq_pairs_answer(const char *answer);
+/* Do the words of the answer, its article apart, stand in the question? Both lower case. */
+bool gq_pairs_told(const char *question, const char *answer);
 /* Decides which pairs are written (all of them before): gq_cap() for each group, 0 to groups - 1.
  * count: [groups]. */
 gq_status gq_pairs_balance(gq_pairs *p, double share, uint32_t groups, gq_cap_count *count,

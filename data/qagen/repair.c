@@ -69,6 +69,35 @@ static bool is_base(const char *w)
     return gq_wordnet_verb(w, base) && !strcmp(base, w);
 }
 
+/* "trees" in "grass and trees", not "smiles". */
+static bool is_thing(const char *w)
+{
+    char base[GQ_WN_WORD];
+    unsigned class;
+    gq_wordnet_noun(w, base);
+    gq_wordnet_find(base, &class);
+    switch (class & GQ_WN_CLASS) {
+    case GQ_WN_ANIMAL:
+    case GQ_WN_ARTIFACT:
+    case GQ_WN_BODY:
+    case GQ_WN_OBJECT:
+    case GQ_WN_PERSON:
+    case GQ_WN_PLANT:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Is the first noun of the caption, before word k, a plural? */
+static bool starts_plural(const gq_caption *c, size_t k)
+{
+    for (size_t j = 0; j < k; j++)
+        if (gq__is_noun(c->pos[j]))
+            return c->pos[j] == GQ_POS_NNS || IN(c->words.word[j], "people", "men", "women");
+    return false;
+}
+
 /* What follows a verb and seldom a noun that ends a subject. */
 static bool after_verb(const gq_caption *c, size_t k)
 {
@@ -135,13 +164,17 @@ static size_t before(const gq_caption *c, size_t k)
 static void repair_fixed(gq_caption *c, size_t k)
 {
     const char *w = word(c, k);
-    if (IN(w, "another", "both", "all", "each", "some", "every", "no", "any") &&
-        c->pos[k] != GQ_POS_PDT)
+    if (k && IN(w, "all", "both", "each") && gq__is_be(word(c, k - 1)) && is_gerund(word(c, k + 1)))
+        set(c, k, GQ_POS_RB); /* "are all dancing" */
+    else if (IN(w, "another", "both", "all", "each", "some", "every", "no", "any") &&
+             c->pos[k] != GQ_POS_PDT)
         set(c, k, GQ_POS_DT);
     else if (!strcmp(w, "and") || !strcmp(w, "or") || !strcmp(w, "but") || !strcmp(w, "&"))
         set(c, k, GQ_POS_CC);
     else if (IN(w, "while", "as", "because", "until", "with", "into", "onto", "of"))
         set(c, k, GQ_POS_IN);
+    else if (gq__is_noun(c->pos[k]) && IN(w, "up", "down", "off", "out", "away"))
+        set(c, k, GQ_POS_RB);
     else if (!strcmp(w, "like") && k &&
              (gq__is_be(word(c, k - 1)) || IN(word(c, k - 1), "look", "looks", "looking")))
         set(c, k, GQ_POS_IN);
@@ -172,7 +205,10 @@ static void repair_gerund(gq_caption *c, size_t k)
     size_t b = before(c, k);
     if (c->pos[k] == GQ_POS_VBG || !is_gerund(word(c, k)) || b == SIZE_MAX)
         return;
-    if (gq__is_be(word(c, b)) && c->pos[b] != GQ_POS_POSS)
+    if (IN(word(c, k), "wearing", "holding") && c->pos[b] != GQ_POS_DT &&
+        c->pos[b] != GQ_POS_PRPS && c->pos[b] != GQ_POS_POSS)
+        set(c, k, GQ_POS_VBG);
+    else if (gq__is_be(word(c, b)) && c->pos[b] != GQ_POS_POSS)
         set(c, k, GQ_POS_VBG);
     else if (c->pos[b] == GQ_POS_CC && b && c->pos[b - 1] == GQ_POS_VBG)
         set(c, k, GQ_POS_VBG); /* "dancing and holding cups" */
@@ -197,13 +233,29 @@ static void repair_finite(gq_caption *c, size_t k)
     if ((p == GQ_POS_NN || p == GQ_POS_NNS) && is_third(w)) {
         bool subject = q == GQ_POS_PRP || q == GQ_POS_WDT || q == GQ_POS_WP ||
                        !strcmp(word(c, b), "then") || (k && !strcmp(word(c, k - 1), "then"));
-        bool joined = q == GQ_POS_CC && pos_before(c, k, GQ_POS_VBZ) &&
+        bool one = k > 1 && !strcmp(word(c, k - 1), "one") &&
+                   (c->pos[k - 2] == GQ_POS_CC || c->pos[k - 2] == GQ_POS_COMMA ||
+                    gq__is_noun(c->pos[k - 2])) &&
+                   after_verb(c, k + 1); /* "and one smiles" */
+        bool things =
+            b && gq__is_noun(c->pos[b - 1]) && pos(c, k + 1) == GQ_POS_STOP && is_thing(w);
+        bool joined = q == GQ_POS_CC && pos_before(c, k, GQ_POS_VBZ) && !things &&
                       (after_verb(c, k + 1) || c->pos[b ? b - 1 : 0] == GQ_POS_VBZ);
+        bool sure =
+            gq__is_noun(q) && IN(w, "wears", "holds", "puts", "sits", "stands", "eats", "sings",
+                                 "opens", "gets", "makes", "takes", "gives", "goes");
         bool late = q == GQ_POS_COMMA && !finite_in(c, 0, c->words.n) && after_verb(c, k + 1);
         bool first = q == GQ_POS_NN && !finite_in(c, clause_of(c, k), k) && after_verb(c, k + 1) &&
-                     !finite_in(c, k + 1, c->words.n < k + 3 ? c->words.n : k + 3);
+                     !finite_in(c, k + 1, c->words.n < k + 3 ? c->words.n : k + 3) &&
+                     !(is_thing(w) && pos(c, k + 1) == GQ_POS_CC);
         bool only = q == GQ_POS_NNS && !finite_in(c, 0, c->words.n) && after_verb(c, k + 1);
-        if (subject || joined || first || only || late)
+        bool dressed = b && gq_word_is_color(word(c, b)) &&
+                       IN(word(c, b - 1), "in", "all", "wearing") && !finite_in(c, 0, c->words.n) &&
+                       (after_verb(c, k + 1) || gq__is_noun(pos(c, k + 1)));
+        if (dressed)
+            set(c, b, GQ_POS_NN); /* "a person in black jumps on ..." */
+        late |= dressed;
+        if (subject || joined || first || only || late || sure || one)
             set(c, k, GQ_POS_VBZ);
     } else if (p == GQ_POS_VB && (q == GQ_POS_NNS || q == GQ_POS_PRP)) {
         set(c, k, GQ_POS_VBP);
@@ -213,6 +265,15 @@ static void repair_finite(gq_caption *c, size_t k)
     } else if (p == GQ_POS_NN && q == GQ_POS_NNS && is_base(w) && after_verb(c, k + 1) &&
                !finite_in(c, clause_of(c, k), k)) {
         set(c, k, GQ_POS_VBP); /* "two people dance and wave" */
+    } else if (p == GQ_POS_NN && q == GQ_POS_NN && !finite_in(c, 0, c->words.n) &&
+               after_verb(c, k + 1) && is_base(w) && starts_plural(c, k) &&
+               pos_before(c, k, GQ_POS_IN)) {
+        set(c, k, GQ_POS_VBP); /* "two men in army gear walk across ..." */
+    } else if ((p == GQ_POS_VBD || p == GQ_POS_VBN) &&
+               ((q == GQ_POS_IN && (gq__is_noun(pos(c, k + 1)) || pos(c, k + 1) == GQ_POS_JJ)) ||
+                (q == GQ_POS_COMMA && b && c->pos[b - 1] == GQ_POS_JJ &&
+                 gq__is_noun(pos(c, k + 1))))) {
+        set(c, k, GQ_POS_JJ); /* "with gelled hair", "in a black, hooded sweatshirt" */
     } else if (p == GQ_POS_VBD && gq__is_be(word(c, b)) && c->pos[b] != GQ_POS_POSS) {
         set(c, k, GQ_POS_VBN);
     } else if (p == GQ_POS_VBN && (gq__is_noun(q) || q == GQ_POS_PRP) &&

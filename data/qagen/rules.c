@@ -8,6 +8,7 @@
 #include "data/qagen/clause.h"
 #include "data/qagen/inflect.h"
 #include "data/qagen/lexicon.h"
+#include "data/qagen/pairs.h"
 
 static const struct {
     const char *name, *type;
@@ -66,8 +67,13 @@ static void put_words(text *t, const gq_caption *c, size_t from, size_t to)
 static void emit(maker *m, gq_rule rule, const char *candidate, text *question, const text *answer)
 {
     if (m->n == GQ_RULE_MOST || question->full || answer->full || !answer->at ||
-        answer->at >= GQ_RULE_ANSWER)
-        return;
+        answer->at >= GQ_RULE_ANSWER ||
+        (rule != GQ_RULE_COLOR && gq_pairs_told(question->to, answer->to)))
+        return; /* "who hits a man? a man"                                */
+    for (size_t k = 0; k < m->n; k++)
+        if (!strncmp(m->out[k].question, question->to, question->at) &&
+            !strcmp(m->out[k].question + question->at, "?"))
+            return; /* two clauses may ask the same                           */
     gq_generated *g = &m->out[m->n++];
     g->rule = rule;
     g->candidate = candidate;
@@ -104,13 +110,19 @@ static size_t word_of(const maker *m, size_t k)
     return k < m->c->chunks ? chunk(m, k)->from : m->c->words.n;
 }
 
+/* Words [from, to) of a noun phrase; its first word becomes "the" when it is in the list. */
+static void put_definite(text *t, const maker *m, const char *replaced, size_t from, size_t to)
+{
+    bool the = gq_word_among(word(m, from), replaced);
+    if (the)
+        put(t, "the");
+    put_words(t, m->c, from + the, to);
+}
+
 static void put_subject(text *t, const maker *m, bool whole)
 {
-    size_t to = whole && !m->s.bare ? chunk(m, m->s.verb.chunk)->from : chunk(m, m->s.last)->to;
-    bool   a = gq_word_among(word(m, 0), " a an some ");
-    if (a)
-        put(t, "the");
-    put_words(t, m->c, a, to);
+    put_definite(t, m, " a an some this that these those ", chunk(m, m->s.first)->from,
+                 whole && !m->s.bare ? chunk(m, m->s.behind)->from : chunk(m, m->s.last)->to);
 }
 
 static void put_particle(text *t, const maker *m, const gq_clause_verb *v)
@@ -123,6 +135,9 @@ static void put_gerund(text *t, const maker *m, const gq_clause_verb *v)
     char form[GQ_WN_WORD];
     if (v->form != GQ_PROGRESSIVE && v->form != GQ_PASSIVE)
         gq_gerund(v->base, form);
+    if (v->form == GQ_PASSIVE && chunk(m, v->chunk)->head > chunk(m, v->chunk)->from &&
+        !strcmp(word(m, chunk(m, v->chunk)->head - 1u), "being"))
+        put(t, "being");
     put(t, v->form == GQ_PROGRESSIVE || v->form == GQ_PASSIVE ? head(m, v->chunk) : form);
     put_particle(t, m, v);
 }
@@ -209,26 +224,38 @@ static void ask_subject(maker *m)
         put_particle(&q, m, v);
     }
     put_rest(&q, m, v);
-    put_words(&a, m->c, 0, chunk(m, m->s.last)->to);
-    emit(m, GQ_RULE_SUBJ, m->s.human ? "living" : kind_of(head(m, 0)), &q, &a);
+    put_definite(&a, m, " this that these those ", chunk(m, m->s.first)->from,
+                 chunk(m, m->s.last)->to);
+    emit(m, GQ_RULE_SUBJ, m->s.human ? "living" : kind_of(head(m, m->s.first)), &q, &a);
+}
+
+/* Is it something that one does? */
+static bool is_done(const gq_clause_verb *v)
+{
+    return v->form != GQ_PASSIVE && v->form != GQ_COPULA &&
+           !gq_word_among(v->base, " have be look wear seem appear contain ");
+}
+
+static void put_done(text *t, const maker *m)
+{
+    if (m->s.verb.form == GQ_PROGRESSIVE)
+        put_gerund(t, m, &m->s.verb);
+    else
+        put_base(t, m, &m->s.verb);
+    put_rest(t, m, &m->s.verb);
 }
 
 static void ask_verb(maker *m)
 {
     const gq_clause_verb *v = &m->s.verb;
     text                  q = {.at = 0}, a = {.at = 0};
-    if (v->form == GQ_PASSIVE || v->form == GQ_COPULA ||
-        gq_word_among(v->base, " have be look wear seem appear contain "))
+    if (!is_done(v))
         return;
     put(&q, "what");
     put(&q, v->form == GQ_PROGRESSIVE ? m->s.be : auxiliary(m));
     put_subject(&q, m, true);
     put(&q, v->form == GQ_PROGRESSIVE ? "doing" : "do");
-    if (v->form == GQ_PROGRESSIVE)
-        put_gerund(&a, m, v);
-    else
-        put_base(&a, m, v);
-    put_rest(&a, m, v);
+    put_done(&a, m);
     emit(m, GQ_RULE_VERB, "verb", &q, &a);
 }
 
@@ -243,6 +270,8 @@ static size_t object_of(const maker *m, size_t *last)
         gq_word_is_time(head(m, k)))
         return 0;
     *last = phrase_end(m, k, v->end);
+    if (!strcmp(head(m, k), "thumbs") && !strcmp(first(m, *last + 1), "up"))
+        return 0;
     if (*last + 1 < v->end && !is_kind(m, *last + 1, GQ_CHUNK_P) &&
         !is_kind(m, *last + 1, GQ_CHUNK_O))
         return 0; /* two objects, or a verb: "watches a man dance"          */
@@ -267,8 +296,19 @@ static bool is_place(const maker *m, size_t p)
     static const char where[] =
         " in on at inside near behind under beside outside by above below between underneath "
         "against around across beneath among in-front-of ";
-    const gq_chunk *c = chunk(m, p);
-    bool            several =
+    /* "at" says whom or what these are meant for */
+    static const char aimed[] = " look stare gaze glare glance peek peer smile laugh point wave "
+                                "nod wink pull tug bite chew "
+                                "lick sniff scratch paw swat swipe poke kick hit shoot aim throw "
+                                "grab bark yell scream shout "
+                                "snap clap ";
+    const gq_chunk   *c = chunk(m, p);
+    if (p > m->s.verb.chunk &&
+        ((!strcmp(word(m, c->from), "at") && gq_word_among(m->s.verb.base, aimed)) ||
+         (!strcmp(word(m, c->from), "on") &&
+          gq_word_among(m->s.verb.base, " chew nibble gnaw suck focus "))))
+        return false;
+    bool several =
         c->to > c->from + 1 &&
         (gq_word_among(word(m, c->from), " next close inside outside ") ||
          (c->to == c->from + 3 && gq_word_among(word(m, c->from + 1), " front top back ")));
@@ -292,9 +332,36 @@ static void ask_place(maker *m, size_t p)
 {
     text   q = {.at = 0}, a = {.at = 0};
     size_t last = phrase_end(m, p + 1, m->s.verb.end);
+    if (gq_word_among(word(m, chunk(m, p)->from - 1u), " there here "))
+        return;
     put(&q, "where");
     put_inverted(&q, m);
     put_words(&q, m->c, chunk(m, m->s.verb.chunk)->to, chunk(m, p)->from);
+    put_words(&a, m->c, chunk(m, p)->from, chunk(m, last)->to);
+    emit(m, GQ_RULE_LOC, "phrase", &q, &a);
+}
+
+static const char *be_of(const maker *m)
+{
+    if (is_be_form(&m->s.verb))
+        return m->s.be;
+    return m->s.verb.form == GQ_PAST ? (m->s.plural ? "were" : "was")
+                                     : (m->s.plural ? "are" : "is");
+}
+
+/* "a man on a stage sings": where the man is. */
+static void ask_place_of_subject(maker *m)
+{
+    text   q = {.at = 0}, a = {.at = 0};
+    size_t p = m->s.last + 1, last;
+    if (p + 1 >= m->s.behind || !is_kind(m, p, GQ_CHUNK_P) || !is_place(m, p))
+        return;
+    last = gq_phrase_end(m->c, p + 1);
+    if (gq_word_among(first(m, last + 1), " and or , "))
+        return; /* what is joined may be another subject                  */
+    put(&q, "where");
+    put(&q, be_of(m));
+    put_subject(&q, m, false);
     put_words(&a, m->c, chunk(m, p)->from, chunk(m, last)->to);
     emit(m, GQ_RULE_LOC, "phrase", &q, &a);
 }
@@ -309,7 +376,7 @@ static void ask_prepositional(maker *m, size_t p, bool object)
     if (chunk(m, p)->to != chunk(m, p)->from + 1 || m->s.verb.form == GQ_COPULA ||
         !gq_word_among(preposition, object ? behind_object : alone) || !has_noun(m, p + 1) ||
         gq_word_is_time(noun) ||
-        gq_word_among(noun, " side sides hair floor ground music beat back ") ||
+        gq_word_among(noun, " side sides hair floor ground music beat back angle ") ||
         (!strcmp(preposition, "with") && gq_word_is_clothing(noun)))
         return;
     size_t last = phrase_end(m, p + 1, m->s.verb.end);
@@ -337,15 +404,15 @@ static size_t number_in(const maker *m, size_t k)
 static void ask_number_of_subject(maker *m)
 {
     const gq_clause_verb *v = &m->s.verb;
-    size_t                from = number_in(m, 0);
+    size_t                from = number_in(m, m->s.first);
     text                  q = {.at = 0}, a = {.at = 0};
     gq_pos                p = m->c->pos[chunk(m, v->chunk)->head];
-    if (!from || m->s.last != 0 || v->form == GQ_COPULA ||
+    if (!from || m->s.last != m->s.first || v->form == GQ_COPULA ||
         (is_be_form(v) && gq_word_among(m->s.be, " is was ")) ||
         (v->form == GQ_PRESENT && p == GQ_POS_VBZ))
         return;
     put(&q, "how many");
-    put_words(&q, m->c, from, m->s.bare ? chunk(m, 0)->to : chunk(m, v->chunk)->from);
+    put_words(&q, m->c, from, m->s.bare ? chunk(m, m->s.first)->to : chunk(m, m->s.behind)->from);
     if (is_be_form(v)) {
         put(&q, m->s.be);
         put_gerund(&q, m, v);
@@ -416,30 +483,71 @@ static void ask_color(maker *m, size_t k)
 
 /* ---- clothes --------------------------------------------------------------------------------- */
 
-static void ask_wear(maker *m)
+/* The noun phrase behind "in", "wearing" and the like, which begin with chunk k; 0: none. */
+static size_t worn(const maker *m, size_t k, bool subject)
 {
-    size_t k = m->s.last + 1, last;
-    text   q = {.at = 0}, a = {.at = 0};
-    if (!gq_word_is_living(head(m, 0)) && !m->s.human)
-        return;
-    if (is_kind(m, k, GQ_CHUNK_V) && k < m->s.verb.chunk &&
-        gq_word_among(head(m, k), " dressed wearing "))
+    if (gq_word_among(first(m, k), " who that ") &&
+        gq_word_among(first(m, k + 1), " is are was were "))
+        k++;
+    if (is_kind(m, k, GQ_CHUNK_V) && gq_word_among(head(m, k), " dressed wearing "))
         k += !strcmp(head(m, k), "dressed");
-    else if (!is_kind(m, k, GQ_CHUNK_P) || !gq_word_among(first(m, k), " in with "))
+    else if (!is_kind(m, k, GQ_CHUNK_P) ||
+             !gq_word_among(first(m, k), subject ? " in with " : " in "))
+        return 0;
+    return has_noun(m, k + 1) && gq_phrase_end(m->c, k + 1) == k + 1 ? k + 1 : 0;
+}
+
+/* Only colors, "all black": where they begin; else the end of the phrase. */
+static size_t only_colors(const maker *m, size_t k)
+{
+    size_t from = chunk(m, k)->from + !strcmp(first(m, k), "all");
+    for (size_t w = from; w < chunk(m, k)->to; w++)
+        if (!gq_word_is_color(word(m, w)) && strcmp(word(m, w), "and") != 0)
+            return chunk(m, k)->to;
+    return from;
+}
+
+/* What the people of the noun phrase from chunk k to chunk `end` wear; before chunk `limit`. */
+static void ask_wear(maker *m, size_t k, size_t end, bool plural, size_t limit)
+{
+    size_t      w = worn(m, end + 1, k == m->s.first), last = w;
+    const char *ask = "what";
+    text        q = {.at = 0}, a = {.at = 0};
+    if (!w || w >= limit)
         return;
-    k++;
-    if (k >= m->s.verb.chunk || !has_noun(m, k) || !gq_word_is_clothing(head(m, k)) ||
-        gq_phrase_end(m->c, k) != k) /* "with glasses of beer" */
+    size_t from = only_colors(m, w);
+    if (from < chunk(m, w)->to)
+        ask = "what color";
+    else if (!gq_word_is_clothing(head(m, w)))
         return;
-    for (last = k; last + 2 < m->s.verb.chunk && gq_word_among(first(m, last + 1), " and , ") &&
-                   has_noun(m, last + 2) && gq_word_is_clothing(head(m, last + 2));)
+    else
+        from = chunk(m, w)->from;
+    while (last + 2 < limit && gq_word_among(first(m, last + 1), " and , ") &&
+           has_noun(m, last + 2) && gq_word_is_clothing(head(m, last + 2)))
         last += 2;
-    put(&q, "what");
-    put(&q, m->s.plural ? "are" : "is");
-    put_subject(&q, m, false);
+    put(&q, ask);
+    put(&q, plural ? "are" : "is");
+    put_definite(&q, m, " a an some this that these those ", chunk(m, k)->from, chunk(m, end)->to);
     put(&q, "wearing");
-    put_words(&a, m->c, chunk(m, k)->from, chunk(m, last)->to);
-    emit(m, GQ_RULE_WEAR, "noun", &q, &a);
+    put_words(&a, m->c, from, chunk(m, last)->to);
+    emit(m, ask[4] ? GQ_RULE_COLOR : GQ_RULE_WEAR, ask[4] ? "color" : "noun", &q, &a);
+}
+
+static void ask_wear_of_subject(maker *m)
+{
+    if (gq_word_is_living(head(m, m->s.first)) || m->s.human)
+        ask_wear(m, m->s.first, m->s.last, m->s.plural, m->s.behind);
+}
+
+/* Of people whom the verb brings: "kisses a girl in a red dress". */
+static void ask_wear_of_others(maker *m)
+{
+    for (size_t k = m->s.verb.chunk + 1; k < m->s.verb.end; k++) {
+        gq_pos p = has_noun(m, k) ? m->c->pos[chunk(m, k)->from] : GQ_POS_OTHER;
+        if ((p == GQ_POS_DT || p == GQ_POS_CD) && gq_word_is_human(head(m, k)) &&
+            !gq_word_among(first(m, k), " another each ") && once(m, head(m, k)))
+            ask_wear(m, k, k, m->c->pos[chunk(m, k)->head] == GQ_POS_NNS, m->s.verb.end);
+    }
 }
 
 /* ---- two verbs ------------------------------------------------------------------------------- */
@@ -457,6 +565,23 @@ static void ask_while(maker *m)
     put_rest(&q, m, &m->s.verb);
     put_gerund(&a, m, &m->s.second);
     put_rest(&a, m, &m->s.second);
+    emit(m, GQ_RULE_WHILE, "verb", &q, &a);
+}
+
+/* "dances while holding a cup" */
+static void ask_beside(maker *m)
+{
+    const gq_clause_verb *v = &m->s.verb;
+    text                  q = {.at = 0}, a = {.at = 0};
+    if (!is_done(v))
+        return;
+    put(&q, "what");
+    put(&q, v->form == GQ_PROGRESSIVE ? m->s.be : auxiliary(m));
+    put_subject(&q, m, true);
+    put(&q, v->form == GQ_PROGRESSIVE ? "doing while" : "do while");
+    put_gerund(&q, m, &m->s.beside);
+    put_rest(&q, m, &m->s.beside);
+    put_done(&a, m);
     emit(m, GQ_RULE_WHILE, "verb", &q, &a);
 }
 
@@ -491,31 +616,87 @@ static void ask_orders(maker *m)
 
 /* ---- all of them ----------------------------------------------------------------------------- */
 
-static void ask_clause(maker *m)
+/* The subject and what stands behind the verb; of the clause's own verb also the verb itself. */
+static void ask_parts(maker *m, bool own)
 {
     size_t last = 0, object = object_of(m, &last), p = preposition_of(m, object, last);
     ask_subject(m);
-    ask_verb(m);
+    if (own)
+        ask_verb(m);
     ask_object(m, object, last);
     if (p && is_place(m, p))
         ask_place(m, p);
     else if (p)
         ask_prepositional(m, p, object != 0);
-    ask_number_of_subject(m);
+    if (own)
+        ask_number_of_subject(m);
     ask_number_of_object(m, object, last);
-    ask_wear(m);
+}
+
+/* Does "him" or "it" stand from this word on, before the end of the verb? In a later part of a
+ * caption it means somebody whom the question does not name; "his" does when no living subject can. */
+static bool points_back(const maker *m, size_t from, const gq_clause_verb *v)
+{
+    bool living = m->s.human || gq_word_is_living(head(m, m->s.first));
+    for (size_t w = from; w < word_of(m, v->end); w++)
+        if ((m->c->pos[w] == GQ_POS_PRP && !strstr(word(m, w), "sel")) ||
+            (m->c->pos[w] == GQ_POS_PRPS && !living))
+            return true;
+    return false;
+}
+
+/* With another verb of the same subject in the place of the first. */
+static void ask_parts_of(maker *m, const gq_clause_verb *v)
+{
+    if (points_back(m, chunk(m, v->chunk)->to, v))
+        return;
+    gq_clause_verb verb = m->s.verb;
+    m->s.verb = *v;
+    ask_parts(m, false);
+    m->s.verb = verb;
+}
+
+static void ask_clause(maker *m)
+{
+    gq_clause inner, whole = m->s;
+    ask_parts(m, true);
+    ask_place_of_subject(m);
+    ask_wear_of_subject(m);
+    ask_wear_of_others(m);
     if (m->s.second.chunk) {
         ask_while(m);
         ask_orders(m);
+        ask_parts_of(m, &m->s.second);
     }
+    if (m->s.beside.chunk)
+        ask_beside(m);
+    if (gq_clause_inner(m->c, &whole, &inner) && !gq_word_among(inner.verb.base, " wear dress ")) {
+        m->s = inner;
+        ask_parts(m, false);
+        m->s = whole;
+    }
+}
+
+/* May "the man" be said of the subject of a later clause? */
+static bool is_one(const maker *m)
+{
+    const gq_chunk *np = chunk(m, m->s.first);
+    return once(m, word(m, np->head)) || gq_word_among(word(m, np->from), " another ") ||
+           (np->to > np->from + 2 && !strcmp(word(m, np->from + 1u), "other"));
 }
 
 size_t gq_rules(const gq_caption *c, gq_generated *out, const char **why)
 {
-    maker m = {.c = c, .out = out};
-    *why = gq_clause_read(c, &m.s);
-    if (!*why)
+    maker  m = {.c = c, .out = out};
+    size_t next = 0;
+    *why = gq_clause_read(c, 0, &m.s);
+    if (!*why) {
         ask_clause(&m);
+        next = gq_clause_next(c, &m.s);
+    }
+    for (; next && !gq_clause_read(c, next, &m.s); next = gq_clause_next(c, &m.s))
+        if (is_one(&m) && !points_back(&m, c->chunk[m.s.first].from, &m.s.verb))
+            ask_clause(&m);
     for (size_t k = 0; k < c->chunks; k++)
         ask_color(&m, k);
     return m.n;

@@ -5,12 +5,19 @@
  *   verb       what is S doing?  what does S do?                     V-ing REST, V REST
  *   obj        what/who is S V-ing?  what/who does S V?              the object
  *   loc        where is S V-ing?  where does S V?                    the phrase of a place
+ *              where is S?                                           the one behind S
  *   pp-obj     what/who is S V-ing at?                               the noun phrase
  *   number     how many N are V-ing REST?  how many N is S V-ing?    two
  *   color      what is the color of the N?                           black and white
- *   wear       what is S wearing?                                    a hat
- *   while      what is S doing while V-ing REST?                     the second V-ing REST
+ *              what color is S wearing?                              of "S in black"
+ *   wear       what is S wearing?  also of another person            a hat
+ *   while      what is S doing while V-ing REST?                     the second V-ing REST; the
+ *                                                                    first of "while V-ing REST"
  *   after, before   what does S do after V-ing REST?                 V REST
+ * They are asked of every clause: the first, those that "and" or "while" join to it, and "V-ing
+ * REST" or "who V REST" behind a subject; a second verb of the same subject gives its own subj,
+ * obj, loc and pp-obj. Later parts of a caption with "him" or "it" give none, nor do those about
+ * one of two men. No question contains the words of its answer (colors apart), none comes twice.
  * A subject with "a" gets "the" where the question presupposes it. Captions with modal verbs,
  * without a subject, or with verbs WordNet does not know give no questions (colors may remain).
  *

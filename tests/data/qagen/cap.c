@@ -12,7 +12,7 @@ static gq_cap_count count[2];
 static size_t fill(size_t at, uint32_t template, const char *answer, size_t times)
 {
     while (times--)
-        row[at++] = (gq_cap_row){template, answer};
+        row[at++] = (gq_cap_row){template, answer, 1};
     return at;
 }
 

@@ -88,9 +88,11 @@ static void files(void **state)
     assert_string_equal(f.prompt, the_form("squad-v1")->prompt);
     assert_int_equal(f.beams, 2);
     assert_int_equal(f.no_repeat_ngram, 2);
-    assert_ok(gq_neural_form_load(file("{\"name\": \"mine\", \"prompt\": \"{left}[{answer}]{right}\","
-                                       "\"prefix\": \"Q:\", \"max_length\": 20, \"no_repeat_ngram\": 3,"
-                                       "\"length_penalty\": 1.5}"), &f, &err), &err);
+    assert_ok(gq_neural_form_load(
+                  file("{\"name\": \"mine\", \"prompt\": \"{left}[{answer}]{right}\","
+                       "\"prefix\": \"Q:\", \"max_length\": 20, \"no_repeat_ngram\": 3,"
+                       "\"length_penalty\": 1.5}"),
+                  &f, &err), &err);
     assert_string_equal(f.name, "mine");
     assert_string_equal(f.prefix, "Q:");
     assert_int_equal(f.beams, 1);
@@ -128,7 +130,7 @@ static void answers(void **state)
         gq_neural_fate fate;
         const char    *question;
     } cases[] = {
-        {"question: What is the man waving?", "his hand", GQ_NEURAL_GOOD, "what is the man waving?"},
+        {"question: What is he waving?", "his hand", GQ_NEURAL_GOOD, "what is he waving?"},
         {" question:What  is\n it ? question: Who?", "his hand", GQ_NEURAL_GOOD, "what is it?"},
         {"Who is dancing?", "a man", GQ_NEURAL_GOOD, "who is dancing?"},
         {"", "a man", GQ_NEURAL_EMPTY, NULL},
