@@ -77,7 +77,7 @@ typedef struct gq_neural_model {
      * near each other. An error ends the work with it. */
     gq_status (*generate)(void *ctx, const char *const *prompt, size_t n, char *const *text,
                           gq_error *err);
-    size_t (*length)(void *ctx, const char *prompt);         /* tokens; NULL: bytes count          */
+    size_t (*length)(void *ctx, const char *prompt);        /* tokens; NULL: bytes count          */
     void  *ctx;
     size_t batch;                       /* >= 1                                                   */
     size_t window;                      /* prompts among which batches are formed by length       */
