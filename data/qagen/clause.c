@@ -89,11 +89,10 @@ static bool new_clause(const gq_caption *c, size_t k)
     return gq__is_finite(c, k) || starts_participle(c, k);
 }
 
-/* Where what belongs to the verb ends. *second: a verb with the same subject stands there. False: a
+/* Where what belongs to the verb ends, at chunk k or behind it. *second: a verb with the same subject stands there. False: a
  * verb inside that makes it something else. */
-static bool end_of(const gq_caption *c, gq_clause_verb *v, size_t *second, bool *then)
+static bool end_from(const gq_caption *c, size_t k, gq_clause_verb *v, size_t *second, bool *then)
 {
-    size_t k = v->chunk + 1;
     *second = 0;
     for (; k < c->chunks; k++) {
         if (gq__is_other(c, k,
@@ -115,6 +114,11 @@ static bool end_of(const gq_caption *c, gq_clause_verb *v, size_t *second, bool 
     }
     v->end = k;
     return true;
+}
+
+static bool end_of(const gq_caption *c, gq_clause_verb *v, size_t *second, bool *then)
+{
+    return end_from(c, v->chunk + 1, v, second, then);
 }
 
 /* ---- the subject ----------------------------------------------------------------------------- */
@@ -296,6 +300,16 @@ static void read_beside(const gq_caption *c, size_t k, gq_clause *out)
         out->beside.chunk = 0;
 }
 
+/* "lighting and smoking a cigarette": has the verb nothing of its own though it needs something? */
+static bool shares_object(const gq_caption *c, const gq_clause *s, size_t second)
+{
+    const gq_chunk *verb = &c->chunk[s->verb.chunk];
+    return verb->to == verb->head + 1 && second == s->verb.chunk + 2 &&
+           s->verb.end == s->verb.chunk + 1 &&
+           gq_word_among(s->verb.base, " light make take hold put bring give pick open close push "
+                                       "pull hit throw catch grab wear cut touch lift use show ");
+}
+
 const char *gq_clause_read(const gq_caption *c, size_t at, gq_clause *out)
 {
     size_t      second, shown = at ? 0 : presented(c);
@@ -314,6 +328,14 @@ const char *gq_clause_read(const gq_caption *c, size_t at, gq_clause *out)
     out->bare |= c->chunk[out->behind].from - c->chunk[out->first].from > LONG_SUBJECT;
     if (!end_of(c, &out->verb, &second, &out->then))
         return "a second finite verb stands inside";
+    if (second && shares_object(c, out, second)) {
+        bool   ignored;
+        size_t more;
+        if (out->verb.form != GQ_PROGRESSIVE ||
+            !end_from(c, second + 1, &out->verb, &more, &ignored))
+            return "its object stands behind another verb";
+        second = 0;
+    }
     if (participle)
         end_participle(c, &out->verb);
     if (second) {

@@ -13,6 +13,7 @@ static const char people[] =
     "gang trio duo pair kid kids model character guard player adult adults youth male female males "
     "females blonde brunette redhead lady ladies bride groom other others crew army class "
     "orchestra choir congregation guy guys cop cops individual individuals folks children men "
+    "racer racers "
     "women "
     "majority teen teens human humans ";
 static const char creatures[] =
@@ -26,7 +27,8 @@ static const char lifeless[] =
     "double "
     "bar block pop case kind sort game clip worm-hole match record player-piano cut number beat "
     "body hand hands arm arms leg legs eye eyes mouth stock beak scene mark target deck camel-hair "
-    "volume model-train phone cellphone telephone guitar guitars piano drum drums violin saxophone "
+    "volume content contents model-train phone cellphone telephone guitar guitars piano drum drums "
+    "violin saxophone "
     "instrument microphone microphones mic mike laptop keyboard bike bicycle skateboard ";
 static const char clothes[] =
     " glasses sunglasses goggles eyeglasses mask helmet necklace earrings bracelet ring watch tie "

@@ -283,10 +283,23 @@ static void repair_finite(gq_caption *c, size_t k)
     }
 }
 
+/* "two woman", "three young man" */
+static void repair_number(gq_caption *c, size_t k)
+{
+    size_t b = k - (k > 1 && c->pos[k - 1] == GQ_POS_JJ);
+    if (!IN(word(c, k), "man", "woman") || !b || c->pos[b - 1] != GQ_POS_CD ||
+        !strcmp(word(c, b - 1), "one") || (b > 1 && IN(word(c, b - 2), "a", "an")) ||
+        gq__is_noun(pos(c, k + 1)))
+        return;
+    c->words.word[k] = word(c, k)[0] == 'm' ? "men" : "women";
+    set(c, k, GQ_POS_NNS);
+}
+
 void gq__repair(gq_caption *c)
 {
     for (size_t k = 0; k < c->words.n; k++) {
         repair_fixed(c, k);
+        repair_number(c, k);
         repair_clitic(c, k);
         repair_gerund(c, k);
         repair_finite(c, k);

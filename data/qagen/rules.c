@@ -121,7 +121,13 @@ static void put_definite(text *t, const maker *m, const char *replaced, size_t f
 
 static void put_subject(text *t, const maker *m, bool whole)
 {
-    put_definite(t, m, " a an some this that these those ", chunk(m, m->s.first)->from,
+    const gq_chunk *np = chunk(m, m->s.first);
+    gq_pos          p = m->c->pos[np->from];
+    if ((p == GQ_POS_NN || p == GQ_POS_JJ) && m->c->pos[np->head] == GQ_POS_NN &&
+        gq_word_is_living(word(m, np->head)) && strncmp(word(m, np->head), "some", 4) != 0 &&
+        strncmp(word(m, np->head), "every", 5) != 0 && strncmp(word(m, np->head), "any", 3) != 0)
+        put(t, "the"); /* "man with a hat is dancing"                              */
+    put_definite(t, m, " a an some this that these those ", np->from,
                  whole && !m->s.bare ? chunk(m, m->s.behind)->from : chunk(m, m->s.last)->to);
 }
 

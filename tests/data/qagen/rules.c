@@ -155,6 +155,11 @@ static void readings(void **state)
                            "pp-obj: what is the woman pulling at? paper"));
     assert_non_null(strstr(questions("a man with gelled red hair glides across a room ."),
                            "subj: who glides across a room? a man"));
+    assert_non_null(strstr(questions("man with a hat is lighting and smoking a cigarette ."),
+                           "verb: what is the man with a hat doing? lighting and smoking a "
+                           "cigarette"));
+    assert_non_null(strstr(questions("two young woman take off their hats ."),
+                           "number: how many young women take off their hats? two"));
     assert_null(strstr(questions("a car drives along a road next to grass and trees ."), "tree?"));
 }
 
@@ -168,6 +173,7 @@ static void refused(void **state)
         {"there is dancing .", "the subject is this, it or there"},
         {"this image is of a man who dances .", "the subject is a picture"},
         {"a man drops dropped a box .", "the verb stands there twice"},
+        {"a man opens and closes a door .", "its object stands behind another verb"},
         {"two women together one is singing .", "no verb belongs to the subject"},
         {"in a room a man is dancing .", "no noun phrase stands first"},
         {"a man can dance .", "a verb group of another kind than is + -ing"},
