@@ -89,8 +89,8 @@ static bool new_clause(const gq_caption *c, size_t k)
     return gq__is_finite(c, k) || starts_participle(c, k);
 }
 
-/* Where what belongs to the verb ends, at chunk k or behind it. *second: a verb with the same subject stands there. False: a
- * verb inside that makes it something else. */
+/* Where what belongs to the verb ends, at chunk k or behind it. *second: a verb with the same
+ * subject stands there. False: a verb inside that makes it something else. */
 static bool end_from(const gq_caption *c, size_t k, gq_clause_verb *v, size_t *second, bool *then)
 {
     *second = 0;

@@ -640,7 +640,8 @@ static void ask_parts(maker *m, bool own)
 }
 
 /* Does "him" or "it" stand from this word on, before the end of the verb? In a later part of a
- * caption it means somebody whom the question does not name; "his" does without a living subject. */
+ * caption it means somebody whom the question does not name, and so does "his" without a living
+ * subject. */
 static bool points_back(const maker *m, size_t from, const gq_clause_verb *v)
 {
     bool living = m->s.human || gq_word_is_living(head(m, m->s.first));
