@@ -1,29 +1,15 @@
 /* The importers of TGIF and TGIF-QA: small files with all quirks of the published ones, what is
  * refused and that nothing stays behind then, and the published files themselves where they are. */
-#include "support.h"
+#include "scratch.h"
 
 #include "core/mem.h"
 #include "core/philox.h"
 #include "data/import.h"
 #include "data/table.h"
 
-static const char *dir;
-
-static const char *in_dir(const char *name)
-{
-    static char path[64][256];
-    static int  next;
-    char       *p = path[next++ & 63];
-    snprintf(p, sizeof path[0], "%s/%s", dir, name);
-    return p;
-}
-
 static const char *put(const char *name, const char *text)
 {
-    const char *path = in_dir(name);
-    gq_error    err = {0};
-    assert_ok(gq_write_file(path, text, strlen(text), &err), &err);
-    return path;
+    return scratch_put(name, text, strlen(text));
 }
 
 /* A file's text; static, two in rotation. */
@@ -34,7 +20,7 @@ static const char *get(const char *name)
     char       *to = text[next++ & 1];
     gq_bytes    b;
     gq_error    err = {0};
-    assert_ok(gq_read_file(in_dir(name), sizeof text[0] - 1, &b, &err), &err);
+    assert_ok(gq_read_file(scratch(name), sizeof text[0] - 1, &b, &err), &err);
     memcpy(to, b.data, b.size + 1);
     gq_bytes_free(&b);
     return to;
@@ -43,7 +29,7 @@ static const char *get(const char *name)
 static gq_status import_qa(const char *const *file, size_t n, bool whole, gq_tgifqa_report *r,
                            gq_error *err)
 {
-    return gq_import_tgifqa(&(gq_tgifqa_opts){file, n, whole, in_dir("out")}, r, err);
+    return gq_import_tgifqa(&(gq_tgifqa_opts){file, n, whole, scratch("out")}, r, err);
 }
 
 /* No table, and no unfinished one. */
@@ -52,9 +38,9 @@ static void nothing_in(const char *name)
     char   **names;
     size_t   n = 0;
     gq_error err = {0};
-    if (!gq_is_dir(in_dir(name)))
+    if (!gq_is_dir(scratch(name)))
         return;
-    assert_ok(gq_list_dir(in_dir(name), &names, &n, &err), &err);
+    assert_ok(gq_list_dir(scratch(name), &names, &n, &err), &err);
     for (size_t k = 0; k < n; k++)
         gq_free(names[k]);
     gq_free(names);
@@ -64,7 +50,7 @@ static void nothing_in(const char *name)
 static void fresh(void)
 {
     gq_error err = {0};
-    assert_ok(gq_remove_tree(in_dir("out"), &err), &err);
+    assert_ok(gq_remove_tree(scratch("out"), &err), &err);
 }
 
 static gq_status stop(void *ctx, uint64_t line, const char *reason, gq_error *err)
@@ -168,7 +154,7 @@ static void a_build_reads_them(void **state)
     gq_row    row;
     gq_error  err = {0};
     all_kinds_become_two_tables(NULL);
-    assert_ok(gq_table_open(in_dir("out/test.tsv"), stop, "test.tsv", &t, &err), &err);
+    assert_ok(gq_table_open(scratch("out/test.tsv"), stop, "test.tsv", &t, &err), &err);
     for (int k = 0; k < 4; k++)
         assert_ok(gq_table_next(t, &row, &err), &err);
     assert_string_equal(row.gif, "t2");
@@ -227,7 +213,7 @@ static void what_is_not_as_published_is_refused(void **state)
                  "Test_b.csv: there is another Test file of count");
     assert_fails(import_qa(twice, 1, true, &r, &err), GQ_EINPUT, &err,
                  "Test file of count: 1 rows; the published one has 3554");
-    assert_fails(import_qa((const char *[]){in_dir("Test_none.csv")}, 1, false, &r, &err),
+    assert_fails(import_qa((const char *[]){scratch("Test_none.csv")}, 1, false, &r, &err),
                  GQ_EINPUT, &err, "Test_none.csv");
     nothing_in("out");
 }
@@ -243,7 +229,7 @@ static void older_tables_stay_or_are_named(void **state)
     all_kinds_become_two_tables(NULL);
     snprintf(before, sizeof before, "%s", get("out/test.tsv"));
     const char *bad[] = {put("Test_count_question.csv", COUNT_HEAD "g\tq\t99\tCOUNT1\t1\r\n"),
-                         in_dir("Train_count_question.csv")};
+                         scratch("Train_count_question.csv")};
     assert_fails(import_qa(bad, 2, false, &r, &err), GQ_EINPUT, &err, ":2: answer is no number");
     assert_string_equal(get("out/test.tsv"), before);
     put("Test_count_question.csv", count_test);
@@ -283,7 +269,7 @@ static void write_random(uint64_t seed, const char *name, bool choices)
     gq_error err = {0};
     gq_file *f;
     int      n = choices ? 10 : 7, id = choices ? 8 : 4;
-    assert_ok(gq_atomic_open(in_dir(name), &f, &err), &err);
+    assert_ok(gq_atomic_open(scratch(name), &f, &err), &err);
     assert_ok(gq_table_put(f, heads[choices], n, &err), &err);
     for (uint32_t r = 0; r < ROWS; r++) {
         char        text[CELLS][24];
@@ -318,11 +304,11 @@ static void write_back(const char *table, const char *frames, const char *choice
     gq_file    *f[2];
     gq_error    err = {0};
     uint64_t    line;
-    assert_ok(gq_atomic_open(in_dir(frames), &f[0], &err), &err);
-    assert_ok(gq_atomic_open(in_dir(choices), &f[1], &err), &err);
+    assert_ok(gq_atomic_open(scratch(frames), &f[0], &err), &err);
+    assert_ok(gq_atomic_open(scratch(choices), &f[1], &err), &err);
     assert_ok(gq_table_put(f[0], head[0], 7, &err), &err);
     assert_ok(gq_table_put(f[1], head[1], 10, &err), &err);
-    assert_ok(gq_table_open_form(in_dir(table), &form, stop, (void *)(uintptr_t)table, &t, &err),
+    assert_ok(gq_table_open_form(scratch(table), &form, stop, (void *)(uintptr_t)table, &t, &err),
               &err);
     for (;;) {
         char sort[2] = "0";
@@ -351,7 +337,7 @@ static void there_and_back_is_identity(void **state)
         gq_tgifqa_report r;
         gq_error         err = {0};
         char             first[1 << 14];
-        const char      *file[] = {in_dir("Test_f.csv"), in_dir("Test_c.csv")};
+        const char      *file[] = {scratch("Test_f.csv"), scratch("Test_c.csv")};
         write_random(seed, "Test_f.csv", false);
         write_random(seed + 100, "Test_c.csv", true);
         fresh();
@@ -385,7 +371,7 @@ static void every_failed_allocation_is_clean(void **state)
         if (s != GQ_OK && s != GQ_ENOMEM)
             fail_msg("allocation %llu: %d %s", (unsigned long long)n, (int)s, err.text);
         assert_true(n < 500);
-        if (s != GQ_OK && gq_is_file(in_dir("out/train.tsv")))
+        if (s != GQ_OK && gq_is_file(scratch("out/train.tsv")))
             fail_msg("allocation %llu: train.tsv in spite of it", (unsigned long long)n);
     }
 }
@@ -401,13 +387,13 @@ static gq_tgif_opts captions_opts(void)
     put("tgif.tsv", URL("a") "\ta man, \"glaring\".\n" URL("q1") "\tone\n" URL("a") "\ta Man\n"
                     URL("v") "\t\"quoted\"\n" URL("q2") "\ttwo\n" URL("q1") "\tthree\n"
                     URL("t") "\tfour\n" URL("none") "\tfive\n");
-    return (gq_tgif_opts){.captions = in_dir("tgif.tsv"),
+    return (gq_tgif_opts){.captions = scratch("tgif.tsv"),
                           .list = {put("train.txt", URL("a") "\n" URL("q1") "\n" URL("b") "\n"),
                                    put("val.txt", URL("v") "\n" URL("v") "\n"),
                                    put("test.txt", URL("t") "\r\n" URL("q2"))},
                           .tests = tests,
                           .n_tests = 1,
-                          .out = in_dir("captions.tsv")};
+                          .out = scratch("captions.tsv")};
 }
 
 static void captions_get_their_splits(void **state)
@@ -444,9 +430,9 @@ static void wrong_captions_are_refused(void **state)
     gq_tgif_opts   o = captions_opts();
 #define REFUSED(why)                                                                               \
     do {                                                                                           \
-        assert_ok(gq_remove_tree(in_dir("captions.tsv"), &err), &err);                             \
+        assert_ok(gq_remove_tree(scratch("captions.tsv"), &err), &err);                             \
         assert_fails(gq_import_tgif(&o, &r, &err), GQ_EINPUT, &err, why);                          \
-        assert_false(gq_is_file(in_dir("captions.tsv")));                                          \
+        assert_false(gq_is_file(scratch("captions.tsv")));                                          \
     } while (0)
     o.whole = true;
     REFUSED("tgif.tsv: 8 sentences; the published file has 125782");
@@ -487,7 +473,7 @@ static void without_its_list_train_is_the_rest(void **state)
     gq_tgif_opts   o = captions_opts();
     for (int k = GQ_TGIF_VAL; k <= GQ_TGIF_TEST; k++) {
         gq_file *f;
-        assert_ok(gq_atomic_open(in_dir(names[k]), &f, &err), &err);
+        assert_ok(gq_atomic_open(scratch(names[k]), &f, &err), &err);
         for (uint32_t i = 0; i < gq_tgif_published[k]; i++)
             assert_ok(gq_file_printf(f, &err, URL("%c%u") "\n", i ? 'n' : names[k][0],
                                      i ? i + 100000 * (uint32_t)k : 7), &err);
@@ -511,7 +497,7 @@ static int rows_of(const char *name)
     gq_row    row;
     gq_error  err = {0};
     int       rows = -1;
-    assert_ok(gq_table_open(in_dir(name), stop, (void *)(uintptr_t)name, &t, &err), &err);
+    assert_ok(gq_table_open(scratch(name), stop, (void *)(uintptr_t)name, &t, &err), &err);
     do {
         assert_ok(gq_table_next(t, &row, &err), &err);
         rows++;
@@ -566,7 +552,7 @@ static void real_captions(void **state)
     gq_tgif_opts   o = {.captions = need_shared("data/tgif/tgif-v1.0.sample10.tsv"),
                         .list = {NULL, need_shared("data/tgif/val_urls.txt"),
                                  need_shared("data/tgif/test_urls.txt")},
-                        .out = in_dir("captions.tsv")};
+                        .out = scratch("captions.tsv")};
     /* the ten rows' own URLs stand in for the list of train, which is not to be had */
     gq_bytes b;
     assert_ok(gq_read_file(o.captions, 1 << 20, &b, &err), &err);
@@ -581,22 +567,6 @@ static void real_captions(void **state)
     assert_int_equal(r.split[GQ_TGIF_VAL].listed, 1500);
     assert_int_equal(r.split[GQ_TGIF_TEST].listed, 1500);
     assert_non_null(strstr(get("captions.tsv"), "\ta man is glaring, and"));
-}
-
-static int setup(void **state)
-{
-    (void)state;
-    dir = strdup(gq_scratch());
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    gq_error err = {0};
-    assert_ok(gq_remove_tree(dir, &err), &err);
-    free((void *)(uintptr_t)dir);
-    return 0;
 }
 
 int main(void)
@@ -615,5 +585,5 @@ int main(void)
         cmocka_unit_test(real_questions),
         cmocka_unit_test(real_captions),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, scratch_begin, scratch_end);
 }

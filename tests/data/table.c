@@ -1,8 +1,7 @@
 /* Tables: columns, quoting, line ends, limits; each bad row with its line and reason, and the
  * rows around it intact. */
-#include "support.h"
+#include "scratch.h"
 
-#include "core/io.h"
 #include "core/mem.h"
 #include "core/philox.h"
 #include "data/table.h"
@@ -24,17 +23,6 @@ static gq_status stop(void *ctx, uint64_t line, const char *reason, gq_error *er
     return gq_fail(err, GQ_EINPUT, "stopped at %llu: %s", (unsigned long long)line, reason);
 }
 
-static const char *dir;
-
-static const char *put(const char *name, const void *data, size_t n)
-{
-    static char path[256];
-    gq_error    err = {0};
-    snprintf(path, sizeof path, "%s/%s", dir, name);
-    assert_ok(gq_write_file(path, data, n, &err), &err);
-    return path;
-}
-
 /* All rows as "line|gif|question|answer|type\n", then the bad ones as "line: reason\n". */
 static const char *read_bytes(const char *name, const void *data, size_t n)
 {
@@ -45,7 +33,7 @@ static const char *read_bytes(const char *name, const void *data, size_t n)
     gq_row      r;
     size_t      at = 0;
     out[0] = 0;
-    assert_ok(gq_table_open(put(name, data, n), note, &bad, &t, &err), &err);
+    assert_ok(gq_table_open(scratch_put(name, data, n), note, &bad, &t, &err), &err);
     for (;;) {
         assert_ok(gq_table_next(t, &r, &err), &err);
         if (!r.gif)
@@ -135,7 +123,7 @@ static void bad_rows_are_named_and_skipped(void **state)
     gq_table *t;
     gq_row    r;
     gq_error  err = {0};
-    assert_ok(gq_table_open(put("b.tsv", text, sizeof text - 1), stop, NULL, &t, &err), &err);
+    assert_ok(gq_table_open(scratch_put("b.tsv", text, sizeof text - 1), stop, NULL, &t, &err), &err);
     assert_fails(gq_table_next(t, &r, &err), GQ_EINPUT, &err, "stopped at 2: gif is empty");
     gq_table_close(t);
 }
@@ -172,7 +160,7 @@ static void headers_are_checked(void **state)
     gq_table *t;
     gq_error  err;
 #define REFUSED(name, text, why)                                                                   \
-    assert_fails(gq_table_open(put(name, text, sizeof text - 1), NULL, NULL, &t, &err), GQ_EINPUT, \
+    assert_fails(gq_table_open(scratch_put(name, text, sizeof text - 1), NULL, NULL, &t, &err), GQ_EINPUT, \
                  &err, why)
     REFUSED("h.tsv", "gif\tquestion\n", "h.tsv:1: the header has no column 'answer'");
     REFUSED("h.tsv", "gif,question,answer\n", "separated by tabs");
@@ -237,7 +225,7 @@ static void any_bytes_are_read(void **state)
             memcpy(data, "gif,question,answer\n", 20);
         for (uint32_t k = 0; k < 200; k++)
             data[n++] = parts[gq_philox_at(seed, k, GQ_RNG_TEST, 2) % (sizeof parts - 1)];
-        if (gq_table_open(put(names[seed % 3 == 0   ? 2
+        if (gq_table_open(scratch_put(names[seed % 3 == 0   ? 2
                                     : seed % 3 == 1 ? 1
                                                     : 0],
                               data, n),
@@ -284,7 +272,7 @@ static const char *read_form(const gq_table_form *form, const char *text)
     gq_table   *t;
     uint64_t    line;
     size_t      at = 0;
-    assert_ok(gq_table_open_form(put("o.csv", text, strlen(text)), form, note, &bad, &t, &err),
+    assert_ok(gq_table_open_form(scratch_put("o.csv", text, strlen(text)), form, note, &bad, &t, &err),
               &err);
     for (;;) {
         assert_ok(gq_table_fields(t, &line, cell, &err), &err);
@@ -312,7 +300,7 @@ static void other_columns(void **state)
         "2|x|a b|\n3|y|c, \"d\"|\n4: text is empty\n");
     assert_string_equal(read_form(&form, "note\turl\ttext\n\ta\tb\n123456789\ta\tb\n"),
                         "2|a|b|\n3: note has 9 bytes, more than 8\n");
-    assert_fails(gq_table_open_form(put("o.csv", "url,text\n", 9), &form, NULL, NULL, &t, &err),
+    assert_fails(gq_table_open_form(scratch_put("o.csv", "url,text\n", 9), &form, NULL, NULL, &t, &err),
                  GQ_EINPUT, &err,
                  "no column 'url'; it should be url, text and perhaps note, separated by tabs");
     form = (gq_table_form){.columns = three, .n = 2, .tabs = true, .headless = true, .plain = true};
@@ -344,12 +332,11 @@ static void what_is_put_is_read(void **state)
     const gq_table_form form = {.columns = three, .n = 2, .tabs = true, .headless = true};
     static char         text[PUT][2][40];
     const char         *cell[2];
-    char                path[256];
+    const char         *path = scratch("put.tsv");
     uint64_t            line;
     gq_error            err = {0};
     gq_table           *t;
     gq_file            *f;
-    snprintf(path, sizeof path, "%s/put.tsv", dir);
     assert_ok(gq_atomic_open(path, &f, &err), &err);
     for (uint32_t k = 0; k < PUT; k++) {
         awkward_text(k, 0, text[k][0]);
@@ -380,22 +367,6 @@ static void the_example_is_a_table(void **state)
     assert_null(strstr(got, ": "));
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    dir = strdup(gq_scratch());
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    gq_error err = {0};
-    assert_ok(gq_remove_tree(dir, &err), &err);
-    free((void *)(uintptr_t)dir);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -411,5 +382,5 @@ int main(void)
         cmocka_unit_test(what_is_put_is_read),
         cmocka_unit_test(the_example_is_a_table),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, scratch_begin, scratch_end);
 }

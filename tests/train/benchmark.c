@@ -1,29 +1,16 @@
 /* TGIF-QA's measures and baselines, on tables whose answers are distributed as the published test files are. */
-#include "support.h"
+#include "scratch.h"
 
-#include "core/io.h"
 #include "data/table.h"
 #include "train/benchmark.h"
 
-static const char *dir;
-
 #define HEAD "gif\tquestion\tanswer\ttype\ta1\ta2\ta3\ta4\ta5\tchoice\n"
-
-static const char *in_dir(const char *name)
-{
-    static char path[8][256];
-    static int  next;
-    char       *p = path[next++ & 7];
-    snprintf(p, sizeof path[0], "%s/%s", dir, name);
-    return p;
-}
 
 static gq_benchmark *made(const char *name, const char *text)
 {
     gq_benchmark *b;
     gq_error      err = {0};
-    assert_ok(gq_write_file(in_dir(name), text, strlen(text), &err), &err);
-    assert_ok(gq_benchmark_open(in_dir(name), &b, &err), &err);
+    assert_ok(gq_benchmark_open(scratch_put(name, text, strlen(text)), &b, &err), &err);
     return b;
 }
 
@@ -63,7 +50,7 @@ static gq_benchmark *distributed(void)
     gq_error      err = {0};
     gq_file      *f;
     int           n = 0;
-    assert_ok(gq_atomic_open(in_dir("d.tsv"), &f, &err), &err);
+    assert_ok(gq_atomic_open(scratch("d.tsv"), &f, &err), &err);
     assert_ok(gq_file_printf(f, &err, HEAD), &err);
     for (int a = 0; a <= 10; a++)
         for (int k = 0; k < counts[a]; k++)
@@ -73,7 +60,7 @@ static gq_benchmark *distributed(void)
             assert_ok(gq_file_printf(f, &err, "g%d\tq\t%c\taction\ta\tb\tc\td\te\t%d\n", n++,
                                      'a' + a, a), &err);
     assert_ok(gq_atomic_commit(f, &err), &err);
-    assert_ok(gq_benchmark_open(in_dir("d.tsv"), &b, &err), &err);
+    assert_ok(gq_benchmark_open(scratch("d.tsv"), &b, &err), &err);
     return b;
 }
 
@@ -180,8 +167,8 @@ static void other_tables_are_refused(void **state)
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
         gq_benchmark *b;
         gq_error      err = {0};
-        assert_ok(gq_write_file(in_dir("b.tsv"), cases[k].text, strlen(cases[k].text), &err), &err);
-        assert_fails(gq_benchmark_open(in_dir("b.tsv"), &b, &err), GQ_EINPUT, &err, cases[k].why);
+        const char *path = scratch_put("b.tsv", cases[k].text, strlen(cases[k].text));
+        assert_fails(gq_benchmark_open(path, &b, &err), GQ_EINPUT, &err, cases[k].why);
         assert_null(b);
     }
 }
@@ -200,8 +187,8 @@ static void real_baselines(void **state)
     static const char *const kind[] = {"frameqa", "count", "action", "transition"};
     for (int k = 0; k < 4; k++)
         snprintf(path[k], sizeof path[k], "%s/Test_%s_question.tsv", from, kind[k]);
-    assert_ok(gq_import_tgifqa(&(gq_tgifqa_opts){file, 4, false, in_dir("real")}, &r, &err), &err);
-    assert_ok(gq_benchmark_open(in_dir("real/test.tsv"), &b, &err), &err);
+    assert_ok(gq_import_tgifqa(&(gq_tgifqa_opts){file, 4, false, scratch("real")}, &r, &err), &err);
+    assert_ok(gq_benchmark_open(scratch("real/test.tsv"), &b, &err), &err);
     assert_ok(gq_bench_baseline(b, b, &base, &err), &err);
     assert_string_equal(base.answer[0], "cat");
     assert_string_equal(base.answer[1], "two");
@@ -212,22 +199,6 @@ static void real_baselines(void **state)
     assert_int_equal(base.constant[1], 2);
     assert_int_equal(base.constant[2], 3);
     gq_benchmark_close(b);
-}
-
-static int setup(void **state)
-{
-    (void)state;
-    dir = strdup(gq_scratch());
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    gq_error err = {0};
-    assert_ok(gq_remove_tree(dir, &err), &err);
-    free((void *)(uintptr_t)dir);
-    return 0;
 }
 
 int main(void)
@@ -241,5 +212,5 @@ int main(void)
         cmocka_unit_test(other_tables_are_refused),
         cmocka_unit_test(real_baselines),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, scratch_begin, scratch_end);
 }

@@ -1,19 +1,8 @@
 /* Files of captions in their two forms; what cannot be read has file, line and reason. */
-#include "support.h"
+#include "scratch.h"
 
 #include "core/mem.h"
 #include "data/qagen/captions.h"
-
-static const char *dir;
-
-static const char *put(const char *text)
-{
-    static char path[256];
-    gq_error    err = {0};
-    snprintf(path, sizeof path, "%s/c.tsv", dir);
-    assert_ok(gq_write_file(path, text, strlen(text), &err), &err);
-    return path;
-}
 
 /* "line gif=text;" of all rows, then the error. */
 static const char *read_all(const char *text)
@@ -22,7 +11,7 @@ static const char *read_all(const char *text)
     gq_captions    *c;
     gq_captions_row row;
     gq_error        err = {0};
-    gq_status       s = gq_captions_open(put(text), &c, &err);
+    gq_status       s = gq_captions_open(scratch_put("c.tsv", text, strlen(text)), &c, &err);
     out[0] = 0;
     while (s == GQ_OK && (s = gq_captions_next(c, &row, &err)) == GQ_OK && row.gif)
         sprintf(out + strlen(out), "%llu %s=%s%s%s;", (unsigned long long)row.line, row.gif,
@@ -63,21 +52,8 @@ static void refused(void **state)
     assert_fails(gq_captions_open("/nowhere/c.tsv", &c, &err), GQ_EINPUT, &err, "/nowhere/c.tsv");
 }
 
-static int begin(void **state)
-{
-    (void)state;
-    dir = gq_scratch();
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    return gq_remove_tree(dir, NULL) == GQ_OK ? 0 : -1;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(both_forms), cmocka_unit_test(refused)};
-    return cmocka_run_group_tests_name("data/qagen/captions", tests, begin, end);
+    return cmocka_run_group_tests_name("data/qagen/captions", tests, scratch_begin, scratch_end);
 }

@@ -1,19 +1,12 @@
 /* The reader of treebanks: words, what it skips, and each way to break the format with its line. */
-#include "support.h"
+#include "scratch.h"
 
-#include "core/io.h"
 #include "core/mem.h"
 #include "data/qagen/conllu.h"
 
-static const char *dir;
-
 static const char *put(const char *text, size_t n)
 {
-    static char path[256];
-    gq_error    err = {0};
-    snprintf(path, sizeof path, "%s/t.conllu", dir);
-    assert_ok(gq_write_file(path, text, n, &err), &err);
-    return path;
+    return scratch_put("t.conllu", text, n);
 }
 
 /* "form/upos/xpos@line form/...; " of all sentences. */
@@ -143,19 +136,6 @@ static void memory_runs_out(void **state)
     gq_treebank_free(&t);
 }
 
-static int begin(void **state)
-{
-    (void)state;
-    dir = gq_scratch();
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    return gq_remove_tree(dir, NULL) == GQ_OK ? 0 : -1;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -163,5 +143,5 @@ int main(void)
         cmocka_unit_test(lengths_are_limited), cmocka_unit_test(the_english_web_treebank),
         cmocka_unit_test(memory_runs_out),
     };
-    return cmocka_run_group_tests_name("data/qagen/conllu", tests, begin, end);
+    return cmocka_run_group_tests_name("data/qagen/conllu", tests, scratch_begin, scratch_end);
 }

@@ -2,7 +2,6 @@
  * of what it writes, batches by length, rows in the order of the candidates. */
 #include "reading.h"
 
-#include "core/io.h"
 #include "core/mem.h"
 #include "data/qagen/neural.h"
 
@@ -67,15 +66,9 @@ static void prompts_have_an_end(void **state)
 
 /* ---- forms in files -------------------------------------------------------------------------- */
 
-static const char *dir;
-
 static const char *file(const char *text)
 {
-    static char path[512];
-    gq_error    err = {0};
-    snprintf(path, sizeof path, "%s/form.json", dir);
-    assert_ok(gq_write_file(path, text, strlen(text), &err), &err);
-    return path;
+    return scratch_put("form.json", text, strlen(text));
 }
 
 static void files(void **state)
@@ -270,10 +263,9 @@ static void rows(void **state)
     gq_cap_count   cap[GQ_CATEGORIES];
     gq_error       err = {0};
     gq_bytes       b;
-    char           path[512];
     fake           f = {0};
+    const char    *path = scratch("qa.tsv");
     need_reader();
-    snprintf(path, sizeof path, "%s/qa.tsv", dir);
     assert_ok(gq_pairs_new("t5", &pairs, &err), &err);
     assert_ok(ask_all(the_form("squad-v1"), &f, 4, 16, pairs, &count, &err), &err);
     assert_ok(gq_pairs_balance(pairs, 1, GQ_CATEGORIES, cap, &err), &err);
@@ -356,20 +348,6 @@ static void failures(void **state)
     }
 }
 
-static int begin(void **state)
-{
-    dir = strdup(gq_scratch());
-    return read_begin(state);
-}
-
-static int end(void **state)
-{
-    gq_error err = {0};
-    assert_ok(gq_remove_tree(dir, &err), &err);
-    free((void *)(uintptr_t)dir);
-    return read_end(state);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -378,5 +356,6 @@ int main(void)
         cmocka_unit_test(batches),  cmocka_unit_test(rows),
         cmocka_unit_test(repeated), cmocka_unit_test(failures),
     };
-    return cmocka_run_group_tests_name("data/qagen/neural", tests, begin, end);
+    return cmocka_run_group_tests_name("data/qagen/neural", tests, read_scratch_begin,
+                                       read_scratch_end);
 }

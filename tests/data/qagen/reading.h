@@ -1,10 +1,10 @@
 /* reading.h - a chunker over the tagger that came with gifqa, for tests that read captions: their
- * main() runs the group between read_begin and read_end; tests that need a caption begin with
- * need_reader(). */
+ * main() runs the group between read_begin and read_end, those that write files too between
+ * read_scratch_begin and read_scratch_end; tests that need a caption begin with need_reader(). */
 #ifndef GIFQA_TESTS_DATA_QAGEN_READING_H
 #define GIFQA_TESTS_DATA_QAGEN_READING_H
 
-#include "support.h"
+#include "scratch.h"
 
 #include "data/qagen/chunk.h"
 #include "data/qagen/wordnet.h"
@@ -38,6 +38,16 @@ static inline int read_end(void **state)
     (void)state;
     gq_tagger_free(the_reader()->tagger);
     return 0;
+}
+
+static inline int read_scratch_begin(void **state)
+{
+    return scratch_begin(state) || read_begin(state);
+}
+
+static inline int read_scratch_end(void **state)
+{
+    return scratch_end(state) || read_end(state);
 }
 
 static inline void need_reader(void)
