@@ -55,6 +55,7 @@ enum {
     GQ_RNG_WORLD   = 0x40000000,        /* toy world                                              */
     GQ_RNG_SAMPLE  = 0x50000000,        /* decoding by sampling                                   */
     GQ_RNG_BOOT    = 0x60000000,        /* bootstrap intervals                                    */
+    GQ_RNG_FETCH   = 0x68000000,        /* pauses before a URL is asked again                     */
     GQ_RNG_TEST    = 0x70000000,
 };
 

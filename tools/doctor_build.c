@@ -12,7 +12,8 @@
 
 #include "tools/doctor.h"
 
-/* libhdf5 stays behind the fence of data/shard_h5.c: its version is the one the build found. */
+/* libhdf5 stays behind the fence of data/shard_h5.c, libcurl behind data/fetch_curl.c: their versions
+ * are those the build found. */
 #ifndef GIFQA_HDF5_VERSION
 #define GIFQA_HDF5_VERSION "unknown"
 #endif
@@ -73,4 +74,7 @@ void gq_doctor_libraries(gq_doctor *d)
     snprintf(number, sizeof number, "%u.%u.%u", xxh / 10000, xxh / 100 % 100, xxh % 100);
     add(d, "xxHash", number);
     add(d, "openssl", openssl + strcspn(openssl, "0123456789"));
+#ifdef GIFQA_CURL_VERSION
+    add(d, "libcurl", GIFQA_CURL_VERSION);
+#endif
 }

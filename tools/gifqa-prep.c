@@ -25,6 +25,7 @@ static const gq_cli_command commands[] = {
     {"tokenize", "token ids of lines of text", gq_prep_tokenize},
     {"world", "writes the toy world as GIF files", gq_prep_world},
     {"import", "TGIF and TGIF-QA as published to tables", gq_prep_import},
+    {"fetch", "the GIFs of a list of URLs", gq_prep_fetch},
     {"index", "an index of the frames of many GIFs", gq_prep_index},
     {"search", "the frames of an index nearest to a text", gq_prep_search},
 };

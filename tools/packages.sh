@@ -2,11 +2,13 @@
 # install_packages: installs what is missing (as root or through sudo), or prints the line that would.
 
 packages="build-essential cmake ninja-build pkg-config
-          libcmocka-dev libgif-dev libhdf5-dev libjansson-dev libpng-dev libssl-dev libutf8proc-dev libxxhash-dev
-          libyaml-dev libzstd-dev wordnet-base zlib1g-dev"
+          libcmocka-dev libcurl4-openssl-dev libgif-dev libhdf5-dev libjansson-dev libpng-dev libssl-dev
+          libutf8proc-dev libxxhash-dev libyaml-dev libzstd-dev wordnet-base zlib1g-dev"
 
 missing_packages() {
     for p in $packages; do
+        # either flavour of libcurl will do; they exclude each other
+        case $p in libcurl4-*) pkg-config --exists libcurl 2>/dev/null && continue ;; esac
         dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || printf '%s ' "$p"
     done
 }

@@ -21,6 +21,7 @@ int gq_prep_frames(int argc, char **argv);
 int gq_prep_tokenize(int argc, char **argv);
 int gq_prep_world(int argc, char **argv);
 int gq_prep_import(int argc, char **argv);
+int gq_prep_fetch(int argc, char **argv);
 int gq_prep_index(int argc, char **argv);
 int gq_prep_search(int argc, char **argv);
 
