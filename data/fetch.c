@@ -171,7 +171,9 @@ static gq_status hop(fetch *f, const gq_answer *a, gq_error *err)
 static gq_status answer(fetch *f, const gq_answer *a, gq_error *err)
 {
     gq_verdict v;
-    gq__fetch_judge(f->o, gq__fetch_name(&f->list, a->job), a, &v);
+    gq_status  s = gq__fetch_judge(f->o, gq__fetch_name(&f->list, a->job), a, &v, err);
+    if (s != GQ_OK)
+        return s;
     gq__queue_done(f->queue, a->job, v.next == GQ_NEXT_RETRY);
     if (v.next == GQ_NEXT_RETRY)
         return retry(f, a, &v, err);
@@ -191,11 +193,11 @@ static gq_status adopt(fetch *f, uint32_t job, const char *path, gq_error *err)
     gq_bytes      b;
     if (gq_gif_read(path, f->o->limits.max_bytes, &b, NULL) != GQ_OK)
         return GQ_OK;                            /* fetched again, over it */
-    gq__fetch_judge_gif(f->o, path, b.data, b.size, false, &v);
+    gq_status s = gq__fetch_judge_gif(f->o, path, b.data, b.size, false, &v, err);
     j->bytes = b.size;
     gq_bytes_free(&b);
-    if (v.next != GQ_NEXT_FATE || v.fate != GQ_FETCH_ALIVE)
-        return GQ_OK;
+    if (s != GQ_OK || v.next != GQ_NEXT_FATE || v.fate != GQ_FETCH_ALIVE)
+        return s;
     memcpy(j->sha256, v.sha256, sizeof j->sha256);
     f->r->adopted++;
     return settle(f, job, GQ_FETCH_ALIVE, 0, "was there", err);

@@ -78,7 +78,9 @@ typedef struct gq_fetch_opts {          /* gq_fetch_defaults(), then list, n and
     size_t             header_bytes;    /* of one answer: 65536                                   */
     uint64_t           seed;            /* of the chance in pauses: 1                             */
     uint64_t           most;            /* URLs to ask in this call; 0: all                       */
-    bool               allow_private;   /* loopback, private and link-local addresses too         */
+    const char *const *allow;           /* [allows] hosts ("mirror.local", "127.0.0.1") whose
+                                           addresses may be private                               */
+    size_t             allows;
     bool               retry_dead;      /* those with a final fate but `alive` are asked again    */
     gq_progress_fn     progress;        /* URLs with a final fate; rejected: not alive            */
     void              *progress_ctx;

@@ -11,7 +11,6 @@
 
 enum {
     SNIFF   = 1024,                     /* bytes of a body that is no GIF are enough              */
-    DRAIN   = 1 << 16,                  /* bytes of an unwanted body to read for a connection     */
     KEEP    = 1 << 20,                  /* bytes of memory that a slot keeps between requests     */
     WAIT_MS = 200,                      /* the caller looks at its signals that often             */
 };
@@ -21,9 +20,10 @@ typedef struct slot {                   /* one request in flight                
     CURL      *easy;
     uint32_t   job;
     bool       running;
+    bool       allowed;                 /* to a private address                                   */
     bool       barred, large, enough, no_memory, long_header, slow;
     bool       vouched, headed;         /* headed: its header is whole                            */
-    size_t     header, dropped;         /* bytes of header; of a body that nobody wants           */
+    size_t     header;                  /* bytes                                                  */
     uint8_t   *body;
     size_t     size, room;
     double     window_s;                /* when the pace is looked at next ...                    */
@@ -47,7 +47,7 @@ static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_so
 {
     slot *s = ctx;
     (void)purpose;
-    if (!s->h->o->allow_private && gq__address_private(&a->addr)) {
+    if (!s->allowed && gq__address_private(&a->addr)) {
         s->barred = true;
         return CURL_SOCKET_BAD;
     }
@@ -99,10 +99,9 @@ static size_t on_body(char *data, size_t one, size_t n, void *ctx)
     long  status = 0;
     n *= one;
     curl_easy_getinfo(s->easy, CURLINFO_RESPONSE_CODE, &status);
-    if (status != 200) {
-        s->dropped += n;
-        s->enough = s->dropped > DRAIN;
-        return s->enough ? 0 : n;
+    if (status != 200) {                         /* nobody wants it */
+        s->enough = true;
+        return 0;
     }
     s->large = n > s->h->o->limits.max_bytes - s->size;
     s->no_memory = !s->large && !grow(s, s->size + n);
@@ -136,6 +135,9 @@ static bool set_where(slot *s, const char *url)
     /* redirects come back to the caller, so that each has its host's turn */
     ok &= curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK;
     ok &= curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1) == CURLE_OK;
+    /* a server that sends more than it announced must not answer the next request with it */
+    ok &= curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L) == CURLE_OK;
+    ok &= curl_easy_setopt(e, CURLOPT_FORBID_REUSE, 1L) == CURLE_OK;
     ok &= curl_easy_setopt(e, CURLOPT_HTTP_CONTENT_DECODING, 0L) == CURLE_OK;
     ok &= curl_easy_setopt(e, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) == CURLE_OK;
     ok &= curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L) == CURLE_OK;
@@ -172,21 +174,6 @@ static void clear(slot *s)
     *s = (slot){.h = h, .easy = easy, .body = body, .room = room};
 }
 
-gq_status gq__http_start(gq_http *h, uint32_t job, const char *url, gq_error *err)
-{
-    slot *s = h->slot;
-    while (s->running)                           /* the queue lets out no more than there are */
-        s++;
-    clear(s);
-    curl_easy_reset(s->easy);
-    s->job = job;
-    s->window_s = gq_now() + h->o->slow_ms / 1000.0;
-    if (!set_where(s, url) || !set_calls(s) || curl_multi_add_handle(h->multi, s->easy) != CURLM_OK)
-        return gq_fail(err, GQ_ENOMEM, "no memory for a request");
-    s->running = true;
-    return GQ_OK;
-}
-
 const char *gq__http_host(gq_http *h, const char *url, char host[GQ_FETCH_HOST])
 {
     char       *scheme = NULL, *name = NULL, *port = NULL;
@@ -212,6 +199,33 @@ const char *gq__http_host(gq_http *h, const char *url, char host[GQ_FETCH_HOST])
     curl_free(name);
     curl_free(port);
     return why;
+}
+
+/* host: "name:port" */
+static bool may_be_private(const gq_fetch_opts *o, const char *host)
+{
+    size_t n = (size_t)(strrchr(host, ':') - host);
+    for (size_t k = 0; k < o->allows; k++)
+        if (strlen(o->allow[k]) == n && strncasecmp(o->allow[k], host, n) == 0)
+            return true;
+    return false;
+}
+
+gq_status gq__http_start(gq_http *h, uint32_t job, const char *url, gq_error *err)
+{
+    slot *s = h->slot;
+    char  host[GQ_FETCH_HOST];
+    while (s->running)                           /* the queue lets out no more than there are */
+        s++;
+    clear(s);
+    curl_easy_reset(s->easy);
+    s->job = job;
+    s->allowed = !gq__http_host(h, url, host) && may_be_private(h->o, host);
+    s->window_s = gq_now() + h->o->slow_ms / 1000.0;
+    if (!set_where(s, url) || !set_calls(s) || curl_multi_add_handle(h->multi, s->easy) != CURLM_OK)
+        return gq_fail(err, GQ_ENOMEM, "no memory for a request");
+    s->running = true;
+    return GQ_OK;
 }
 
 /* ---- answers --------------------------------------------------------------------------------- */
@@ -287,8 +301,8 @@ static double look_at_pace(gq_http *h)
         if (!s->running)
             continue;
         if (now >= s->window_s) {
-            s->slow = s->size + s->dropped - s->window_size < (size_t)h->o->slow_bytes;
-            s->window_size = s->size + s->dropped;
+            s->slow = s->size - s->window_size < (size_t)h->o->slow_bytes;
+            s->window_size = s->size;
             s->window_s = now + h->o->slow_ms / 1000.0;
         }
         next = fmin(next, s->slow ? 0 : s->window_s - now);
@@ -320,8 +334,7 @@ static bool open_all(gq_http *h)
         h->slot[k].h = h;
         ok = (h->slot[k].easy = curl_easy_init()) != NULL;
     }
-    return ok && curl_multi_setopt(h->multi, CURLMOPT_PIPELINING, CURLPIPE_NOTHING) == CURLM_OK &&
-           curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, 2L * h->o->connections) == CURLM_OK;
+    return ok;
 }
 
 gq_status gq__http_open(const gq_fetch_opts *o, gq_http **out, gq_error *err)
@@ -340,7 +353,7 @@ gq_status gq__http_open(const gq_fetch_opts *o, gq_http **out, gq_error *err)
     h->slot = gq_calloc((size_t)o->connections, sizeof *h->slot);
     h->multi = curl_multi_init();
     h->url = curl_url();
-    h->headers = curl_slist_append(NULL, "Accept: image/gif, image/*;q=0.1");
+    h->headers = curl_slist_append(NULL, "Connection: close");
     if (!open_all(h)) {
         gq__http_close(h);
         return gq_fail(err, GQ_ENOMEM, "no memory for %d connections", o->connections);

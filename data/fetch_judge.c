@@ -47,8 +47,8 @@ static bool placeholder(const gq_fetch_opts *o, const uint8_t sha256[32])
     return false;
 }
 
-void gq__fetch_judge_gif(const gq_fetch_opts *o, const char *name, const uint8_t *data, size_t size,
-                         bool vouched, gq_verdict *v)
+gq_status gq__fetch_judge_gif(const gq_fetch_opts *o, const char *name, const uint8_t *data,
+                              size_t size, bool vouched, gq_verdict *v, gq_error *err)
 {
     gq_gif_summary sum;
     gq_error       why = {0};
@@ -58,13 +58,14 @@ void gq__fetch_judge_gif(const gq_fetch_opts *o, const char *name, const uint8_t
     if (!begins(data, size, 0, "GIF87a", 6) && !begins(data, size, 0, "GIF89a", 6)) {
         const char *kind = kind_of(data, size, &page);
         say(v, page ? GQ_FETCH_PAGE : GQ_FETCH_OTHER, kind);
-        return;
+        return GQ_OK;
     }
     if (gq_gif_count(data, size, name, &o->limits, &sum, &why) != GQ_OK) {
-        bool cut = !vouched && why.code == GQ_EINPUT;
+        if (why.code != GQ_EINPUT)               /* says nothing about the file */
+            return gq_fail(err, why.code, "%s", why.text);
         say(v, GQ_FETCH_BROKEN, why.text);
-        v->next = cut ? GQ_NEXT_RETRY : GQ_NEXT_FATE;
-        return;
+        v->next = vouched ? GQ_NEXT_FATE : GQ_NEXT_RETRY;
+        return GQ_OK;
     }
     gq_sha256(data, size, v->sha256);
     if (placeholder(o, v->sha256)) {
@@ -80,6 +81,7 @@ void gq__fetch_judge_gif(const gq_fetch_opts *o, const char *name, const uint8_t
                                                   : "has rubbish between its blocks",
                      sum.frames);
     }
+    return GQ_OK;
 }
 
 /* ---- answers --------------------------------------------------------------------------------- */
@@ -112,7 +114,8 @@ static void judge_status(const gq_answer *a, gq_verdict *v)
     }
 }
 
-void gq__fetch_judge(const gq_fetch_opts *o, const char *name, const gq_answer *a, gq_verdict *v)
+gq_status gq__fetch_judge(const gq_fetch_opts *o, const char *name, const gq_answer *a,
+                          gq_verdict *v, gq_error *err)
 {
     memset(v, 0, sizeof *v);
     switch (a->end) {
@@ -128,11 +131,11 @@ void gq__fetch_judge(const gq_fetch_opts *o, const char *name, const gq_answer *
         break;
     case GQ_HTTP_WHOLE:
         if (a->status == 200)
-            gq__fetch_judge_gif(o, name, a->body, a->size, a->vouched, v);
-        else
-            judge_status(a, v);
+            return gq__fetch_judge_gif(o, name, a->body, a->size, a->vouched, v, err);
+        judge_status(a, v);
         break;
     }
+    return GQ_OK;
 }
 
 /* ---- addresses ------------------------------------------------------------------------------- */

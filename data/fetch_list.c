@@ -172,9 +172,10 @@ static gq_status add(gq_fetch_list *l, const char *raw, const char *gif, gq_fetc
     l->job[job].odd = strcmp(url, raw) != 0;
     bool own = gq__fetch_name_of(url, gif, name);
     if (is_new && !take_name(l, job, name, &s, err)) {
-        size_t n = strlen(name) - 4;
+        char stem[GQ_FETCH_NAME + 1];
         own = false;
-        make_up(url, name, (int)n, name);
+        snprintf(stem, sizeof stem, "%s", name);
+        make_up(url, stem, (int)strlen(stem) - 4, name);
         if (!take_name(l, job, name, &s, err))
             return gq_fail(err, GQ_EINPUT, "%s: its name %s belongs to another URL", url, name);
     }

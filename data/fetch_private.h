@@ -105,10 +105,12 @@ typedef struct gq_verdict {
     char            note[GQ_FETCH_NOTE];
 } gq_verdict;
 
-void gq__fetch_judge(const gq_fetch_opts *o, const char *name, const gq_answer *a, gq_verdict *out);
+/* Fails for lack of memory only. */
+gq_status gq__fetch_judge(const gq_fetch_opts *o, const char *name, const gq_answer *a,
+                          gq_verdict *out, gq_error *err);
 /* Bytes of a file as if a server had sent them. */
-void gq__fetch_judge_gif(const gq_fetch_opts *o, const char *name, const uint8_t *data, size_t size,
-                         bool vouched, gq_verdict *out);
+gq_status gq__fetch_judge_gif(const gq_fetch_opts *o, const char *name, const uint8_t *data,
+                              size_t size, bool vouched, gq_verdict *out, gq_error *err);
 /* Loopback, private, link-local, reserved, multicast, and IPv6 that leads to such IPv4. */
 bool gq__address_private(const struct sockaddr *address);
 

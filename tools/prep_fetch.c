@@ -8,8 +8,8 @@
 static const char *out, *split, *contact;
 static int64_t     connections, per_host, tries, max_mib, most, pause_ms = -1;
 static double      rate, timeout_s;
-static bool        retry_dead, allow_private, json;
-static gq_cli_list placeholders;
+static bool        retry_dead, json;
+static gq_cli_list placeholders, allow;
 
 static const gq_cli_option options[] = {
     {"out", 'o', GQ_CLI_TEXT, &out, "DIR", "NAME.gif of each, and the record fetch.tsv", 0, 0},
@@ -26,8 +26,7 @@ static const gq_cli_option options[] = {
     {"placeholder", 0, GQ_CLI_LIST, &placeholders, "SHA256", "a picture that counts as dead; repeat it",
      0, 0},
     {"retry-dead", 0, GQ_CLI_FLAG, &retry_dead, NULL, "ask again for those that were dead", 0, 0},
-    {"allow-private", 0, GQ_CLI_FLAG, &allow_private, NULL,
-     "also ask this machine and private networks", 0, 0},
+    {"allow-private", 0, GQ_CLI_LIST, &allow, "HOST", "it may have a private address; repeat it", 0, 0},
     {"json", 0, GQ_CLI_FLAG, &json, NULL, "the counts as one JSON object", 0, 0},
     {"pause-ms", 0, GQ_CLI_INT, &pause_ms, "N", NULL, 1, 60000},
 };
@@ -69,7 +68,8 @@ static gq_fetch_opts wishes(const gq_cli_list *lists, gq_prep_progress *progress
     o.limits.max_bytes = max_mib ? (uint64_t)max_mib << 20 : o.limits.max_bytes;
     o.backoff_ms = pause_ms > 0 ? (int)pause_ms : o.backoff_ms;
     o.most = (uint64_t)most;
-    o.allow_private = allow_private;
+    o.allow = allow.item;
+    o.allows = allow.n;
     o.retry_dead = retry_dead;
     o.progress = gq_prep_show;
     o.progress_ctx = progress;
