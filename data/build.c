@@ -8,8 +8,6 @@
 #include "data/prompt.h"
 
 enum { AHEAD = 4 };
-/* Finding a packed GIF takes libhdf5 time in proportion to their number. */
-enum { GIFS_PER_SHARD = 65536, PACKED_PER_SHARD = 4096 };
 
 typedef struct build {
     const gq_build_opts *o;
@@ -481,7 +479,7 @@ static gq_status run(build *b, gq_error *err)
         return s;
     uint64_t limit = b->o->shard_bytes ? b->o->shard_bytes : 1ull << 30,
              per = limit / row_bytes(&b->meta);
-    uint32_t most = b->o->codec == GQ_CODEC_NONE ? GIFS_PER_SHARD : PACKED_PER_SHARD;
+    uint32_t most = gq_shard_most_gifs(b->o->codec);
     b->per_shard = per < 1 ? 1 : per > most ? most : (uint32_t)per;
     identify(b);
     b->rejects_path = gq_path(b->o->out, "rejects.tsv");

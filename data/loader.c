@@ -26,7 +26,7 @@ struct gq_loader {
     const gq_dataset *d;
     gq_loader_opts    o;                /* defaults filled in */
     gq_loader_stage  *stage;            /* [o.stages] */
-    int64_t          *by_type;          /* question numbers, grouped by type */
+    uint32_t         *by_type;          /* question numbers, grouped by type */
     int64_t           type_at[GQ_SHARD_TYPES + 1];
     size_t            frame_bytes, token_count;
     slot             *ring;             /* [o.ring] */
@@ -88,8 +88,8 @@ static int64_t neighbour(const gq_loader *l, int64_t index, uint32_t distance)
 {
     gq_qa qa;
     gq_dataset_qa(l->d, index, &qa);
-    const int64_t *list = l->by_type + l->type_at[qa.type];
-    int64_t        n = l->type_at[qa.type + 1] - l->type_at[qa.type], lo = 0, hi = n - 1;
+    const uint32_t *list = l->by_type + l->type_at[qa.type];
+    int64_t         n = l->type_at[qa.type + 1] - l->type_at[qa.type], lo = 0, hi = n - 1;
     while (lo < hi) {                            /* the lists are ascending */
         int64_t mid = (lo + hi) / 2;
         if (list[mid] < index)
@@ -227,6 +227,8 @@ static gq_status check_opts(const gq_loader *l, gq_error *err)
     const char           *dir = gq_dataset_dir(l->d);
     if (!gq_dataset_count(l->d))
         return gq_fail(err, GQ_EINPUT, "%s: has no questions", dir);
+    if (gq_dataset_count(l->d) > UINT32_MAX)
+        return gq_fail(err, GQ_EINPUT, "%s: has more than %u questions", dir, UINT32_MAX);
     if (o->batch < 1 || o->batch > MAX_BATCH || o->threads < 1 || o->threads > MAX_THREADS ||
         o->ring < 1 || o->ring > MAX_RING)
         return gq_fail(err, GQ_EUSAGE, "%s: batch %d, threads %d, ring %d: out of range", dir,
@@ -265,7 +267,7 @@ static bool group_by_type(gq_loader *l)
     memcpy(next, l->type_at, sizeof next);
     for (int64_t i = 0; i < n; i++) {
         gq_dataset_qa(l->d, i, &qa);
-        l->by_type[next[qa.type]++] = i;
+        l->by_type[next[qa.type]++] = (uint32_t)i;
     }
     return true;
 }

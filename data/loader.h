@@ -9,7 +9,8 @@
  *                   drawn twice more than another
  *
  * Invariants: gq_loader_next() gives batches in order; between next and release the batch is the
- * caller's. After open and after each seek nothing is allocated. One consumer thread.
+ * caller's. After open and after each seek nothing is allocated: it holds 4 bytes a question, and
+ * the batches read ahead. One consumer thread.
  */
 #ifndef GIFQA_DATA_LOADER_H
 #define GIFQA_DATA_LOADER_H

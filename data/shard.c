@@ -27,23 +27,45 @@ static int find(const int64_t *first, int count, int64_t i)
     return lo;
 }
 
-static gq_status check_same(const gq_shard *a, const gq_shard *b, gq_error *err)
+gq_status gq_shard_check_same(const gq_shard_meta *x, const char *first, const gq_shard *b,
+                              gq_error *err)
 {
-    const gq_shard_meta *x = &a->meta, *y = &b->meta;
+    const gq_shard_meta *y = &b->meta;
     if (x->keyframes != y->keyframes || x->size != y->size || x->tokens != y->tokens ||
         x->width != y->width || x->bf16 != y->bf16)
         return gq_fail(err, GQ_EINPUT,
                        "%s: its GIFs have another shape than those of %s; build the dataset again",
-                       b->path, a->path);
+                       b->path, first);
     if (strcmp(x->tokenizer_sha256, y->tokenizer_sha256) != 0 || strcmp(x->prompt, y->prompt) != 0)
         return gq_fail(err, GQ_EINPUT,
                        "%s: was tokenized otherwise than %s; build the dataset again", b->path,
-                       a->path);
+                       first);
     if (x->ntypes != y->ntypes || memcmp(x->types, y->types, sizeof x->types) != 0)
         return gq_fail(err, GQ_EINPUT,
                        "%s: has other question types than %s; build the dataset again", b->path,
-                       a->path);
+                       first);
     return GQ_OK;
+}
+
+gq_status gq_shard_check_entry(const gq_shard *s, const gq_shard_entry *e, gq_error *err)
+{
+    return s->gifs == e->gifs && s->questions == e->questions
+               ? GQ_OK
+               : gq_fail(err, GQ_EINPUT,
+                         "%s: has %lld GIFs, the manifest says %u; build it again", s->path,
+                         (long long)s->gifs, e->gifs);
+}
+
+gq_status gq_manifest_check(const gq_manifest *m, const char *dir, gq_error *err)
+{
+    if (!m->complete)
+        return gq_fail(err, GQ_EINPUT,
+                       "%s: is not finished (%d shards so far); run the same gifqa-prep build "
+                       "again",
+                       dir, m->count);
+    return m->count ? GQ_OK
+                    : gq_fail(err, GQ_EINPUT,
+                              "%s: has no shards: nothing was accepted when it was built", dir);
 }
 
 static gq_status make_room(gq_dataset *d, gq_error *err)
@@ -72,10 +94,9 @@ static gq_status add_shard(gq_dataset *d, const char *path, const gq_shard_entry
     d->shard[k] = h;
     d->first_gif[k + 1] = d->first_gif[k] + h->gifs;
     d->first_qa[k + 1] = d->first_qa[k] + h->questions;
-    if (e && (h->gifs != e->gifs || h->questions != e->questions))
-        return gq_fail(err, GQ_EINPUT, "%s: has %lld GIFs, the manifest says %u; build it again",
-                       h->path, (long long)h->gifs, e->gifs);
-    return check_same(d->shard[0], h, err);
+    if (e && (s = gq_shard_check_entry(h, e, err)) != GQ_OK)
+        return s;
+    return gq_shard_check_same(&d->shard[0]->meta, d->shard[0]->path, h, err);
 }
 
 static gq_status add_dir(gq_dataset *d, const char *dir, gq_error *err)
@@ -84,13 +105,7 @@ static gq_status add_dir(gq_dataset *d, const char *dir, gq_error *err)
     gq_status   s = gq_manifest_load(dir, &m, err);
     if (s != GQ_OK)
         return s;
-    if (!m.complete)
-        s = gq_fail(err, GQ_EINPUT,
-                    "%s: is not finished (%d shards so far); run the same gifqa-prep build again",
-                    dir, m.count);
-    else if (!m.count)
-        s = gq_fail(err, GQ_EINPUT, "%s: has no shards: nothing was accepted when it was built",
-                    dir);
+    s = gq_manifest_check(&m, dir, err);
     for (int k = 0; s == GQ_OK && k < m.count; k++) {
         char *path = gq_path(dir, m.shard[k].file);
         s = path ? add_shard(d, path, &m.shard[k], err)

@@ -17,6 +17,9 @@
  *   /qa/gif i32 [Q], /qa/type i32 [Q], /qa/q_tok i32 flat, q_off i64 [Q+1], a_tok, a_off,
  *   /qa/q_text u8 flat (UTF-8), q_text_off i64 [Q+1], a_text, a_text_off
  *
+ * Memory of an open dataset, bytes: a GIF 52 + 6 T and its name, 24 for frames and 24 for tokens; a
+ * question 48, 4 an id, its texts. Pixels and features stay in the file.
+ *
  * Invariants: a shard appears under its name only after it was written, synced, read back and
  * compared, and never changes afterwards. Everything in it is covered by a checksum: the arrays and
  * attributes are checked when it is opened, a GIF's pixels or features each time they are read.
@@ -49,6 +52,8 @@ typedef enum gq_shard_codec {           /* how a GIF's frames or features are pa
 extern const char *const gq_shard_codec_name[GQ_CODECS];     /* none, gzip, row-delta+zstd        */
 extern const char *const gq_shard_codec_names;               /* all of them, for messages         */
 bool gq_shard_codec_find(const char *name, gq_shard_codec *codec);      /* false: no such name    */
+/* Finding a packed GIF takes libhdf5 time in proportion to their number: most GIFs of a shard. */
+uint32_t gq_shard_most_gifs(gq_shard_codec codec);
 /* Is the library that packs and unpacks it part of this build? NULL, or what to do about it. */
 const char *gq_shard_codec_lack(gq_shard_codec codec);
 

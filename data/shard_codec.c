@@ -37,6 +37,8 @@ bool gq_shard_codec_find(const char *name, gq_shard_codec *codec)
     return false;
 }
 
+uint32_t gq_shard_most_gifs(gq_shard_codec codec) { return codec == GQ_CODEC_NONE ? 65536 : 4096; }
+
 const char *gq_shard_codec_lack(gq_shard_codec codec)
 {
 #ifdef GIFQA_HAVE_ZSTD
@@ -276,7 +278,8 @@ static bool zstd_row(gq_packer *p, const void *row, size_t bytes, size_t *packed
 static const char *unzstd_row(gq_packer *p, const void *stored, size_t n, void *row, size_t bytes)
 {
 #ifdef GIFQA_HAVE_ZSTD
-    if (ZSTD_getFrameContentSize(stored, n) != bytes || ZSTD_findFrameCompressedSize(stored, n) != n)
+    if (ZSTD_getFrameContentSize(stored, n) != bytes ||
+        ZSTD_findFrameCompressedSize(stored, n) != n)
         return "not one zstd frame of its size";
     size_t got = ZSTD_decompressDCtx(p->zd, row, bytes, stored, n);
     return ZSTD_isError(got) ? ZSTD_getErrorName(got)
@@ -299,10 +302,10 @@ gq_status gq__pack(gq_packer *p, const gq_row_form *f, const void *row, const vo
     if (f->pack != GQ_H5_DEFLATE)
         from = p->mixed;
     *stored = p->packed;
-    if (is_zstd(f->pack) ? zstd_row(p, from, f->bytes, bytes) : deflate_row(p, from, f->bytes, bytes))
+    bool zstd = is_zstd(f->pack);
+    if (zstd ? zstd_row(p, from, f->bytes, bytes) : deflate_row(p, from, f->bytes, bytes))
         return GQ_OK;
-    return gq_fail(err, GQ_ENOMEM, "%s: %s has no memory", path,
-                   is_zstd(f->pack) ? "zstd" : "zlib");
+    return gq_fail(err, GQ_ENOMEM, "%s: %s has no memory", path, zstd ? "zstd" : "zlib");
 }
 
 const char *gq__unpack(gq_packer *p, const gq_row_form *f, const void *stored, size_t n, void *row)

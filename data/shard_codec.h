@@ -1,10 +1,10 @@
 /* shard_codec.h - packing and unpacking of one row (a GIF's frames or features) of a shard; private
  * to data/shard*.c.
  *
- * A row is packed by the filters of its row set (gq_h5_pack), whole and by itself: deflate as a zlib
- * stream; zstd as one frame that tells its size and ends with a checksum of what was packed; shuffle
- * as HDF5 does it, first bytes of all numbers first; the row delta subtracts from each byte the one
- * `stride` bytes before it.
+ * A row is packed by the filters of its row set (gq_h5_pack), whole and by itself: deflate as a
+ * zlib stream; zstd as one frame that tells its size and ends with a checksum of what was packed;
+ * shuffle as HDF5 does it, first bytes of all numbers first; the row delta subtracts from each byte
+ * the one `stride` bytes before it.
  *
  * Invariants: the size of an unpacked row is known beforehand, from attributes whose checksum was
  * compared, and nothing is written beyond it, whatever the packed bytes say: a stream that holds

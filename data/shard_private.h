@@ -65,6 +65,14 @@ void gq_shard_forms(const gq_shard_meta *m, gq_row_form *frames, gq_row_form *to
 gq_status gq_shard_check_meta(const gq_shard_meta *m, const char *path, gq_status code,
                               gq_error *err);
 
+/* Do its GIFs and questions look like those of the shard `first`? */
+gq_status gq_shard_check_same(const gq_shard_meta *meta, const char *first, const gq_shard *s,
+                              gq_error *err);
+/* Does it hold as much as its manifest says? */
+gq_status gq_shard_check_entry(const gq_shard *s, const gq_shard_entry *e, gq_error *err);
+/* Is the data set finished? */
+gq_status gq_manifest_check(const gq_manifest *m, const char *dir, gq_error *err);
+
 /* k-th shard, false: none */
 bool gq_dataset_part(const gq_dataset *d, int k, const gq_shard **out);
 

@@ -29,7 +29,8 @@ static size_t largest_chunk(const gq_rowset *set, int64_t gifs)
 }
 
 /* Unpackers for what any of the shards holds. */
-static gq_status open_packer(const gq_shard *const *shard, int count, gq_packer **out, gq_error *err)
+static gq_status open_packer(const gq_shard *const *shard, int count, gq_packer **out,
+                             gq_error *err)
 {
     const gq_row_form **forms = gq_malloc(2 * (size_t)count, sizeof *forms);
     if (!forms)

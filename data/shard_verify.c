@@ -44,17 +44,15 @@ static gq_status verify_rows(const gq_shard *s, gq_error *err)
     return st;
 }
 
-static gq_status verify_file(const char *path, uint64_t *gifs, uint64_t *questions, gq_error *err)
+static gq_status verify_file(const char *path, gq_shard **shard, uint64_t *gifs,
+                             uint64_t *questions, gq_error *err)
 {
-    gq_shard *s;
-    gq_status st = gq_shard_open(path, NULL, &s, err);
+    gq_status st = gq_shard_open(path, NULL, shard, err);
     if (st != GQ_OK)
         return st;
-    st = verify_rows(s, err);
-    *gifs += (uint64_t)s->gifs;
-    *questions += (uint64_t)s->questions;
-    gq_shard_free(s);
-    return st;
+    *gifs += (uint64_t)(*shard)->gifs;
+    *questions += (uint64_t)(*shard)->questions;
+    return verify_rows(*shard, err);
 }
 
 /* The whole file against the manifest; this also sees what nothing reads, such as unused bytes. */
@@ -103,7 +101,9 @@ static void judge(const char *path, int fd)
     limit(RLIMIT_AS, (rlim_t)8 << 30);
 #endif
     alarm(300);
-    verify_file(path, &v.gifs, &v.questions, &v.err);
+    gq_shard *shard = NULL;
+    verify_file(path, &shard, &v.gifs, &v.questions, &v.err);
+    gq_shard_free(shard);
     _exit(write(fd, &v, sizeof v) == (ssize_t)sizeof v ? 0 : 1);
 }
 
@@ -150,25 +150,40 @@ static gq_status verify_apart(const char *path, uint64_t *gifs, uint64_t *questi
 
 /* ---- a whole dataset ------------------------------------------------------------------------- */
 
+/* One shard, and whether it fits to the first, whose meta comes from shard 0. */
+static gq_status verify_part(const char *dir, const gq_manifest *m, int k, gq_shard_meta *first,
+                             uint64_t *gifs, uint64_t *questions, gq_error *err)
+{
+    gq_shard *shard = NULL;
+    char     *path = gq_path(dir, m->shard[k].file);
+    gq_status s = path ? verify_entry(path, &m->shard[k], err)
+                       : gq_fail(err, GQ_ENOMEM, "%s: no memory for a path", dir);
+    if (s == GQ_OK)
+        s = verify_file(path, &shard, gifs, questions, err);
+    if (s == GQ_OK)
+        s = gq_shard_check_entry(shard, &m->shard[k], err);
+    if (s == GQ_OK && k == 0)
+        *first = shard->meta;
+    else if (s == GQ_OK)
+        s = gq_shard_check_same(first, m->shard[0].file, shard, err);
+    gq_shard_free(shard);
+    gq_free(path);
+    return s;
+}
+
+/* One shard at a time, so that it takes no more memory for many. */
 static gq_status verify_dir(const char *dir, uint64_t *gifs, uint64_t *questions, gq_error *err)
 {
-    gq_manifest m;
-    gq_dataset *d = NULL;
-    gq_status   s = gq_manifest_load(dir, &m, err);
+    gq_manifest   m;
+    gq_shard_meta first;
+    gq_status     s = gq_manifest_load(dir, &m, err);
     if (s != GQ_OK)
         return s;
-    for (int k = 0; s == GQ_OK && k < m.count; k++) {
-        char *path = gq_path(dir, m.shard[k].file);
-        s = path ? verify_entry(path, &m.shard[k], err)
-                 : gq_fail(err, GQ_ENOMEM, "%s: no memory for a path", dir);
-        if (s == GQ_OK)
-            s = verify_file(path, gifs, questions, err);
-        gq_free(path);
-    }
+    for (int k = 0; s == GQ_OK && k < m.count; k++)
+        s = verify_part(dir, &m, k, &first, gifs, questions, err);
+    if (s == GQ_OK)
+        s = gq_manifest_check(&m, dir, err);
     gq_manifest_free(&m);
-    if (s == GQ_OK)                              /* and the shards fit together */
-        s = gq_dataset_open(dir, &d, err);
-    gq_dataset_close(d);
     return s;
 }
 

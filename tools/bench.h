@@ -21,6 +21,7 @@ int bench_gif(int argc, char **argv);                        /* bench_data.c    
 int bench_image(int argc, char **argv);
 int bench_tokenize(int argc, char **argv);
 int bench_load(int argc, char **argv);                       /* bench_load.c                      */
+int bench_shards(int argc, char **argv);                     /* bench_shards.c                    */
 
 /* ---- bench_common.c -------------------------------------------------------------------------- */
 

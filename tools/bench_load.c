@@ -15,7 +15,7 @@
 
 enum { SIDE = 224, TOKENS = 50, WIDTH = 768, ROUNDS_MAX = 100, SEED = 1 };
 
-static const char          *what = "frames", *codec = "none", *scratch;
+static const char          *what = "frames", *codec = "none", *scratch, *data;
 static gq_shard_codec       packing;
 static bool                 f32, json;
 static int64_t              keyframes = 8, threads = 2, batch = 8, gifs = 256, rounds = 5;
@@ -29,6 +29,7 @@ static const gq_cli_option  options[] = {
     {"batch", 'b', GQ_CLI_INT, &batch, "N", "samples (default: 8)", 1, 4096},
     {"gifs", 'g', GQ_CLI_INT, &gifs, "N", "samples in the shard (default: 256)", 1, 1 << 20},
     {"rounds", 'r', GQ_CLI_INT, &rounds, "N", "timed epochs (default: 5)", 1, ROUNDS_MAX},
+    {"data", 'd', GQ_CLI_TEXT, &data, "DIR", "read this data set, make none", 0, 0},
     {"scratch", 0, GQ_CLI_TEXT, &scratch, "DIR", "where the shard is made (default: $TMPDIR)", 0,
      0},
     {"json", 0, GQ_CLI_FLAG, &json, NULL, "one object instead of text", 0, 0},
@@ -163,22 +164,22 @@ static gq_status read_epochs(const gq_dataset *d, bool frames, double *seconds, 
                         .shuffle = true,
                         .frames = frames,
                         .tokens = !frames,
-                        .stop = (uint64_t)(gifs * (rounds + 1))};
+                        .stop = (uint64_t)(gq_dataset_count(d) * (rounds + 1))};
     gq_loader     *l = NULL;
     gq_batch       b = {.count = 1};
     gq_status      s = gq_loader_open(d, &o, &l, err);
-    int64_t        read = 0, round = -1;
+    int64_t        read = 0, round = -1, epoch = gq_dataset_count(d);
     double         begin = gq_now();
 
     while (s == GQ_OK && b.count) {
         s = gq_loader_next(l, &b, err);
         gq_loader_release(l);
         read += b.count;
-        if (round < 0 && read >= gifs) {
+        if (round < 0 && read >= epoch) {
             begin = gq_now();
-            read -= gifs;
+            read -= epoch;
             round = 0;
-        } else if (round >= 0 && round < rounds && (read >= gifs || !b.count)) {
+        } else if (round >= 0 && round < rounds && (read >= epoch || !b.count)) {
             seconds[round++] = (gq_now() - begin) / (double)(read ? read : 1);
             begin = gq_now();
             read = 0;
@@ -219,11 +220,32 @@ static json_t *report_json(double *each, uint64_t file, const gq_shard_meta *m)
                      "rounds", all, "machine", gq_cli_string(machine));
 }
 
+/* Of an open data set: bytes of its shards, and what it says of itself instead of the options. */
+static gq_status look_at(const gq_dataset *d, gq_shard_meta *m, uint64_t *bytes, gq_error *err)
+{
+    gq_manifest list;
+    gq_status   s = gq_manifest_load(data, &list, err);
+    *bytes = 0;
+    for (int k = 0; k < list.count; k++)
+        *bytes += list.shard[k].bytes;
+    gq_manifest_free(&list);
+    *m = *gq_dataset_meta(d);
+    if (strcmp(what, "features") == 0)           /* the other one is not read */
+        m->size = 0;
+    else
+        m->tokens = 0;
+    keyframes = m->keyframes;
+    codec = gq_shard_codec_name[m->codec];
+    gifs = gq_dataset_gifs(d);
+    f32 = !m->bf16;
+    return s;
+}
+
 static gq_status run(const char *dir, gq_error *err)
 {
     bool          frames = strcmp(what, "frames") == 0;
     double        each[ROUNDS_MAX] = {0};
-    uint64_t      file;
+    uint64_t      file = 0;
     gq_dataset   *d = NULL;
     gq_shard_meta m = {.keyframes = (int32_t)keyframes,
                        .size = frames ? SIDE : 0,
@@ -237,9 +259,11 @@ static gq_status run(const char *dir, gq_error *err)
                        .tokenizer = "words"};
 
     gq_shard_type_add(&m, "made");
-    gq_status s = make(dir, &m, &file, err);
+    gq_status s = data ? GQ_OK : make(dir, &m, &file, err);
     if (s == GQ_OK)
-        s = gq_dataset_open(dir, &d, err);
+        s = gq_dataset_open(data ? data : dir, &d, err);
+    if (s == GQ_OK && data)
+        s = look_at(d, &m, &file, err);
     if (s == GQ_OK)
         s = read_epochs(d, frames, each, err);
     gq_dataset_close(d);

@@ -23,6 +23,7 @@ static const gq_cli_command commands[] = {
     {"image", "preprocessing frames for CLIP", bench_image},
     {"tokenize", "text to token ids", bench_tokenize},
     {"load", "samples through the loader", bench_load},
+    {"shards", "a data set of any size: build, verify, shuffle, resume", bench_shards},
 };
 
 int main(int argc, char **argv)

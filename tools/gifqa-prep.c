@@ -18,6 +18,7 @@ static const gq_cli_program program = {
 };
 static const gq_cli_command commands[] = {
     {"build", "a table and its GIFs to shards", gq_prep_build},
+    {"convert", "packs a data set otherwise", gq_prep_convert},
     {"verify", "every byte of a data set", gq_prep_verify},
     {"stats", "what is in a data set", gq_prep_stats},
     {"head", "its first questions", gq_prep_head},

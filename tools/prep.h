@@ -14,6 +14,7 @@
 #include "train/config.h"
 
 int gq_prep_build(int argc, char **argv);
+int gq_prep_convert(int argc, char **argv);
 int gq_prep_verify(int argc, char **argv);
 int gq_prep_stats(int argc, char **argv);
 int gq_prep_head(int argc, char **argv);

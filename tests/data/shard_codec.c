@@ -168,7 +168,8 @@ static void codecs_have_names(void **state)
             assert_true(gq__codec_allows(c, element, pack));
             assert_int_equal(strstr(gq__codec_note(pack), "any HDF5 tool") != NULL,
                              c != GQ_CODEC_DELTA_ZSTD);
-            assert_int_equal(gq__codec_allows((gq_shard_codec)((k + 1) % GQ_CODECS), element, pack), 0);
+            gq_shard_codec other = (gq_shard_codec)((k + 1) % GQ_CODECS);
+            assert_false(gq__codec_allows(other, element, pack));
         }
     }
     assert_false(gq_shard_codec_find("zip", &c));

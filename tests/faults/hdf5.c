@@ -161,7 +161,7 @@ static void other_rank(spot *s)
     replace(s->gif, "frames", H5T_STD_U8LE, 1, &flat, s->list);
 }
 
-static void deflated_in_none(spot *s)              /* rows are packed, the codec says they are not */
+static void deflated_in_none(spot *s)                /* the codec says that rows are not packed */
 {
     H5Pset_chunk(s->list, 5, chunk);
     H5Pset_deflate(s->list, 1);
@@ -222,7 +222,7 @@ static void longer_than_possible(spot *s)
     forge(s, 7, more, sizeof more);
 }
 
-/* A zstd frame by hand: magic, single segment with a size of eight bytes, one RLE block of zeros. */
+/* Frames by hand: magic, single segment with a size of eight bytes, one RLE block of zeros. */
 static void zstd_bomb(spot *s)
 {
     static const uint8_t frame[] = {0x28, 0xB5, 0x2F, 0xFD, 0xE0, 0, 0, 0, 0, 0, 1, 0, 0,

@@ -2,6 +2,8 @@
  * was given. Nothing here asserts how fast anything is. */
 #include "shell.h"
 
+#include "data/shard.h"
+
 #include <math.h>
 
 static int make(void **state)
@@ -91,12 +93,15 @@ static void tokens(void **state)
 static void samples(void **state)
 {
     static const char *const ways[] = {"--what frames --codec gzip", "--what frames --threads 3",
+                                       "--what frames --codec row-delta+zstd",
                                        "--what features", "--what features --f32"};
     (void)state;
     need_program();
     for (size_t k = 0; k < sizeof ways / sizeof *ways; k++) {
         char    command[200];
         json_t *o;
+        if (strstr(ways[k], "zstd") && gq_shard_codec_lack(GQ_CODEC_DELTA_ZSTD))
+            continue;
         snprintf(command, sizeof command,
                  "gifqa-bench load %s --keyframes 1 --gifs 3 --batch 2 --rounds 2 --scratch . "
                  "--json",
@@ -108,6 +113,28 @@ static void samples(void **state)
     }
     shell_expect("ls", 0, "", NULL);
     assert_null(strstr(shell.out, "gifqa-bench"));      /* the scratch directory is gone          */
+}
+
+/* Every step of it, small; it checks itself. */
+static void shards(void **state)
+{
+    json_t *o, *steps, *one;
+    const char *name;
+    (void)state;
+    need_program();
+    o = run("gifqa-bench shards --gifs 200 --shard-mib 1 --codec gzip --scratch . --json");
+    assert_int_equal(shell_int(o, "gifs"), 200);
+    assert_int_equal(shell_int(o, "shards"), 16);        /* of 13 GIFs */
+    assert_int_equal(shell_int(o, "continued"), 7);      /* the 100th was in the eighth */
+    steps = json_object_get(o, "steps");
+    assert_int_equal(json_object_size(steps), 8);
+    json_object_foreach(steps, name, one)
+        positive(one, "peak_mib");
+    json_decref(o);
+    shell_expect("gifqa-bench shards --gifs 3 --scratch .", 2, NULL, "a smaller --shard-mib");
+    shell_expect("gifqa-bench shards --codec zip", 2, NULL, "none, gzip");
+    shell_expect("ls", 0, "", NULL);
+    assert_null(strstr(shell.out, "gifqa-bench"));
 }
 
 static void wrong_use(void **state)
@@ -130,7 +157,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(help),    cmocka_unit_test(pictures), cmocka_unit_test(tokens),
-        cmocka_unit_test(samples), cmocka_unit_test(wrong_use),
+        cmocka_unit_test(samples), cmocka_unit_test(shards),   cmocka_unit_test(wrong_use),
     };
     return cmocka_run_group_tests(tests, make, shell_end);
 }

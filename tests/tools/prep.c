@@ -434,6 +434,33 @@ static void build_the_world(void **state)
                  "holds another dataset");
 }
 
+/* What needs no plain HDF5 may be packed, and comes back. */
+static void packed_otherwise(void **state)
+{
+    (void)state;
+    need_program();
+    need_world();
+    shell_expect("gifqa-prep build w/val.tsv --gifs w/gif -o d/plain -t w " NANO, 0, "d/plain: 20 GIFs",
+                 "");
+    for (int k = GQ_CODEC_GZIP; k < GQ_CODECS && !gq_shard_codec_lack((gq_shard_codec)k); k++) {
+        char command[256];
+        snprintf(command, sizeof command, "gifqa-prep convert d/plain -o d/packed%d --codec %s", k,
+                 gq_shard_codec_name[k]);
+        shell_expect(command, 0, gq_shard_codec_name[k], "");
+        snprintf(command, sizeof command, "gifqa-prep verify d/packed%d", k);
+        shell_expect(command, 0, "whole: 20 GIFs", "");
+        snprintf(command, sizeof command, "gifqa-prep stats d/packed%d", k);
+        shell_expect(command, 0, gq_shard_codec_name[k], "");
+        snprintf(command, sizeof command, "gifqa-prep convert d/packed%d -o d/back%d --json", k, k);
+        shell_expect(command, 0, "\"codec\":\"none\"", "");
+        snprintf(command, sizeof command, "cmp d/plain/shard-00000.h5 d/back%d/shard-00000.h5", k);
+        shell_expect(command, 0, "", "");
+    }
+    shell_expect("gifqa-prep convert d/plain", 2, NULL, "-o DIR is missing");
+    shell_expect("gifqa-prep convert d/plain -o d/x --codec lz4", 2, NULL, "row-delta+zstd");
+    shell_expect("gifqa-prep convert absent -o d/x", 4, NULL, "absent");
+}
+
 static void a_flipped_byte(void **state)
 {
     char path[1024];
@@ -652,6 +679,7 @@ int main(void)
         cmocka_unit_test(golden_gpt2),      cmocka_unit_test(golden_clip),
         cmocka_unit_test(world),            cmocka_unit_test(world_stopped),
         cmocka_unit_test(build_the_world),  cmocka_unit_test(a_flipped_byte),
+        cmocka_unit_test(packed_otherwise),
         cmocka_unit_test(bad_rows_and_gifs), cmocka_unit_test(words_of_a_table),
         cmocka_unit_test(clip_features),    cmocka_unit_test(clip_cut),
         cmocka_unit_test(stopped_build),
