@@ -113,21 +113,31 @@ static const char men[] = " man men boy boys guy guys father dad gentleman actor
 static const char women[] = " woman women girl girls lady ladies mother mom actress queen princess "
                             "wife sister female bride ";
 
+/* Can the pronoun mean it? */
+static bool means(const reader *r, const char *pronoun, const phrase *p)
+{
+    const char *noun = word(r, p->head), *first = word(r, p->from);
+    bool        human = gq_word_is_human(noun);
+    if (!strcmp(pronoun, "it"))
+        return !human;
+    if (!strcmp(pronoun, "they"))
+        return r->c->pos[p->head] == GQ_POS_NNS || gq_word_among(noun, " people couple group ") ||
+               (r->c->pos[p->from] == GQ_POS_CD && strcmp(first, "one") != 0);
+    return human && !gq_word_among(noun, strcmp(pronoun, "he") ? men : women);
+}
+
 /* The first noun phrase before the pronoun that can be meant; the pronoun itself without one. */
 static phrase person(const reader *r, phrase pronoun)
 {
     const char *w = word(r, pronoun.head);
-    bool        he = !strcmp(w, "he");
-    if (!he && strcmp(w, "she") != 0)
+    if (!gq_word_among(w, " he she it they "))
         return pronoun;
     for (size_t k = 0, end; k < r->c->chunks && r->c->chunk[k].from < pronoun.from; k = end + 1) {
         end = k;
         if (!gq__is_kind(r->c, k, GQ_CHUNK_NP))
             continue;
-        phrase      p = phrase_at(r, k, &end);
-        const char *noun = word(r, p.head);
-        if (gq__is_noun(r->c->pos[p.head]) && gq_word_is_human(noun) &&
-            !gq_word_among(noun, he ? women : men))
+        phrase p = phrase_at(r, k, &end);
+        if (gq__is_noun(r->c->pos[p.head]) && means(r, w, &p))
             return p;
     }
     return pronoun;
@@ -223,6 +233,7 @@ static void choose_actor(reader *r, size_t k)
 {
     gq_pos p = r->c->pos[r->c->chunk[k].from];
     bool   inside = k && r->seen && !r->joined && gq__is_kind(r->c, k - 1, GQ_CHUNK_NP);
+    bool   told = gq_word_among(r->base, " get make let ask tell force help teach cause want ");
     if (r->relative) {
         const gq_chunk *who = &r->c->chunk[k - 1];
         r->actor = strcmp(word(r, who->from), "who") || living(r, &r->before) ? r->before
@@ -232,8 +243,9 @@ static void choose_actor(reader *r, size_t k)
             return; /* "a man who wears a hat and smiles ..."                */
         r->actor = r->subject;
         r->finite = true;
-    } else if (inside && p != GQ_POS_TO && (p == GQ_POS_VBN || living(r, &r->before))) {
-        r->actor = r->before; /* "sits on a horse eating hay"                           */
+    } else if (inside && (p != GQ_POS_TO || told) &&
+               (p == GQ_POS_VBN || living(r, &r->before))) {
+        r->actor = r->before; /* "sits on a horse eating hay", "gets a man to dance"    */
     }
 }
 
@@ -243,11 +255,15 @@ static size_t presented(reader *r, size_t k)
 {
     const gq_chunk *g = &r->c->chunk[k];
     phrases         list;
-    if (r->subject.n != 1 || r->seen || g->from != g->head || !gq__is_be(word(r, g->head)) ||
-        !gq__is_kind(r->c, k + 1, GQ_CHUNK_NP) ||
-        !gq_word_among(word(r, r->subject.at[0].head), " there this that it these those here "))
+    if (r->subject.n != 1 || r->seen || g->from != g->head || !gq__is_be(word(r, g->head)))
         return 0;
-    k = read_phrases(r, k + 1, true, &list);
+    const char *who = word(r, r->subject.at[0].head);
+    size_t      of = !strcmp(gq__first(r->c, k + 1), "of") &&
+                gq_word_among(who, " image picture photo video clip scene gif ");
+    if (!gq__is_kind(r->c, k + of + 1, GQ_CHUNK_NP) ||
+        (!of && !gq_word_among(who, " there this that it these those here ")))
+        return 0;
+    k = read_phrases(r, k + of + 1, true, &list);
     begin_clause(r, &list);
     return k;
 }
@@ -326,12 +342,35 @@ static void read_particle(reader *r, size_t k)
     }
 }
 
-/* "kisses a girl in a hat": the hat is the girl's. */
-static bool belongs_to_noun(const reader *r, const char *preposition, const phrases *objects)
+/* "kisses a girl in a hat": the hat is the girl's; "a car without a roof". */
+static bool belongs_to_noun(const reader *r, size_t k, const char *preposition,
+                            const phrases *objects)
 {
-    return !strcmp(preposition, "of") ||
+    bool none = !strcmp(preposition, "without") ||
+                (!strcmp(preposition, "with") && !strcmp(gq__first(r->c, k + 1), "no"));
+    return !strcmp(preposition, "of") || (none && k && gq__is_kind(r->c, k - 1, GQ_CHUNK_NP)) ||
            (!r->silent && gq_word_among(preposition, " in with ") && living(r, &r->before) &&
             gq_word_is_clothing(word(r, objects->at[0].head)));
+}
+
+/* "while" at chunk k; the chunk behind it. */
+static size_t read_while(reader *r, size_t k)
+{
+    end_verb(r);
+    r->actor = r->subject;
+    r->joined = true;
+    return k + 1;
+}
+
+/* "arm in arm", "side by side" at chunk k: the chunk behind it; 0: something else stands there. */
+static size_t read_twice(const reader *r, size_t k)
+{
+    const gq_chunk *a = &r->c->chunk[k];
+    return gq__is_kind(r->c, k + 1, GQ_CHUNK_P) && gq__is_kind(r->c, k + 2, GQ_CHUNK_NP) &&
+                   a->to == a->from + 1 && r->c->chunk[k + 2].to == r->c->chunk[k + 2].from + 1 &&
+                   !strcmp(word(r, a->from), gq__first(r->c, k + 2))
+               ? k + 3
+               : 0;
 }
 
 /* The preposition (or "as") at chunk k with what it brings; the chunk behind. */
@@ -355,9 +394,11 @@ static size_t read_preposition(reader *r, size_t k)
     }
     if (!gq_caption_text(r->c, p->from, p->to, text, sizeof text))
         return next;
+    if (!strcmp(text, "whilst"))
+        return read_while(r, k);
     if (r->verb && r->passive && !strcmp(text, "by"))
         emit_turned(r, &list);
-    else if (r->verb && !is_time(r, &list.at[0]) && !belongs_to_noun(r, text, &list))
+    else if (r->verb && !is_time(r, &list.at[0]) && !belongs_to_noun(r, k, text, &list))
         emit_all(r, text, &list);
     r->before = list;
     r->joined = false;
@@ -368,6 +409,9 @@ static size_t read_preposition(reader *r, size_t k)
 static size_t read_noun(reader *r, size_t k)
 {
     phrases list;
+    size_t  next = read_twice(r, k);
+    if (next)
+        return next;
     if (!r->subject.n || (r->joined && r->seen && new_clause(r, k))) {
         end_verb(r);
         k = read_phrases(r, k, true, &list);
@@ -398,9 +442,7 @@ static size_t read_other(reader *r, size_t k)
         if (!strcmp(w, "as") && r->verb && gq__is_kind(r->c, k + 1, GQ_CHUNK_NP) &&
             !new_clause(r, k + 1))
             return read_preposition(r, k);
-        end_verb(r);
-        r->actor = r->subject;
-        r->joined = true;
+        return read_while(r, k);
     } else if (gq_word_among(w, " who that which ")) {
         r->relative = true;
     } else if (r->verb && r->silent && !strcmp(r->base, "be") &&
