@@ -17,13 +17,13 @@ static inline uint32_t value_of(uint32_t unit)    { return unit & 0x7FFFFFFFu; }
 /* ---- the map --------------------------------------------------------------------------------- */
 
 /* Children of a node differ in the low 8 bits of their place: with whole blocks of 256 it is enough
- * that one of them is inside. */
+ * that one of them is inside. Walks begin at unit 0 and come to no value. */
 static gq_status check_unit(const tok_unigram *u, uint32_t i, size_t at, gq_error *err)
 {
     uint32_t unit = u->rule[i], first = i ^ distance_of(unit), value;
 
     if (unit >> 31)
-        return GQ_OK;
+        return i ? GQ_OK : gq_fail(err, GQ_EWEIGHTS, "byte %zu: the first unit is a value", at);
     if (first >= u->rules)
         return gq_fail(err, GQ_EWEIGHTS, "byte %zu: unit %u leads to unit %u of %u", at, i, first,
                        u->rules);

@@ -375,8 +375,8 @@ static gq_status from_spiece(const char *path, const char *added, gq_bytes *file
         status = gq_tok_sentinels(t, err);
         if (status == GQ_OK)
             status = gq_tok_finish(t, err);
-        if (status)
-            gq_context(err, "%s", path);
+        if (status)                                 /* known when all of it has been read         */
+            gq_context(err, "%s: byte %zu", path, t->unigram->source.size);
     }
     if (status)
         gq_tokenizer_close(t);

@@ -11,7 +11,7 @@
 #define BLOCK      256u
 #define OPEN       (16 * BLOCK)         /* units at the end in which free ones are remembered     */
 #define TRIES      256                  /* free units looked at for one node                      */
-#define MOST_UNITS (1u << 26)
+#define MOST_UNITS (1u << 23)
 #define NOBODY     UINT32_MAX
 
 typedef struct maker {
@@ -138,10 +138,6 @@ static gq_status add_children(maker *m, size_t lo, size_t hi, uint32_t depth, ui
             continue;
         if (m->keys[from].len == depth + 1)
             m->t->unit[unit].id = m->keys[from++].id;
-        if (from < i && m->keys[from].len == depth + 1)
-            return gq_fail(m->err, GQ_EWEIGHTS, "'%.*s' is there twice (ids %d and %d)",
-                           TOK_SHOW(depth + 1), m->keys[from].s, (int)m->keys[from - 1].id,
-                           (int)m->keys[from].id);
         if (from < i && (status = add_children(m, from, i, depth + 1, &below)))
             return status;
         m->t->unit[unit].base = below;

@@ -33,7 +33,7 @@ typedef struct tok_key {
     int32_t     id;
 } tok_key;
 
-/* Sorts the keys; equal ones are GQ_EWEIGHTS. */
+/* Of keys that are not equal and at most TOK_MAX_PIECE long; sorts them. */
 gq_status gq_tok_trie_make(tok_trie *t, tok_key *keys, size_t n, gq_error *err);
 /* Bytes of the longest string of the trie that the text begins with, 0: none. */
 size_t    gq_tok_trie_longest(const tok_trie *t, const char *s, size_t n);

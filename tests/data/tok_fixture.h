@@ -158,6 +158,25 @@ static inline json_t *fix_tokenizer_json(fix_kind kind, bool pairs)
     return root;
 }
 
+/* Sets the value at a path like "model.type" or "pre_tokenizer.pretokenizers.0.type". */
+static inline void fix_set(json_t *root, const char *path, const char *json)
+{
+    char   *copy = gq_strdup(path), *rest = copy, *key;
+    json_t *v = root;
+    json_t *value = json_loads(json, JSON_DECODE_ANY, NULL);
+
+    assert_non_null(value);
+    while ((key = strsep(&rest, "."))) {
+        if (!rest && json_is_array(v))
+            json_array_set_new(v, (size_t)atoi(key), value);
+        else if (!rest)
+            json_object_set_new(v, key, value);
+        else
+            v = json_is_array(v) ? json_array_get(v, (size_t)atoi(key)) : json_object_get(v, key);
+    }
+    gq_free(copy);
+}
+
 static inline gq_tokenizer *fix_open(const char *path)
 {
     gq_error      err = { 0 };

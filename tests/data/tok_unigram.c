@@ -1,5 +1,6 @@
 /* The unigram tokenizer: published ids, SentencePiece's and Hugging Face's on hard texts, a plain
  * reference on small models, and what is refused. */
+#include "data/unicode.h"
 #include "tok_unigram_fixture.h"
 
 /* ---- published ids (need the published vocabulary) ------------------------------------------- */
@@ -78,6 +79,72 @@ static void published(void **state)
     fix_expect(t, "a </s>", 6, GQ_TOK_FRAME, "3 9 3 2 87 7 3155 1");
     fix_expect(t, "a </s>", 6, GQ_TOK_FRAME | GQ_TOK_SPECIAL, "3 9 1 1");
     gq_tokenizer_close(t);
+}
+
+/* ---- SentencePiece's and Hugging Face's ids on hard texts ------------------------------------ */
+
+#define REFERENCE GQ_SOURCE_DIR "/tests/reference/"
+
+typedef struct hard {                   /* a line of tests/reference/unigram.tsv                  */
+    char  *column[7];                   /* kind, hex, ids ..., reason                             */
+    char   text[4096];
+    size_t len;
+} hard;
+
+static void cut_hard(char *line, hard *h)
+{
+    line[strcspn(line, "\n")] = '\0';
+    for (int i = 0; i < 7; i++)
+        h->column[i] = strsep(&line, "\t");
+    h->len = 0;
+    for (const char *hex = h->column[1]; *hex; hex += 2) {
+        unsigned byte;
+        assert_int_equal(sscanf(hex, "%2x", &byte), 1);
+        h->text[h->len++] = (char)byte;
+    }
+}
+
+/* SentencePiece's on every line, also between special tokens; T5's tokenizer.json is the same
+ * tokenizer; FLAN's ids are Hugging Face's wherever T5's are and no CR LF or ill-formed byte is in
+ * the text (the script says why). */
+static void hard_texts(void **state)
+{
+    const char   *dir = gq_scratch();
+    gq_tokenizer *t = fix_open(REFERENCE "unigram.model"), *flan;
+    gq_tokenizer *types = fix_open(REFERENCE "unigram_types.model");
+    FILE         *f = fopen(REFERENCE "unigram.tsv", "r");
+    char         *line = NULL;
+    size_t        cap = 0, lines = 0, reasons = 0, same = 0;
+    static hard   h;
+    (void)state;
+
+    uni_json_of(dir, t, UNI_FLAN);
+    flan = fix_open(dir);
+    assert_non_null(f);
+    for (; getline(&line, &cap, f) > 0; lines++) {
+        cut_hard(line, &h);
+        fix_expect(*h.column[0] == 'u' ? types : t, h.text, h.len, 0, h.column[2]);
+        if (*h.column[0] == 'u')
+            continue;
+        fix_expect(t, h.text, h.len, GQ_TOK_SPECIAL, h.column[3]);
+        if (*h.column[6] == '\0') {
+            assert_string_equal(h.column[3], h.column[4]);
+            if (gq_utf8_valid(h.text, h.len) && !memmem(h.text, h.len, "\r\n", 2)) {
+                fix_expect(flan, h.text, h.len, GQ_TOK_SPECIAL, h.column[5]);
+                same++;
+            }
+        }
+        reasons += *h.column[6] != '\0';
+    }
+    assert_int_equal(lines, 1012);
+    assert_int_equal(reasons, 100);
+    assert_true(same > 350);
+    free(line);
+    fclose(f);
+    gq_tokenizer_close(t);
+    gq_tokenizer_close(types);
+    gq_tokenizer_close(flan);
+    gq_remove_tree(dir, NULL);
 }
 
 /* ---- a model made here ----------------------------------------------------------------------- */
@@ -365,6 +432,7 @@ int main(void)
         cmocka_unit_test(comes_back),         cmocka_unit_test(best_by_definition),
         cmocka_unit_test(one_long_window),    cmocka_unit_test(added_tokens),
         cmocka_unit_test(saving),
+        cmocka_unit_test(hard_texts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
