@@ -194,6 +194,8 @@ static gq_status read_all(tok_proto file, gq_tokenizer *t, gq_error *err)
     if (status)
         return status;
     t->unigram->model_size = t->size;
+    if (!map.body.data)
+        return GQ_OK;
     return gq_tok_charsmap(t->unigram, map.body.data + map.body.at, map.body.end - map.body.at,
                            map.body.at, err);
 }

@@ -347,7 +347,7 @@ static const gq_cli_program tokenize_program = {
 typedef struct text_job {
     gq_tokenizer *t;
     gq_bytes      text;
-    int32_t      *ids;   /* [text.size]: no tokenizer here gives more ids than bytes              */
+    int32_t      *ids;   /* [text.size]: no more ids than bytes are kept                          */
     size_t        tokens, line_tokens;
 } text_job;
 
@@ -413,6 +413,8 @@ int bench_tokenize(int argc, char **argv)
         print_head();
         print_series(&whole, mb, "MB");
         print_series(&lines, mb, "MB");
+        print_series(&whole, 1e-6 * (double)j.tokens, "M tokens");
+        print_series(&lines, 1e-6 * (double)j.line_tokens, "M tokens");
     }
     char what[80];
     snprintf(what, sizeof what, "%zu bytes, %zu tokens", j.text.size, j.tokens);

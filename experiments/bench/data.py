@@ -72,13 +72,15 @@ def image(o):
 
 
 def tokenize(o):
-    for number, kind in enumerate(("gpt2", "clip")):
-        files = os.path.join(o.tokenizers, kind)
+    for number, kind in enumerate(("gpt2", "clip", "t5", "t5-fast")):
+        files = os.path.join(o.tokenizers, kind.split("-")[0])
         mine, peer = turns(o, ["tokenize", "--tokenizer", files, o.text], ["tokenize", kind, files, o.text])
-        mb, name = mine[0]["bytes"] / 1e6, {"gpt2": "GPT-2", "clip": "CLIP"}[kind]
+        mb, tokens = mine[0]["bytes"] / 1e6, mine[0]["tokens"]
+        name = {"gpt2": "GPT-2", "clip": "CLIP"}.get(kind, f"T5, {peer[0]['library']}")
         if not number:
             heading(mine, peer, f"\n## Tokenizers\n\n{mine[0]['bytes']:,} bytes of English, the same ids counted on both sides.")
-        row(f"{name}, one string ({mine[0]['tokens']:,} tokens)", mine, "whole", peer, "whole", mb, "MB/s")
+        rate = tokens / statistics.median(seconds(mine, "whole")) / 1e6
+        row(f"{name}, one string ({tokens:,} tokens, ours {rate:.1f} M/s)", mine, "whole", peer, "whole", mb, "MB/s")
         row(f"{name}, line by line; theirs: one batch", mine, "lines", peer, "lines", mb, "MB/s")
         row(f"{name}, the same; theirs on two threads", mine, "lines", peer, "lines_2_threads", mb, "MB/s")
 

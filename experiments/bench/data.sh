@@ -3,6 +3,7 @@
 #
 #   PYTHON=venv/bin/python data.sh GIFS TOKENIZERS TEXT [--only gif|image|tokenize|load] ...
 #
-# GIFS: a directory of GIFs; TOKENIZERS: one with gpt2/ and clip/, each vocab.json and merges.txt; TEXT: English text.
+# GIFS: a directory of GIFs; TOKENIZERS: one with gpt2/ and clip/, each vocab.json and merges.txt, and t5/ with
+# spiece.model; TEXT: English text.
 set -eu
 exec python3 "$(dirname "$0")/data.py" "$@"

@@ -3,6 +3,7 @@
     data.py gif GIFS            Pillow: every frame as a full canvas
     data.py image GIFS          Pillow and CLIPImageProcessor: decoded RGB frames to [3,224,224] floats
     data.py tokenize gpt2|clip FILES TEXT     Hugging Face's tokenizers (FILES: vocab.json and merges.txt)
+    data.py tokenize t5|t5-fast FILES TEXT    sentencepiece, Hugging Face's tokenizers (FILES: spiece.model)
 
 Prints one JSON object: for each way of doing it the seconds of every round, after a first one (image: a first frame of
 each size) that is not timed. Files are in memory before the clock starts. One thread, except "lines_2_threads".
@@ -106,8 +107,23 @@ def bench_image(folder, rounds):
     return out | {name: series(s, frames) for name, s in seconds.items()}
 
 
+def make_unigram(folder):
+    from sentencepiece import sentencepiece_model_pb2
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+    model = sentencepiece_model_pb2.ModelProto()
+    with open(os.path.join(folder, "spiece.model"), "rb") as file:
+        model.ParseFromString(file.read())
+    tokenizer = Tokenizer(models.Unigram([(p.piece, p.score) for p in model.pieces], unk_id=2, byte_fallback=False))
+    tokenizer.normalizer = normalizers.Precompiled(model.normalizer_spec.precompiled_charsmap)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")])
+    return tokenizer
+
+
 def make_tokenizer(kind, folder):
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+    if kind == "t5-fast":
+        return make_unigram(folder)
     files = os.path.join(folder, "vocab.json"), os.path.join(folder, "merges.txt")
     if kind == "gpt2":
         tokenizer = Tokenizer(models.BPE.from_file(*files))
@@ -124,19 +140,35 @@ def make_tokenizer(kind, folder):
     return tokenizer
 
 
-def bench_tokenize(kind, folder, path, rounds):
+def ways_of_sentencepiece(folder, text, lines):
+    """Library, how to do it (in parallel or not), how to count ids."""
+    import sentencepiece
+    model = sentencepiece.SentencePieceProcessor(model_file=os.path.join(folder, "spiece.model"))
+    ways = {"whole": (False, lambda: model.encode(text)),
+            "lines": (False, lambda: model.encode(lines, num_threads=1)),
+            "lines_2_threads": (True, lambda: model.encode(lines, num_threads=2))}
+    return "sentencepiece " + sentencepiece.__version__, ways, len
+
+
+def ways_of_tokenizers(kind, folder, text, lines):
     import tokenizers
     tokenizer = make_tokenizer(kind, folder)
+    ways = {"whole": (False, lambda: tokenizer.encode(text)),
+            "lines": (False, lambda: tokenizer.encode_batch_fast(lines)),
+            "lines_2_threads": (True, lambda: tokenizer.encode_batch_fast(lines))}
+    return "tokenizers " + tokenizers.__version__, ways, lambda e: len(e.ids)
+
+
+def bench_tokenize(kind, folder, path, rounds):
     text = open(path, encoding="utf-8", newline="").read()
     lines = text.split("\n")
     size = len(text.encode()) / 1e6
+    library, ways, count = (ways_of_sentencepiece(folder, text, lines) if kind == "t5" else
+                            ways_of_tokenizers(kind, folder, text, lines))
 
     def set_parallel(on):
         os.environ["TOKENIZERS_PARALLELISM"] = "true" if on else "false"
 
-    ways = {"whole": (False, lambda: tokenizer.encode(text)),
-            "lines": (False, lambda: tokenizer.encode_batch_fast(lines)),
-            "lines_2_threads": (True, lambda: tokenizer.encode_batch_fast(lines))}
     seconds = {name: [] for name in ways}
     for turn in range(rounds + 1):
         for name, (parallel, way) in ways.items():
@@ -144,9 +176,8 @@ def bench_tokenize(kind, folder, path, rounds):
             took = timed(way)
             if turn:
                 seconds[name].append(took)
-    out = {"bytes": round(size * 1e6), "tokens": len(tokenizer.encode(text).ids),
-           "line_tokens": sum(len(e.ids) for e in tokenizer.encode_batch_fast(lines)),
-           "library": "tokenizers " + tokenizers.__version__}
+    out = {"bytes": round(size * 1e6), "tokens": count(ways["whole"][1]()),
+           "line_tokens": sum(map(count, ways["lines"][1]())), "library": library}
     return out | {name: series(s, size) for name, s in seconds.items()}
 
 
@@ -157,7 +188,7 @@ def main():
     for name in ("gif", "image"):
         commands.add_parser(name).add_argument("gifs")
     tokenize = commands.add_parser("tokenize")
-    tokenize.add_argument("kind", choices=["gpt2", "clip"])
+    tokenize.add_argument("kind", choices=["gpt2", "clip", "t5", "t5-fast"])
     tokenize.add_argument("files")
     tokenize.add_argument("text")
     args = parser.parse_args()
