@@ -1,6 +1,6 @@
 /* The unigram model: of all ways to cut a text into pieces, the one whose scores sum to most.
- * Sums are float and only a larger one wins, as in SentencePiece 0.2.3, so that ties fall the same
- * way (0.1.97 compared in double; Hugging Face sums in double). */
+ * Sums are float, begin again below LEAST_SUM, and only a larger one wins, as in SentencePiece 0.2.3,
+ * so that ties fall the same way (0.1.97 compares in double, Hugging Face sums in double). */
 #include <float.h>
 #include <string.h>
 
@@ -130,6 +130,7 @@ typedef struct node {                   /* the best way to come to a place in th
 } node;
 
 enum { SHORT = 1024 };                  /* nodes on the stack                                     */
+#define LEAST_SUM (-100000.0f)          /* below this a sum begins again, as in SentencePiece     */
 
 typedef struct search {                 /* over text[0 .. n)                                      */
     const gq_tokenizer *t;
@@ -176,6 +177,15 @@ static inline size_t character(char c)              /* the text is UTF-8        
 {
     uint8_t b = (uint8_t)c;
     return b < 0x80 ? 1 : b < 0xE0 ? 2 : b < 0xF0 ? 3 : 4;
+}
+
+/* Sums of long texts begin again at `s`, or a float could not tell one piece from another. */
+static void from_zero(search *w, size_t s)
+{
+    const float sum = w->at[s].score;
+    for (; s <= w->reach; s++)
+        if (w->at[s].id >= 0)
+            w->at[s].score -= sum;
 }
 
 /* All pieces that begin at `s`. */
@@ -229,6 +239,8 @@ static gq_status walk(search *w, tok_scratch *scratch, gq_error *err)
     while (s < w->n && w->sink->n < w->sink->limit) {
         if (s + TOK_MAX_PIECE >= w->room && (status = widen(w, scratch, err)))
             return status;
+        if (w->at[s].score < LEAST_SUM)
+            from_zero(w, s);
         extend(w, s);
         s += character(w->text[s]);
         if (s != w->reach)
