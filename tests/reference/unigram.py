@@ -8,8 +8,9 @@ unigram.model: trained on the sentences below, T5's ids (pad 0, end 1, unknown 2
 unigram_types.model: the same pieces without a map, spaces kept; some pieces UNUSED, some USER_DEFINED.
 Lines: "u" for the second: hex of the bytes, SentencePiece's ids. "n" for the first: hex, SentencePiece's ids; with special
 tokens matched in the text: SentencePiece's ids between them, those of a tokenizer.json in T5's shape (WhitespaceSplit,
-Metaspace), those in FLAN's (Metaspace alone), and a reason where T5's differ from SentencePiece's. Bytes that are not
-UTF-8 reach tokenizers as Python's errors="replace" reads them.
+Metaspace), those in FLAN's (Metaspace alone), and a reason where T5's differ from SentencePiece's. "l" for the
+first: hex, how often that is repeated, the number of SentencePiece's ids, the sum of (place + 1) * id modulo 2^31: float
+sums of so long a text lose their last digits. Bytes that are not UTF-8 reach tokenizers as Python's errors="replace" reads them.
 
 The reasons: "bytes": a byte that is not UTF-8 becomes U+FFFD behind SentencePiece's map, and so an unknown character; to
 tokenizers the text has U+FFFD from the beginning, which nmt_nfkc turns into a space.
@@ -121,6 +122,13 @@ def texts():
                        for _ in range(rng.randint(1, 6)))
 
 
+def long_texts():
+    rng = random.Random(17)
+    yield "".join(rng.choice("aeinorst ,.dh") for _ in range(4001)), 60
+    yield "".join(rng.choice("abdeghiklmnoprstuvw") for _ in range(997)), 100
+    yield " ".join(sentences()) + " ", 20
+
+
 def why(data, sp, fast):
     """The first change of the text that makes both sides agree."""
     text = data.decode(errors="replace")
@@ -159,6 +167,10 @@ def main():
         lists = (sp.encode(data), ids, t5.encode(text).ids, flan.encode(text).ids)
         rows.append("\t".join(["n", data.hex(), *(" ".join(map(str, x)) for x in lists), reason]))
         rows.append("\t".join(["u", data.hex(), " ".join(map(str, sp_types.encode(data)))]))
+    for unit, times in long_texts():
+        ids = sp.encode(unit * times)
+        total = sum((i + 1) * x for i, x in enumerate(ids)) % 2**31
+        rows.append("\t".join(["l", unit.encode().hex(), str(times), str(len(ids)), str(total)]))
     (out / "unigram.tsv").write_text("\n".join(rows) + "\n")
     print(len(rows), "lines; T5's tokenizer.json differs:", {k: v for k, v in differ.items() if k})
 
