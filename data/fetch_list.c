@@ -230,7 +230,7 @@ static gq_status form_of(const char *path, const gq_table_form **form, gq_error 
     line += strspn(line, " \t\r\n");
     size_t n = strcspn(line, "\n"), first = strcspn(line, "\t\n");
     bool   url = memmem(line, first, "://", 3) && *line != '{' && *line != '"';
-    *form = !url ? &with_header : memchr(line, '\t', n) ? &tgif_form : &list_form;
+    *form = url || !*line ? (memchr(line, '\t', n) ? &tgif_form : &list_form) : &with_header;
     gq_bytes_free(&b);
     return GQ_OK;
 }

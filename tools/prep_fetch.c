@@ -40,8 +40,8 @@ static const gq_cli_program program = {
     .n_options = sizeof options / sizeof options[0],
     .least = 1,
     .most = GQ_CLI_LIST_MAX,
-    .notes = "LIST: URLs, TGIF's table, or a table with a column url. The same command goes on. 4: no "
-             "answer at all; 6; 9; 75.",
+    .notes = "LIST: URLs, TGIF's table, or a table with a column url. The same command goes on. "
+             "Exit 4: no answer at all.",
 };
 
 /* Of 1000 different waits in a second nobody sees a difference: whole milliseconds. */

@@ -1,6 +1,9 @@
-/* R2: every file operation of training, building and exporting is killed, fails, is cut short or is
- * interrupted in turn; the same command without the fault must then end with the same bytes. */
+/* R2: every file operation of training, building, exporting and fetching is killed, fails, is cut
+ * short or is interrupted in turn; the same command without the fault must then end with the same
+ * bytes. */
 #include "rig.h"
+
+#include "data/fetch_server.h"
 
 enum { OPS = 4096, SHORT_FAULTS = 52 };     /* SHORT_FAULTS: per program, in the short mode       */
 
@@ -9,10 +12,13 @@ typedef struct subject {
     const char *made, *from;            /* alone in its directory; what it starts as, or NULL     */
     const char *twin;                   /* what it made without faults                            */
     int         step;                   /* of the last checkpoint of a run; 0: not a run          */
+    bool        fetched;                /* its record has times and attempts                      */
 } subject;
 
 #define TRAIN "gifqa-train --config t.yaml --quiet --set train.steps=4 --set train.eval_every=2 " \
               "--set train.keep_last=1 --set clip.train=false --run-dir "
+#define FETCH "gifqa-prep fetch urls.txt --allow-private 127.0.0.1 --rate 1000 --connections 1 "    \
+              "--pause-ms 1 -o "
 #define BUILD "gifqa-prep build world/broken.tsv --gifs world/gif --config t.yaml -o "
 
 static const subject subjects[] = {
@@ -20,6 +26,7 @@ static const subject subjects[] = {
     {"gifqa-train that resumes", TRAIN "out/made", "out/made", "half", "trained", 4},
     {"gifqa-prep build", BUILD "out/made", "out/made", NULL, "built", 0},
     {"gifqa-export", "gifqa-export run -o out/made", "out/made", NULL, "exported", 0},
+    {"gifqa-prep fetch", FETCH "out/made", "out/made", NULL, "fetched", 0, true},
 };
 
 /* ---- the operations of a program ------------------------------------------------------------- */
@@ -111,6 +118,18 @@ static bool allowed(const char *fault, int code, const char *said)
            strstr(said, "Interrupted system call");
 }
 
+/* The files are the same, and so are, for every URL, name, fate, bytes and hash in its last line. */
+static const char *fetched_differ(const char *a, const char *b)
+{
+    rig_put("same.awk", "FNR == 1 { f++; next } { v[f, $1] = $2 \" \" $3 \" \" $5 \" \" $6; u[$1] }\n"
+                        "END { for (k in u) if (v[1, k] != v[2, k]) { print k, v[1, k], \"|\", v[2, k]; "
+                        "bad = 1 } exit bad }\n");
+    if (rig_run(NULL, "diff -r -x .lock -x fetch.tsv %s %s", a, b) == 0 &&
+        rig_run(NULL, "awk -F\t -f same.awk %s/fetch.tsv %s/fetch.tsv", a, b) == 0)
+        return NULL;
+    return rig_text("child.out");
+}
+
 /* done: it ended well in spite of the fault, so there is nothing left to do. */
 static const char *check(const subject *s, bool done)
 {
@@ -129,7 +148,7 @@ static const char *check(const subject *s, bool done)
     if (s->step)
         why = runs_differ(rig_path("%s", s->twin), rig_path("%s", s->made), s->step);
     else
-        why = rig_trees_differ(s->twin, s->made);
+        why = s->fetched ? fetched_differ(s->twin, s->made) : rig_trees_differ(s->twin, s->made);
     return why ? why : rig_leftover("out");
 }
 
@@ -237,6 +256,50 @@ static void exporting(void **state)
     every_operation(&subjects[3]);
 }
 
+/* GIFs, a dead one, one behind a redirect, and one that comes the second time it is asked for. */
+static bool serve(const server_request *r)
+{
+    gq_bytes b;
+    int      n = 0;
+    bool     ok;
+
+    if (strcmp(r->path, "/dead.gif") == 0)
+        return server_say(r->fd, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+    if (strcmp(r->path, "/moved.gif") == 0)
+        return server_say(r->fd, "HTTP/1.1 302 Found\r\nLocation: /3.gif\r\nContent-Length: 0\r\n\r\n");
+    if (strcmp(r->path, "/busy.gif") == 0 && r->nth % 2)
+        return server_say(r->fd, "HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n");
+    sscanf(r->path, "/%d", &n);
+    char path[1024];
+    snprintf(path, sizeof path, "%s/world/gif/train-%06d.gif", little_dir, n);
+    if (gq_read_file(path, 1 << 20, &b, NULL) != GQ_OK)
+        return false;
+    ok = server_say(r->fd, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", b.size) &&
+         server_send(r->fd, b.data, b.size);
+    gq_bytes_free(&b);
+    return ok;
+}
+
+static void fetching(void **state)
+{
+    static const char *const name[] = {"1", "2", "dead", "moved", "busy"};
+    char                     text[512] = "";
+    (void)state;
+    need_rig();
+    rig_put("urls.txt", "");
+    if (rig_run(NULL, FETCH "none") == 2) {
+        print_message("skipped: built without libcurl\n");
+        skip();
+    }
+    server_start(serve);
+    for (size_t k = 0; k < sizeof name / sizeof *name; k++)
+        snprintf(text + strlen(text), sizeof text - strlen(text), "http://127.0.0.1:%d/%s.gif\n",
+                 server.port, name[k]);
+    rig_put("urls.txt", text);
+    every_operation(&subjects[4]);
+    server_stop();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -244,6 +307,7 @@ int main(void)
         cmocka_unit_test(resuming),
         cmocka_unit_test(building),
         cmocka_unit_test(exporting),
+        cmocka_unit_test(fetching),
     };
     return cmocka_run_group_tests_name("faults/everyop", tests, rig_begin, rig_done);
 }
