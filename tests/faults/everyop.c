@@ -22,10 +22,10 @@ typedef struct subject {
 #define BUILD "gifqa-prep build world/broken.tsv --gifs world/gif --config t.yaml -o "
 
 static const subject subjects[] = {
-    {"gifqa-train", TRAIN "out/made", "out/made", NULL, "trained", 4},
-    {"gifqa-train that resumes", TRAIN "out/made", "out/made", "half", "trained", 4},
-    {"gifqa-prep build", BUILD "out/made", "out/made", NULL, "built", 0},
-    {"gifqa-export", "gifqa-export run -o out/made", "out/made", NULL, "exported", 0},
+    {"gifqa-train", TRAIN "out/made", "out/made", NULL, "trained", 4, false},
+    {"gifqa-train that resumes", TRAIN "out/made", "out/made", "half", "trained", 4, false},
+    {"gifqa-prep build", BUILD "out/made", "out/made", NULL, "built", 0, false},
+    {"gifqa-export", "gifqa-export run -o out/made", "out/made", NULL, "exported", 0, false},
     {"gifqa-prep fetch", FETCH "out/made", "out/made", NULL, "fetched", 0, true},
 };
 
