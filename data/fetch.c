@@ -151,7 +151,7 @@ static gq_status hop(fetch *f, const gq_answer *a, gq_error *err)
         return settle(f, a->job, GQ_FETCH_REDIRECT, a->status, note, err);
     }
     if (strlen(a->location) > GQ_FETCH_URL)
-        return settle(f, a->job, GQ_FETCH_REDIRECT, a->status, "redirects to a URL that is too long",
+        return settle(f, a->job, GQ_FETCH_REDIRECT, a->status, "redirects to too long a URL",
                       err);
     if ((why = gq__http_host(f->http, a->location, host))) {
         snprintf(note, sizeof note, "redirects to %.100s: %s", a->location, why);
@@ -185,7 +185,7 @@ static gq_status answer(fetch *f, const gq_answer *a, gq_error *err)
 
 /* ---- what is there already ------------------------------------------------------------------- */
 
-/* A GIF without a line in the record: of a call that was killed in between, or brought by others. */
+/* A GIF without a line in the record: of a call that was killed in between, or from elsewhere. */
 static gq_status adopt(fetch *f, uint32_t job, const char *path, gq_error *err)
 {
     gq_fetch_job *j = &f->list.job[job];
@@ -224,8 +224,9 @@ static gq_status look_at(fetch *f, uint32_t job, gq_error *err)
 
 static gq_status stopped(const fetch *f, gq_error *err)
 {
-    return gq_fail(err, GQ_ESTOPPED, "%s: stopped; %llu of %llu URLs are done, run it again for the "
-                   "others", f->o->out, (unsigned long long)f->done, (unsigned long long)f->r->urls);
+    return gq_fail(err, GQ_ESTOPPED, "%s: stopped; %llu of %llu URLs are done, run it again for "
+                   "the others", f->o->out, (unsigned long long)f->done,
+                   (unsigned long long)f->r->urls);
 }
 
 static gq_status plan_one(fetch *f, uint32_t job, uint64_t *asked, gq_error *err)
@@ -262,6 +263,7 @@ static gq_status plan(fetch *f, gq_error *err)
         if (s == GQ_OK && !gq_tick(&f->tick, f->done, f->dead))
             s = stopped(f, err);
     }
+    f->tick.total = f->r->known + f->r->adopted + asked;
     f->tick.skipped = f->done;
     f->tick.start_s = 0;                         /* the rate is that of the network */
     return s;

@@ -11,11 +11,11 @@
  * Invariants: servers are strangers. Only http and https, also behind redirects, and only public
  * addresses, looked at when a socket is made for one. Nothing that a server sends is unpacked, its
  * word on type and length is not trusted, and what it can cost is bounded: header, body, time, hops,
- * attempts. A body stays in memory until data/gif.h has walked through it, so memory is at most
- * connections * limits.max_bytes; then it is written as core/io.h writes. A GIF is on disk before the
- * record says so: whenever this is killed, the same call goes on, and a GIF that is there without a
- * line is checked and kept. One process a directory (.lock). Proxies, cookies and passwords are not
- * used, whatever the environment says.
+ * attempts. A body stays in memory until data/gif.h has walked through it, so memory is about
+ * connections * limits.max_bytes at worst; then it is written as core/io.h writes. A GIF is on disk
+ * before the record says so: whenever this is killed, the same call goes on, and a GIF that is there
+ * without a line is checked and kept. One process a directory (.lock). Proxies, cookies and
+ * passwords are not used, whatever the environment says.
  *
  * Politeness: few connections and a pause between requests to one host, the User-Agent says who asks,
  * a host that says when to come back (Retry-After) is left alone until then and given up for this
@@ -66,7 +66,7 @@ typedef struct gq_fetch_opts {          /* gq_fetch_defaults(), then list, n and
     int                per_host;        /* of them, to one host: 2                                */
     int                interval_ms;     /* between two requests to one host: 250                  */
     int                tries;           /* attempts of a URL in one call: 4                       */
-    int                backoff_ms;      /* before the second; doubles, by chance 1/2 to 1 of it: 2000 */
+    int                backoff_ms;      /* before the second; doubles; half to all of it: 2000    */
     int                backoff_max_ms;  /* 60000                                                  */
     int                patience_ms;     /* Retry-After beyond it gives the host up: 600000        */
     int                losses;          /* failures in a row that give a host up: 20              */

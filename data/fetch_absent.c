@@ -8,6 +8,6 @@ gq_status gq_fetch_gifs(const gq_fetch_opts *o, gq_fetch_report *report, gq_erro
     (void)o;
     memset(report, 0, sizeof *report);
     return gq_fail(err, GQ_EUSAGE,
-                   "built without libcurl: install it (Debian: libcurl4-openssl-dev) and build gifqa "
-                   "again, or bring the GIFs by other means");
+                   "built without libcurl: install it (Debian: libcurl4-openssl-dev) and build "
+                   "gifqa again, or bring the GIFs by other means");
 }

@@ -21,7 +21,8 @@ typedef struct slot {                   /* one request in flight                
     uint32_t   job;
     bool       running;
     bool       allowed;                 /* to a private address                                   */
-    bool       barred, large, enough, no_memory, long_header, slow;
+    bool       barred, opened;          /* addresses that were refused, that were not             */
+    bool       large, enough, no_memory, long_header, slow;
     bool       vouched, headed;         /* headed: its header is whole                            */
     size_t     header;                  /* bytes                                                  */
     uint8_t   *body;
@@ -38,7 +39,6 @@ struct gq_http {
     struct curl_slist   *headers;
     char                 agent[160];
     slot                *slot;          /* [o->connections]                                       */
-    gq_error             failed;        /* what ended everything: no memory                       */
 };
 
 /* ---- what libcurl calls ---------------------------------------------------------------------- */
@@ -51,6 +51,7 @@ static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_so
         s->barred = true;
         return CURL_SOCKET_BAD;
     }
+    s->opened = true;
     return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
 }
 
@@ -144,7 +145,8 @@ static bool set_where(slot *s, const char *url)
     ok &= curl_easy_setopt(e, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED) == CURLE_OK;
     ok &= curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)o->connect_ms) == CURLE_OK;
     ok &= curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)o->total_ms) == CURLE_OK;
-    ok &= curl_easy_setopt(e, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)o->limits.max_bytes) == CURLE_OK;
+    ok &= curl_easy_setopt(e, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)o->limits.max_bytes) ==
+          CURLE_OK;
     return ok;
 }
 
@@ -235,7 +237,10 @@ static void judge_end(const slot *s, CURLcode code, gq_answer *a)
     const gq_fetch_opts *o = s->h->o;
     const char          *text = *s->error ? s->error : curl_easy_strerror(code);
     a->end = GQ_HTTP_LOST;
-    if (s->headed && a->status != 200 && a->status >= 200) {
+    if (s->no_memory) {                          /* libcurl calls a header line of 100 KiB that */
+        a->end = GQ_HTTP_NO_MEMORY;
+        snprintf(a->note, sizeof a->note, "no memory for more than %zu bytes of a GIF", s->size);
+    } else if (s->headed && a->status != 200 && a->status >= 200) {
         a->end = GQ_HTTP_WHOLE;                  /* whatever became of a body that nobody wants */
     } else if (s->large || code == CURLE_FILESIZE_EXCEEDED) {
         a->end = GQ_HTTP_LARGE;
@@ -245,7 +250,7 @@ static void judge_end(const slot *s, CURLcode code, gq_answer *a)
         snprintf(a->note, sizeof a->note, "more than %zu bytes of header", o->header_bytes);
     } else if (s->slow) {
         snprintf(a->note, sizeof a->note, "less than %d bytes in %d ms", o->slow_bytes, o->slow_ms);
-    } else if (s->barred && code == CURLE_COULDNT_CONNECT) {
+    } else if (s->barred && !s->opened) {
         a->end = GQ_HTTP_BARRED;
         snprintf(a->note, sizeof a->note, "a private or reserved address");
     } else if (s->headed && (code == CURLE_OK || s->enough)) {
@@ -269,8 +274,6 @@ static void answer_of(gq_http *h, slot *s, CURLcode code, gq_answer *a)
     *a = (gq_answer){.job = s->job, .status = (int)status, .body = s->body, .size = s->size,
                      .vouched = s->vouched, .retry_after_s = (double)wait, .location = location};
     judge_end(s, code, a);
-    if (s->no_memory)
-        gq_fail(&h->failed, GQ_ENOMEM, "no memory for %zu bytes of a GIF", s->size);
 }
 
 bool gq__http_next(gq_http *h, gq_answer *out)
@@ -280,7 +283,8 @@ bool gq__http_next(gq_http *h, gq_answer *out)
     slot    *s = NULL;
 
     while ((m = curl_multi_info_read(h->multi, &left)))
-        if (m->msg == CURLMSG_DONE && curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &s) == CURLE_OK) {
+        if (m->msg == CURLMSG_DONE &&
+            curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &s) == CURLE_OK) {
             answer_of(h, s, m->data.result, out);
             return true;
         }
@@ -313,16 +317,15 @@ static double look_at_pace(gq_http *h)
 gq_status gq__http_wait(gq_http *h, double seconds, gq_error *err)
 {
     int       running;
-    double    ms = 1000 * fmin(seconds, look_at_pace(h));
-    CURLMcode c = curl_multi_poll(h->multi, NULL, 0, ms < WAIT_MS ? (int)ceil(fmax(ms, 0)) : WAIT_MS,
-                                  NULL);
+    double    ms = fmax(0, fmin(WAIT_MS, 1000 * fmin(seconds, look_at_pace(h))));
+    CURLMcode c = curl_multi_poll(h->multi, NULL, 0, (int)ceil(ms), NULL);
     if (c == CURLM_OK)
         c = curl_multi_perform(h->multi, &running);
-    if (c != CURLM_OK)
-        gq_fail(&h->failed, c == CURLM_OUT_OF_MEMORY ? GQ_ENOMEM : GQ_EDISK, "libcurl: %s",
-                curl_multi_strerror(c));
     look_at_pace(h);
-    return h->failed.code == GQ_OK ? GQ_OK : gq_fail(err, h->failed.code, "%s", h->failed.text);
+    if (c == CURLM_OK)
+        return GQ_OK;
+    return gq_fail(err, c == CURLM_OUT_OF_MEMORY ? GQ_ENOMEM : GQ_EDISK, "libcurl: %s",
+                   curl_multi_strerror(c));
 }
 
 /* ---- life ------------------------------------------------------------------------------------ */

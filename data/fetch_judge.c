@@ -129,6 +129,8 @@ gq_status gq__fetch_judge(const gq_fetch_opts *o, const char *name, const gq_ans
     case GQ_HTTP_BARRED:
         say(v, GQ_FETCH_BARRED, a->note);
         break;
+    case GQ_HTTP_NO_MEMORY:
+        return gq_fail(err, GQ_ENOMEM, "%s", a->note);
     case GQ_HTTP_WHOLE:
         if (a->status == 200)
             return gq__fetch_judge_gif(o, name, a->body, a->size, a->vouched, v, err);

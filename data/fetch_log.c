@@ -78,7 +78,8 @@ static gq_status take_row(gq_fetch_list *l, char *path, uint64_t line, const cha
         return bad_row(path, line, "sha256 is none", err);
     gq_status s = gq__fetch_list_known(l, cell[C_URL], cell[C_GIF], &job, &why);
     if (s != GQ_OK)
-        return s == GQ_EINPUT ? bad_row(path, line, why.text, err) : gq_fail(err, s, "%s", why.text);
+        return s == GQ_EINPUT ? bad_row(path, line, why.text, err)
+                              : gq_fail(err, s, "%s", why.text);
     l->job[job].fate = fate;
     l->job[job].known = true;
     l->job[job].bytes = bytes;

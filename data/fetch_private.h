@@ -1,8 +1,8 @@
 /* fetch_private.h - what the files data/fetch*.c share.
  *
  * Invariants: a job is one URL and is known by its index; it is in exactly one place: with a final
- * fate, in the queue of a host, waiting for its next attempt, or in flight. Times are seconds of the
- * monotonic clock.
+ * fate, in the queue of a host, waiting for its next attempt, or in flight; or left alone, when its
+ * host was given up. Times are seconds of the monotonic clock.
  */
 #ifndef GIFQA_DATA_FETCH_PRIVATE_H
 #define GIFQA_DATA_FETCH_PRIVATE_H
@@ -62,8 +62,8 @@ static inline const char *gq__fetch_name(const gq_fetch_list *l, uint32_t job)
 {
     return l->text + l->job[job].name;
 }
-/* The file's name for a URL (gif: of its row, NULL or "": none), never one that leads anywhere else;
- * false: it had to be made up. */
+/* The file's name for a URL (gif: of its row, NULL or "": none), never one that leads elsewhere.
+ * False: it had to be made up. */
 bool gq__fetch_name_of(const char *url, const char *gif, char name[GQ_FETCH_NAME + 1]);
 
 /* ---- the record: fetch_log.c ----------------------------------------------------------------- */
@@ -83,6 +83,7 @@ typedef enum gq_http_end {
     GQ_HTTP_LOST,                       /* none, or not to its end                                */
     GQ_HTTP_LARGE,                      /* cut off at limits.max_bytes, or announced beyond it    */
     GQ_HTTP_BARRED,                     /* all its addresses are private                          */
+    GQ_HTTP_NO_MEMORY,                  /* here                                                   */
 } gq_http_end;
 
 typedef struct gq_answer {
@@ -121,7 +122,8 @@ typedef struct gq_fetch_queue gq_fetch_queue;
 gq_fetch_queue *gq__queue_new(const gq_fetch_opts *o, gq_fetch_list *l);     /* NULL: no memory   */
 void      gq__queue_free(gq_fetch_queue *q);                                 /* NULL allowed      */
 /* At the end of its host's queue, or at its head. A host that was given up takes none. */
-gq_status gq__queue_add(gq_fetch_queue *q, uint32_t job, const char *host, bool first, gq_error *err);
+gq_status gq__queue_add(gq_fetch_queue *q, uint32_t job, const char *host, bool first,
+                        gq_error *err);
 /* At the head of its host's queue from `due` on. */
 gq_status gq__queue_later(gq_fetch_queue *q, uint32_t job, double due, gq_error *err);
 /* The next job to start, or NONE; *wake: when there may be one if nothing else happens. */
@@ -143,7 +145,7 @@ void      gq__http_close(gq_http *h);                        /* ends what runs; 
 const char *gq__http_host(gq_http *h, const char *url, char host[GQ_FETCH_HOST]);
 gq_status gq__http_start(gq_http *h, uint32_t job, const char *url, gq_error *err);
 gq_status gq__http_wait(gq_http *h, double seconds, gq_error *err);
-/* The next answer; what it points to is valid until the next call of any of these. False: none yet. */
+/* The next answer; what it points to is valid until the next call of any of these. False: none. */
 bool      gq__http_next(gq_http *h, gq_answer *out);
 
 #endif

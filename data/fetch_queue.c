@@ -100,7 +100,8 @@ static void put(gq_fetch_queue *q, uint32_t job, bool first)
     h->live = true;
 }
 
-gq_status gq__queue_add(gq_fetch_queue *q, uint32_t job, const char *name, bool first, gq_error *err)
+gq_status gq__queue_add(gq_fetch_queue *q, uint32_t job, const char *name, bool first,
+                        gq_error *err)
 {
     gq_status s = host_of(q, name, &q->l->job[job].host, err);
     if (s == GQ_OK)

@@ -23,10 +23,11 @@ static const gq_cli_option options[] = {
     {"tries", 0, GQ_CLI_INT, &tries, "N", "attempts of a URL (4)", 1, 100},
     {"timeout", 0, GQ_CLI_REAL, &timeout_s, "S", "seconds of one request (300)", 0.001, 86400},
     {"max-mib", 0, GQ_CLI_INT, &max_mib, "N", "the largest GIF (64)", 1, 1024},
-    {"placeholder", 0, GQ_CLI_LIST, &placeholders, "SHA256", "a picture that counts as dead; repeat it",
-     0, 0},
+    {"placeholder", 0, GQ_CLI_LIST, &placeholders, "SHA256",
+     "a picture that counts as dead; repeat it", 0, 0},
     {"retry-dead", 0, GQ_CLI_FLAG, &retry_dead, NULL, "ask again for those that were dead", 0, 0},
-    {"allow-private", 0, GQ_CLI_LIST, &allow, "HOST", "it may have a private address; repeat it", 0, 0},
+    {"allow-private", 0, GQ_CLI_LIST, &allow, "HOST", "it may have a private address; repeat it",
+     0, 0},
     {"json", 0, GQ_CLI_FLAG, &json, NULL, "the counts as one JSON object", 0, 0},
     {"pause-ms", 0, GQ_CLI_INT, &pause_ms, "N", NULL, 1, 60000},
 };
@@ -34,7 +35,7 @@ static const gq_cli_program program = {
     .name = "gifqa-prep fetch",
     .summary = "the GIFs of a list of URLs",
     .usage = "LIST... -o DIR [options]",
-    .examples = "gifqa-prep fetch TGIF-Release/data/splits/train.txt -o gifs --contact me@example.org\n"
+    .examples = "gifqa-prep fetch TGIF-Release/data/splits/train.txt -o gifs --contact me@my.org\n"
                 "gifqa-prep fetch captions.tsv --split val -o gifs",
     .options = options,
     .n_options = sizeof options / sizeof options[0],
@@ -129,10 +130,12 @@ static void warn(const gq_fetch_report *r)
         gq_cli_warn(program.name, "%llu URLs could not have the name they give; the column gif of "
                     "fetch.tsv says theirs", (unsigned long long)r->renamed);
     if (r->given_up)
-        gq_cli_warn(program.name, "%llu hosts were given up for now", (unsigned long long)r->given_up);
+        gq_cli_warn(program.name, "%llu hosts were given up for now",
+                    (unsigned long long)r->given_up);
     if (r->most_same > 2)
-        gq_cli_warn(program.name, "%llu GIFs are the same, perhaps what stands for a deleted one: look at "
-                    "one of SHA-256 %s, and --placeholder", (unsigned long long)r->most_same,
+        gq_cli_warn(program.name,
+                    "%llu GIFs are the same, perhaps what stands for a deleted one: look at one of "
+                    "SHA-256 %s, and --placeholder", (unsigned long long)r->most_same,
                     r->same_sha256);
     if (open && !most)
         gq_cli_warn(program.name, "%llu URLs are open: the same command asks for them again",

@@ -118,7 +118,7 @@ static bool allowed(const char *fault, int code, const char *said)
            strstr(said, "Interrupted system call");
 }
 
-/* The files are the same, and so are, for every URL, name, fate, bytes and hash in its last line. */
+/* The files are the same, and so are name, fate, bytes and hash in the last line of every URL. */
 static const char *fetched_differ(const char *a, const char *b)
 {
     rig_put("same.awk", "FNR == 1 { f++; next } { v[f, $1] = $2 \" \" $3 \" \" $5 \" \" $6; u[$1] }\n"
