@@ -237,7 +237,8 @@ static void judge_end(const slot *s, CURLcode code, gq_answer *a)
     const gq_fetch_opts *o = s->h->o;
     const char          *text = *s->error ? s->error : curl_easy_strerror(code);
     a->end = GQ_HTTP_LOST;
-    if (s->no_memory) {                          /* libcurl calls a header line of 100 KiB that */
+    /* not for CURLE_OUT_OF_MEMORY: libcurl says so of a long line of header, too */
+    if (s->no_memory) {
         a->end = GQ_HTTP_NO_MEMORY;
         snprintf(a->note, sizeof a->note, "no memory for more than %zu bytes of a GIF", s->size);
     } else if (s->headed && a->status != 200 && a->status >= 200) {
