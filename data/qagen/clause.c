@@ -182,14 +182,6 @@ static bool is_human(const gq_caption *c, const gq_clause *out)
     return gq_word_is_human(noun);
 }
 
-/* Pictures, whose content is meant when they are the subject. */
-static bool is_picture(const char *noun)
-{
-    char base[GQ_WN_WORD];
-    gq_wordnet_noun(noun, base);
-    return gq_word_among(base, " image picture photo video clip scene gif shot ");
-}
-
 /* "there is a man ...", "this is a man ...": the chunk of the man; 0: the caption begins otherwise,
  * or what is presented is "a view of" something. */
 static size_t presented(const gq_caption *c)
@@ -212,7 +204,7 @@ static const char *read_subject(const gq_caption *c, size_t at, gq_clause *out)
                        gq_word_among(gq__first(c, at), " this it that these those ")
                    ? "the subject is this, it or there"
                    : "the subject has no noun";
-    if (is_picture(c->words.word[c->chunk[at].head]))
+    if (gq_word_is_picture(c->words.word[c->chunk[at].head]))
         return "the subject is a picture";
     out->first = at;
     out->last = gq_phrase_end(c, at);

@@ -125,6 +125,11 @@ bool gq_word_is_time(const char *noun)
     return listed_noun(times, noun) || (class_of(noun) & GQ_WN_CLASS) == GQ_WN_TIME;
 }
 
+bool gq_word_is_picture(const char *noun)
+{
+    return listed_noun(" image picture photo video clip scene gif shot ", noun);
+}
+
 bool gq_word_is_verb(const char *word, char *base)
 {
     return gq_wordnet_verb(word, base);

@@ -14,6 +14,7 @@ bool gq_word_is_human(const char *noun);       /* living, and "who" asks for it 
 bool gq_word_is_clothing(const char *noun);
 bool gq_word_is_place(const char *noun);       /* a thing something can be in, on, near           */
 bool gq_word_is_time(const char *noun);
+bool gq_word_is_picture(const char *noun);     /* what is in it is meant, not itself              */
 /* A verb in this form, by WordNet; base form into out[GQ_WN_WORD]. */
 bool gq_word_is_verb(const char *word, char *base);
 

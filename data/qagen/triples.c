@@ -258,8 +258,7 @@ static size_t presented(reader *r, size_t k)
     if (r->subject.n != 1 || r->seen || g->from != g->head || !gq__is_be(word(r, g->head)))
         return 0;
     const char *who = word(r, r->subject.at[0].head);
-    size_t      of = !strcmp(gq__first(r->c, k + 1), "of") &&
-                gq_word_among(who, " image picture photo video clip scene gif ");
+    size_t      of = !strcmp(gq__first(r->c, k + 1), "of") && gq_word_is_picture(who);
     if (!gq__is_kind(r->c, k + of + 1, GQ_CHUNK_NP) ||
         (!of && !gq_word_among(who, " there this that it these those here ")))
         return 0;

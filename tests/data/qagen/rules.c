@@ -229,9 +229,10 @@ static void forms(void **state)
 static void any_words(void **state)
 {
     (void)state;
-    static const char *const some[] = {"a",     "man", "is",   "dancing", "and",       "then",
-                                       "two",   "red", "hats", "in",      "of",        "who",
-                                       "wears", ",",   "to",   "'s",      "on top of", "while"};
+    static const char *const some[] = {"a",     "man",   "is",      "dancing", "and",       "then",
+                                       "two",   "red",   "hats",    "in",      "of",        "who",
+                                       "wears", ",",     "to",      "'s",      "on top of", "while",
+                                       "this",  "there", "another", "sitting", "him",       "or"};
     static gq_caption        c;
     static gq_generated      list[GQ_RULE_MOST];
     uint32_t                 noise = 7;
