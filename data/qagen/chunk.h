@@ -4,8 +4,8 @@
  *
  * The tagger's tags become a small set of our own (gq_pos), and rules of the domain repair what
  * newspapers and mails teach wrongly about captions: "is X-ing" is a verb, "red" before a noun an
- * adjective, "and sings" a verb; "two man" is read as two men. A chunk is a run of words; words in no chunk are chunks of
- * kind GQ_CHUNK_O. Chunks cover the caption without gaps.
+ * adjective, "and sings" a verb; "two man" is read as two men. A chunk is a run of words; words in
+ * no chunk are chunks of kind GQ_CHUNK_O. Chunks cover the caption without gaps.
  *
  * Invariants: nothing here allocates; a caption is a value (some kilobytes) that must not move, its
  * words point into it.
