@@ -30,6 +30,7 @@ typedef struct build {
     int                  ahead;         /* GIFs read in parallel */
     uint32_t             at;            /* first item of those */
     float               *tokens;        /* [T,N,D] */
+    bool                 has_pooled;    /* the vectors of this GIF are in this shard */
     gq_prompt_form       form;
     gq_prompt_ids        question, answer;       /* of the row at hand */
     gq_ticker            tick;
@@ -127,6 +128,18 @@ static gq_status finish_shard(build *b, uint32_t next, gq_error *err)
     return gq_manifest_save(b->o->out, &b->manifest, err);
 }
 
+/* The vectors of all frames, once a GIF. */
+static gq_status add_vectors(build *b, const gq_worked *w, gq_shard_gif *gif, gq_error *err)
+{
+    gq_gif_file file = {gif->name, w->bytes.data, w->bytes.size, w->frames};
+    gif->pooled_n = GQ_SHARD_POOLED_SAME;
+    if (b->has_pooled)
+        return GQ_OK;
+    gq_status s = b->o->all_frames(b->o->ctx, &file, &gif->pooled, &gif->pooled_n, err);
+    b->has_pooled = s == GQ_OK;
+    return s;
+}
+
 /* What is in w->choice becomes a row of the shard. */
 static gq_status add_gif(build *b, const gq_item *it, gq_worked *w, int32_t *index, gq_error *err)
 {
@@ -141,6 +154,8 @@ static gq_status add_gif(build *b, const gq_item *it, gq_worked *w, int32_t *ind
     memcpy(gif.sha256, w->sha256, sizeof gif.sha256);
     if (!b->writer)
         s = gq_shard_writer_open(b->o->out, b->manifest.count, &b->meta, &b->writer, err);
+    if (s == GQ_OK && b->o->all_frames)
+        s = add_vectors(b, w, &gif, err);
     if (s == GQ_OK && b->o->features)
         s = b->o->features(b->o->ctx, w->choice.pixels, b->tokens, err);
     if (s == GQ_OK)
@@ -234,6 +249,7 @@ static gq_status commit(build *b, uint32_t i, gq_worked *w, gq_error *err)
     const gq_item *it = &b->items.item[i];
     int32_t        index;
     gq_status      s;
+    b->has_pooled = false;
     if (w->err.code == GQ_EINPUT)
         s = reject_item(b, it, w->err.text, err);
     else if (w->err.code != GQ_OK)
@@ -304,7 +320,9 @@ static void describe(build *b)
     m->size = o->store_frames ? o->size : 0;
     m->tokens = o->features ? o->tokens : 0;
     m->width = o->features ? o->width : 0;
-    m->bf16 = o->features && o->bf16;
+    m->pooled = o->all_frames ? o->pooled : 0;
+    m->bf16 = (o->features || o->all_frames) && o->bf16;
+    snprintf(m->pooled_tower, sizeof m->pooled_tower, "%s", o->all_frames ? o->pooled_tower : "");
     m->codec = o->codec;
     snprintf(m->source, sizeof m->source, "%s", o->source ? o->source : "");
     snprintf(m->sampler, sizeof m->sampler, "%s", o->choose ? o->chooser : "evenly");
@@ -338,6 +356,9 @@ static void identify(build *b)
         snprintf(text + n, sizeof text - (size_t)n, "%s|%s|%s|%s|%s|%s|%s", b->meta.sampler,
                  b->meta.matte, b->meta.features, b->meta.prompt, b->meta.answer_prefix,
                  b->meta.tokenizer_sha256, b->meta.source);
+    n = (int)strlen(text);
+    if (b->meta.pooled)
+        snprintf(text + n, sizeof text - (size_t)n, "|%d %s", b->meta.pooled, b->meta.pooled_tower);
     gq_sha256(text, strlen(text), hash);
     gq_hex(hash, sizeof hash, b->id);
 }

@@ -9,7 +9,8 @@
  * Order of the callbacks: all on the calling thread, never two at once. For each GIF, in the order
  * of the table: choose(), if given, for each of its rows in their order; features() once for each
  * set of frames that is stored, right after they were decoded, with choose() between the row that
- * first chose them and the next row. A choice made before is not stored, nor turned into features,
+ * first chose them and the next row; all_frames(), if given, before the first features() of the
+ * GIF. A choice made before is not stored, nor turned into features,
  * again. progress() comes between GIFs. Finished shards are skipped when a build continues: nothing
  * is called for their GIFs, so a result must depend on the arguments alone.
  *
@@ -44,6 +45,11 @@ typedef gq_status (*gq_choose_fn)(void *ctx, const gq_gif_file *gif, const char 
 /* frames u8 [T,S,S,3] to tokens f32 [T,N,D]. */
 typedef gq_status (*gq_features_fn)(void *ctx, const uint8_t *frames, float *tokens, gq_error *err);
 
+/* *vectors: f32 [*n, P], one of each frame of the GIF, P as the options say; they stay the
+ * callback's and are read before its next call. */
+typedef gq_status (*gq_pooled_fn)(void *ctx, const gq_gif_file *gif, const float **vectors,
+                                  int32_t *n, gq_error *err);
+
 typedef struct gq_build_opts {
     const char         *table, *gifs, *out;      /* a file, a directory, a directory              */
     int32_t             keyframes;      /* T                                                      */
@@ -70,8 +76,11 @@ typedef struct gq_build_opts {
     gq_features_fn      features;       /* NULL: none                                             */
     const char         *tower;          /* what computes them, stored as `features`               */
     int32_t             tokens, width;  /* N, D                                                   */
-    bool                bf16;           /* how they are stored                                    */
-    void               *ctx;            /* of choose and features                                 */
+    gq_pooled_fn        all_frames;     /* vectors of all frames; NULL: none                      */
+    int32_t             pooled;         /* P                                                      */
+    char                pooled_tower[33];        /* hash of what computes them                    */
+    bool                bf16;           /* how features and vectors are stored                    */
+    void               *ctx;            /* of choose, features and all_frames                     */
     gq_progress_fn      progress;       /* items: GIFs                                            */
     void               *progress_ctx;
 } gq_build_opts;

@@ -20,6 +20,8 @@ typedef struct convert {
     gq_shard_cursor   *c;
     uint8_t           *frames;
     float             *tokens;
+    float             *pooled;          /* of the GIF with most frames */
+    int64_t            shared;          /* first vector of the GIF before; -1: none */
 } convert;
 
 /* ---- one shard ------------------------------------------------------------------------------- */
@@ -30,6 +32,8 @@ static void close_source(convert *v)
     gq_dataset_close(v->d);
     gq_free(v->frames);
     gq_free(v->tokens);
+    gq_free(v->pooled);
+    v->pooled = NULL;
     v->c = NULL;
     v->d = NULL;
     v->frames = NULL;
@@ -49,9 +53,29 @@ static gq_status open_source(convert *v, int k, gq_error *err)
     const gq_shard_meta *m = gq_dataset_meta(v->d);
     v->frames = m->size ? gq_malloc(gq_shard_frame_bytes(m), 1) : NULL;
     v->tokens = m->tokens ? gq_malloc(gq_shard_token_count(m), sizeof *v->tokens) : NULL;
-    if ((m->size && !v->frames) || (m->tokens && !v->tokens))
+    size_t most = 0;
+    for (int64_t g = 0; g < gq_dataset_gifs(v->d); g++) {
+        gq_shard_gif gif;
+        gq_dataset_gif(v->d, g, &gif);
+        most = (size_t)gif.pooled_n > most ? (size_t)gif.pooled_n : most;
+    }
+    v->pooled = most ? gq_malloc(most * (size_t)m->pooled, sizeof *v->pooled) : NULL;
+    if ((m->size && !v->frames) || (m->tokens && !v->tokens) || (most && !v->pooled))
         return gq_fail(err, GQ_ENOMEM, "%s: no memory for one GIF", v->from);
     return GQ_OK;
+}
+
+/* The vectors of all frames, once for GIFs that share them. */
+static gq_status read_pooled(convert *v, int64_t g, gq_shard_gif *gif, gq_error *err)
+{
+    if (!v->pooled)
+        return GQ_OK;
+    bool same = gif->pooled_at == v->shared;
+    v->shared = gif->pooled_at;
+    gif->pooled = v->pooled;
+    if (same)
+        gif->pooled_n = GQ_SHARD_POOLED_SAME;
+    return same ? GQ_OK : gq_dataset_pooled(v->d, v->c, g, v->pooled, err);
 }
 
 static gq_status add_gif(convert *v, gq_shard_writer *w, int64_t g, gq_error *err)
@@ -64,6 +88,8 @@ static gq_status add_gif(convert *v, gq_shard_writer *w, int64_t g, gq_error *er
         s = gq_dataset_frames(v->d, v->c, g, v->frames, err);
     if (s == GQ_OK && v->tokens)
         s = gq_dataset_tokens(v->d, v->c, g, v->tokens, err);
+    if (s == GQ_OK)
+        s = read_pooled(v, g, &gif, err);
     if (s == GQ_OK)
         s = gq_shard_add_gif(w, &gif, v->frames, v->tokens, &index, err);
     if (s == GQ_OK && !gq_tick(&v->tick, ++v->done, 0))
@@ -79,6 +105,7 @@ static gq_status write_part(convert *v, int64_t from, int64_t to, gq_shard_entry
     gq_shard_meta    m = *gq_dataset_meta(v->d);
     gq_shard_writer *w;
     m.codec = v->codec;
+    v->shared = -1;
     gq_status s = gq_shard_writer_open(v->out, v->made.count, &m, &w, err);
     if (s != GQ_OK)
         return s;

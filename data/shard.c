@@ -32,7 +32,8 @@ gq_status gq_shard_check_same(const gq_shard_meta *x, const char *first, const g
 {
     const gq_shard_meta *y = &b->meta;
     if (x->keyframes != y->keyframes || x->size != y->size || x->tokens != y->tokens ||
-        x->width != y->width || x->bf16 != y->bf16)
+        x->width != y->width || x->bf16 != y->bf16 || x->pooled != y->pooled ||
+        strcmp(x->pooled_tower, y->pooled_tower) != 0)
         return gq_fail(err, GQ_EINPUT,
                        "%s: its GIFs have another shape than those of %s; build the dataset again",
                        b->path, first);
@@ -229,6 +230,9 @@ void gq_dataset_gif(const gq_dataset *d, int64_t gif, gq_shard_gif *out)
     out->flags = s->flags[r];
     out->frame_idx = s->frame_idx + r * s->meta.keyframes;
     out->delay_cs = s->delay_cs + r * s->meta.keyframes;
+    out->pooled_n = s->pooled_n ? s->pooled_n[r] : 0;
+    out->pooled = NULL;
+    out->pooled_at = s->pooled_at ? s->pooled_at[r] : 0;
 }
 
 bool gq_dataset_part(const gq_dataset *d, int k, const gq_shard **out)
@@ -242,43 +246,54 @@ gq_status gq_shard_cursor_new(const gq_dataset *d, gq_shard_cursor **out, gq_err
     return gq_shard_cursor_for((const gq_shard *const *)d->shard, d->count, out, err);
 }
 
-static gq_status row(const gq_dataset *d, gq_shard_cursor *c, int64_t gif, bool frames, void *dst,
-                     gq_error *err)
+/* The shard of a GIF, which has that set; *r: its number there. */
+static gq_status look_up(const gq_dataset *d, int64_t gif, gq_set_id set, const gq_shard **s,
+                         int64_t *r, gq_error *err)
 {
+    static const char *const what[GQ_SETS] = {"frames", "features", "vectors of all frames"};
     if (gif < 0 || gif >= gq_dataset_gifs(d))
         return gq_fail(err, GQ_EBUG, "%s: GIF %lld of %lld", d->dir, (long long)gif,
                        (long long)gq_dataset_gifs(d));
-    int              k = find(d->first_gif, d->count, gif);
-    const gq_shard  *s = d->shard[k];
-    const gq_rowset *set = frames ? &s->frames : &s->tokens;
-    if (!set->chunk)
-        return gq_fail(err, GQ_EINPUT, "%s: holds no %s; build it with them", d->dir,
-                       frames ? "frames" : "features");
-    return gq_shard_row(s, set, gif - d->first_gif[k], c, dst, err);
+    int k = find(d->first_gif, d->count, gif);
+    *s = d->shard[k];
+    *r = gif - d->first_gif[k];
+    return (*s)->set[set].rows ? GQ_OK
+                               : gq_fail(err, GQ_EINPUT, "%s: holds no %s; build it with them",
+                                         d->dir, what[set]);
 }
 
 gq_status gq_dataset_frames(const gq_dataset *d, gq_shard_cursor *c, int64_t gif, uint8_t *dst,
                             gq_error *err)
 {
-    return row(d, c, gif, true, dst, err);
+    const gq_shard *s;
+    int64_t         r;
+    gq_status       st = look_up(d, gif, GQ_SET_FRAMES, &s, &r, err);
+    return st == GQ_OK ? gq_shard_row(s, GQ_SET_FRAMES, r, c, dst, err) : st;
 }
 
 gq_status gq_dataset_tokens(const gq_dataset *d, gq_shard_cursor *c, int64_t gif, float *dst,
                             gq_error *err)
 {
     const gq_shard_meta *m = gq_dataset_meta(d);
+    const gq_shard      *s;
+    int64_t              r;
     size_t               n = gq_shard_token_count(m);
-    if (!m->bf16)
-        return row(d, c, gif, false, dst, err);
     /* the 16-bit values land in the upper half of dst and are widened from the front: none is
      * overwritten unread */
-    uint16_t *half = (uint16_t *)dst + n;
-    gq_status s = row(d, c, gif, false, half, err);
-    for (size_t k = 0; s == GQ_OK && k < n; k++) {
-        uint16_t h;
-        memcpy(&h, half + k, sizeof h);
-        uint32_t u = (uint32_t)h << 16;
-        memcpy(dst + k, &u, sizeof u);
-    }
-    return s;
+    void     *stored = m->bf16 ? (uint16_t *)dst + n : (void *)dst;
+    gq_status st = look_up(d, gif, GQ_SET_TOKENS, &s, &r, err);
+    if (st == GQ_OK)
+        st = gq_shard_row(s, GQ_SET_TOKENS, r, c, stored, err);
+    if (st == GQ_OK && m->bf16)
+        gq_shard_widen(stored, dst, n);
+    return st;
+}
+
+gq_status gq_dataset_pooled(const gq_dataset *d, gq_shard_cursor *c, int64_t gif, float *dst,
+                            gq_error *err)
+{
+    const gq_shard *s;
+    int64_t         r;
+    gq_status       st = look_up(d, gif, GQ_SET_POOLED, &s, &r, err);
+    return st == GQ_OK ? gq_shard_pooled(s, r, c, dst, err) : st;
 }

@@ -8,8 +8,12 @@
  *   /gif/frames         u8   [G, T, S, S, 3]   chunks of whole GIFs; one a chunk when packed
  *                                              (when size > 0)
  *   /gif/tokens         f32 or bf16 [G, T, N, D]   likewise (when tokens > 0)
- *   /gif/frames_xxh64, /gif/tokens_xxh64   u64 [G]   of each GIF's bytes as stored; attribute
- *                                              "stored" of the two says who else can read them
+ *   /gif/pooled         f32 or bf16 [B, 64, P] a vector of every frame of every GIF, one after the
+ *                                              other, zeros at the end (when pooled > 0)
+ *   /gif/pooled_at i64 [G], pooled_n i32 [G]   first vector of a GIF, and how many; GIFs that are
+ *                                              stored more than once share them
+ *   /gif/frames_xxh64, tokens_xxh64   u64 [G]   of each GIF's bytes as stored; pooled_xxh64 u64 [B];
+ *                                              attribute "stored" of the three: who can read them
  *   /gif/frame_idx      i32 [G, T]    which frames of the GIF were kept, in time order
  *   /gif/delay_cs       u16 [G, T]    their delays, 1/100 s
  *   /gif/n_frames       i32 [G]       /gif/wh  u16 [G, 2]  pixels     /gif/flags  u32 [G]
@@ -17,8 +21,9 @@
  *   /qa/gif i32 [Q], /qa/type i32 [Q], /qa/q_tok i32 flat, q_off i64 [Q+1], a_tok, a_off,
  *   /qa/q_text u8 flat (UTF-8), q_text_off i64 [Q+1], a_text, a_text_off
  *
- * Memory of an open dataset, bytes: a GIF 52 + 6 T and its name, 24 for frames and 24 for tokens; a
- * question 48, 4 an id, its texts. Pixels and features stay in the file.
+ * Memory of an open dataset, bytes: a GIF 52 + 6 T and its name, 24 for frames and 24 for tokens, 12
+ * and 24 for each 64 vectors of all frames; a question 48, 4 an id, its texts. Pixels and features
+ * stay in the file.
  *
  * Invariants: a shard appears under its name only after it was written, synced, read back and
  * compared, and never changes afterwards. Everything in it is covered by a checksum: the arrays and
@@ -61,6 +66,7 @@ typedef struct gq_shard_meta {
     int32_t        keyframes;           /* T, frames kept of each GIF, >= 1                       */
     int32_t        size;                /* S, pixels a side; 0: frames are not stored             */
     int32_t        tokens, width;       /* N, D of the cached features; 0, 0: none                */
+    int32_t        pooled;              /* P of the vectors of all frames; 0: none                */
     bool           bf16;                /* features are stored as bfloat16, not float32           */
     gq_shard_codec codec;               /* of frames and tokens                                   */
     uint64_t       seed;                /* of whatever chance took part                           */
@@ -71,6 +77,7 @@ typedef struct gq_shard_meta {
     char           preprocess[64];      /* how a frame became S x S                               */
     char           matte[32];           /* what transparent pixels became                         */
     char           features[128];       /* which tower made the tokens                            */
+    char           pooled_tower[33];    /* hash of what made the vectors of all frames            */
     char           prompt[256];         /* template around the question, {q}                      */
     char           answer_prefix[256];  /* put before each answer                                 */
     char           tokenizer[16];       /* kind: gpt2, clip, words                                */
@@ -93,8 +100,12 @@ typedef struct gq_shard_gif {           /* one GIF beside its pixels            
     uint32_t        flags;              /* gq_gif_flags() and GQ_SHARD_REPEATED                   */
     const int32_t  *frame_idx;          /* [T], 0-based, ascending                                */
     const uint16_t *delay_cs;           /* [T], 1/100 s                                           */
+    int32_t         pooled_n;           /* vectors of all frames, or GQ_SHARD_POOLED_SAME; 0: none */
+    const float    *pooled;             /* writing: [pooled_n, P]                                 */
+    int64_t         pooled_at;          /* reading: equal for GIFs of a shard that share them     */
 } gq_shard_gif;
 
+enum { GQ_SHARD_POOLED_SAME = -1 };     /* writing: those of the GIF before                       */
 enum { GQ_SHARD_REPEATED = 1 << 16 };   /* flag: fewer frames than T, so some were taken twice    */
 
 typedef struct gq_qa {                  /* one question                                           */
@@ -176,6 +187,9 @@ gq_status gq_dataset_frames(const gq_dataset *d, gq_shard_cursor *c, int64_t gif
                             gq_error *err);
 /* f32 [T,N,D]; bfloat16 is widened. */
 gq_status gq_dataset_tokens(const gq_dataset *d, gq_shard_cursor *c, int64_t gif, float *dst,
+                            gq_error *err);
+/* f32 [pooled_n, P] of one GIF; bfloat16 is widened. */
+gq_status gq_dataset_pooled(const gq_dataset *d, gq_shard_cursor *c, int64_t gif, float *dst,
                             gq_error *err);
 
 /* ---- looking --------------------------------------------------------------------------------- */

@@ -512,6 +512,8 @@ gq_status gq_h5_get_u64(gq_h5 *f, const char *name, uint64_t *value, gq_error *e
     return get_attribute(f, f->file, "file", name, H5T_INTEGER, value, sizeof *value, err);
 }
 
+bool gq_h5_has_attribute(gq_h5 *f, const char *name) { return H5Aexists(f->file, name) > 0; }
+
 /* 1: hard link; 0: none; -1: a link of another kind. Looks at the link, never through it. */
 static int hard_link(hid_t at, const char *name)
 {

@@ -80,6 +80,7 @@ gq_status gq_h5_open(const char *path, gq_h5 **out, gq_error *err);
 void      gq_h5_close(gq_h5 *f);                            /* NULL allowed; for files being read */
 gq_status gq_h5_get_text(gq_h5 *f, const char *name, char *text, size_t size, gq_error *err);
 gq_status gq_h5_get_u64(gq_h5 *f, const char *name, uint64_t *value, gq_error *err);
+bool      gq_h5_has_attribute(gq_h5 *f, const char *name);
 bool      gq_h5_has(gq_h5 *f, const char *name);             /* a link of that name, of any kind  */
 /* Whole array, hash checked. want: rank and dimensions, 0 = any; the real ones are written back.
  * *data: gq_free(). */

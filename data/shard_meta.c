@@ -43,13 +43,28 @@ size_t gq_shard_token_count(const gq_shard_meta *m)
     return (size_t)m->keyframes * (size_t)m->tokens * (size_t)m->width;
 }
 
-void gq_shard_forms(const gq_shard_meta *m, gq_row_form *frames, gq_row_form *tokens)
+const char *const gq_set_name[GQ_SETS] = {"gif/frames", "gif/tokens", "gif/pooled"};
+const char *const gq_set_hash_name[GQ_SETS] = {"gif/frames_xxh64", "gif/tokens_xxh64",
+                                               "gif/pooled_xxh64"};
+
+gq_row_form gq_shard_form(const gq_shard_meta *m, gq_set_id set, gq_h5_type *type,
+                          gq_h5_shape *shape)
 {
-    size_t number = m->bf16 ? 2 : 4;
-    *frames = (gq_row_form){gq__codec_pack(m->codec, 1), gq_shard_frame_bytes(m), 1,
-                            (size_t)m->size * 3};
-    *tokens = (gq_row_form){gq__codec_pack(m->codec, number), gq_shard_token_count(m) * number,
-                            number, 0};
+    const uint64_t    t = (uint64_t)m->keyframes, s = (uint64_t)m->size;
+    const gq_h5_shape all[GQ_SETS] = {
+        {4, {t, s, s, 3}},
+        {3, {t, (uint64_t)m->tokens, (uint64_t)m->width}},
+        {2, {GQ_SHARD_BLOCK, (uint64_t)m->pooled}},
+    };
+    gq_row_form f = {.element = 1};
+    *type = set == GQ_SET_FRAMES ? GQ_H5_U8 : m->bf16 ? GQ_H5_BF16 : GQ_H5_F32;
+    *shape = all[set];
+    f.bytes = f.element = gq_h5_size(*type);
+    for (int k = 0; k < shape->rank; k++)
+        f.bytes *= (size_t)shape->dim[k];
+    f.stride = set == GQ_SET_FRAMES ? (size_t)m->size * 3 : 0;
+    f.pack = gq__codec_pack(m->codec, f.element);
+    return f;
 }
 
 int gq_shard_type(const gq_shard_meta *m, const char *name)
@@ -83,6 +98,8 @@ gq_status gq_shard_check_meta(const gq_shard_meta *m, const char *path, gq_statu
         !m->tokens != !m->width)
         return gq_fail(err, code, "%s: features of %d x %d are not possible", path, m->tokens,
                        m->width);
+    if (m->pooled < 0 || m->pooled > MAX_WIDTH)
+        return gq_fail(err, code, "%s: vectors of %d numbers are not possible", path, m->pooled);
     if (gq_shard_frame_bytes(m) > max_row || gq_shard_token_count(m) > max_row / 4)
         return gq_fail(err, code, "%s: one GIF would take more than 1 GiB", path);
     if (!m->size && !m->tokens)
@@ -109,6 +126,9 @@ static uint64_t attributes_hash(const gq_shard_meta *m, const char *types, uint6
     for (int k = 0; k < NTEXTS; k++)
         n += snprintf(sum + n, sizeof sum - (size_t)n, "%s=%s\n", texts[k].name,
                       (const char *)m + texts[k].at);
+    if (m->pooled)                               /* shards without are older than these */
+        n += snprintf(sum + n, sizeof sum - (size_t)n, "pooled=%d by %s\n", m->pooled,
+                      m->pooled_tower);
     return gq_xxh64(sum, (size_t)n);
 }
 
@@ -140,6 +160,10 @@ gq_status gq_shard_put_meta(gq_h5 *f, const gq_shard_meta *m, uint64_t gifs, uin
         s = gq_h5_put_text(f, "types", types, err);
     for (int k = 0; s == GQ_OK && k < NTEXTS; k++)
         s = gq_h5_put_text(f, texts[k].name, (const char *)m + texts[k].at, err);
+    if (s == GQ_OK && m->pooled)
+        s = gq_h5_put_u64(f, "pooled", (uint64_t)m->pooled, err);
+    if (s == GQ_OK && m->pooled)
+        s = gq_h5_put_text(f, "pooled_tower", m->pooled_tower, err);
     return s == GQ_OK
                ? gq_h5_put_u64(f, "attrs_xxh64", attributes_hash(m, types, gifs, questions), err)
                : s;
@@ -209,6 +233,9 @@ gq_status gq_shard_get_meta(gq_h5 *f, const char *path, gq_shard_meta *m, uint64
         return s;
     for (int k = 0; s == GQ_OK && k < NTEXTS; k++)
         s = gq_h5_get_text(f, texts[k].name, (char *)m + texts[k].at, texts[k].size, err);
+    if (s == GQ_OK && gq_h5_has_attribute(f, "pooled") &&
+        (s = get_i32(f, path, "pooled", &m->pooled, err)) == GQ_OK)
+        s = gq_h5_get_text(f, "pooled_tower", m->pooled_tower, sizeof m->pooled_tower, err);
     if (s != GQ_OK)
         return s;
     m->bf16 = bf16 == 1;

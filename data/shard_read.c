@@ -15,16 +15,17 @@ struct gq_shard_cursor {
     uint8_t   *stored; /* [room], one chunk as it lies in the file; NULL: never packed */
     size_t     room;                    /* bytes */
     gq_packer *packer;                  /* NULL: never packed */
+    void      *block;                   /* one row of GQ_SET_POOLED; NULL: there are none */
 };
 
 /* ---- cursor ---------------------------------------------------------------------------------- */
 
-static size_t largest_chunk(const gq_rowset *set, int64_t gifs)
+static size_t largest_chunk(const gq_rowset *set)
 {
     size_t most = 0;
-    for (int64_t g = 0; set->chunk && g < gifs; g++)
-        if (set->chunk[g].bytes > most)
-            most = (size_t)set->chunk[g].bytes;
+    for (int64_t i = 0; i < set->rows; i++)
+        if (set->chunk[i].bytes > most)
+            most = (size_t)set->chunk[i].bytes;
     return most;
 }
 
@@ -32,14 +33,12 @@ static size_t largest_chunk(const gq_rowset *set, int64_t gifs)
 static gq_status open_packer(const gq_shard *const *shard, int count, gq_packer **out,
                              gq_error *err)
 {
-    const gq_row_form **forms = gq_malloc(2 * (size_t)count, sizeof *forms);
+    const gq_row_form **forms = gq_malloc(GQ_SETS * (size_t)count, sizeof *forms);
     if (!forms)
         return gq_fail(err, GQ_ENOMEM, "no memory to read shards");
-    for (int k = 0; k < count; k++) {
-        forms[2 * k] = &shard[k]->frames.form;
-        forms[2 * k + 1] = &shard[k]->tokens.form;
-    }
-    gq_status s = gq__packer_new(forms, 2 * count, false, out, err);
+    for (int k = 0; k < GQ_SETS * count; k++)
+        forms[k] = &shard[k / GQ_SETS]->set[k % GQ_SETS].form;
+    gq_status s = gq__packer_new(forms, GQ_SETS * count, false, out, err);
     gq_free(forms);
     return s;
 }
@@ -48,17 +47,21 @@ gq_status gq_shard_cursor_for(const gq_shard *const *shard, int count, gq_shard_
                               gq_error *err)
 {
     gq_shard_cursor *c = *out = gq_calloc(1, sizeof *c);
+    size_t           block = 0;
     if (!c)
         return gq_fail(err, GQ_ENOMEM, "no memory to read shards");
     for (int k = 0; k < count; k++) {
-        const gq_rowset *sets[] = {&shard[k]->frames, &shard[k]->tokens};
-        for (int j = 0; j < 2; j++) {
-            size_t most = largest_chunk(sets[j], shard[k]->gifs);
+        const gq_rowset *set = shard[k]->set;
+        for (int j = 0; j < GQ_SETS; j++) {
+            size_t most = largest_chunk(&set[j]);
             c->room = most > c->room ? most : c->room;
         }
+        if (set[GQ_SET_POOLED].rows && set[GQ_SET_POOLED].form.bytes > block)
+            block = set[GQ_SET_POOLED].form.bytes;
     }
     gq_status s = open_packer(shard, count, &c->packer, err);
-    if (s == GQ_OK && c->packer && !(c->stored = gq_malloc(c->room, 1)))
+    if (s == GQ_OK && ((c->packer && !(c->stored = gq_malloc(c->room, 1))) ||
+                       (block && !(c->block = gq_malloc(block, 1)))))
         s = gq_fail(err, GQ_ENOMEM, "no memory to unpack shards");
     if (s != GQ_OK) {
         gq_shard_cursor_free(c);
@@ -73,6 +76,7 @@ void gq_shard_cursor_free(gq_shard_cursor *c)
         return;
     gq__packer_free(c->packer);
     gq_free(c->stored);
+    gq_free(c->block);
     gq_free(c);
 }
 
@@ -96,28 +100,85 @@ static gq_status read_at(const gq_shard *s, uint64_t at, void *dst, size_t bytes
     return GQ_OK;
 }
 
-gq_status gq_shard_row(const gq_shard *s, const gq_rowset *set, int64_t row, gq_shard_cursor *c,
-                       void *dst, gq_error *err)
+/* What is wrong with a row. */
+static gq_status row_fail(const gq_shard *s, gq_set_id set, int64_t row, gq_error *err,
+                          const char *what)
 {
-    gq_h5_chunk chunk = set->chunk[row];
-    size_t      n = (size_t)chunk.bytes;
-    bool        packed = set->form.pack != GQ_H5_PLAIN;
-    void       *stored = packed ? c->stored : dst;
-    const char *why;
-    gq_status   st = read_at(s, chunk.at, stored, n, err);
+    const char *gif = set == GQ_SET_POOLED ? "vectors of 64 frames" : s->name.text + s->name.off[row];
+    return gq_fail(err, GQ_EINPUT, "%s: %s: row %lld (%s): %s; build it again", s->path,
+                   s->set[set].name, (long long)row, gif, what);
+}
+
+gq_status gq_shard_row(const gq_shard *s, gq_set_id id, int64_t row, gq_shard_cursor *c, void *dst,
+                       gq_error *err)
+{
+    const gq_rowset *set = &s->set[id];
+    gq_h5_chunk      chunk = set->chunk[row];
+    size_t           n = (size_t)chunk.bytes;
+    bool             packed = set->form.pack != GQ_H5_PLAIN;
+    void            *stored = packed ? c->stored : dst;
+    const char      *why;
+    gq_status        st = read_at(s, chunk.at, stored, n, err);
     if (st != GQ_OK)
         return st;
     if (gq_xxh64(stored, n) != set->hash[row])
-        return gq_fail(
-            err, GQ_EINPUT,
-            "%s: %s: row %lld (%s): the checksum differs, the file is damaged; build it again",
-            s->path, set->name, (long long)row, s->name.text + s->name.off[row]);
-    if (packed && (why = gq__unpack(c->packer, &set->form, stored, n, dst)))
-        return gq_fail(err, GQ_EINPUT,
-                       "%s: %s: row %lld (%s): cannot be unpacked to %zu bytes: %s; build it again",
-                       s->path, set->name, (long long)row, s->name.text + s->name.off[row],
-                       set->form.bytes, why);
+        return row_fail(s, id, row, err, "the checksum differs, the file is damaged");
+    if (packed && (why = gq__unpack(c->packer, &set->form, stored, n, dst))) {
+        char text[160];
+        snprintf(text, sizeof text, "cannot be unpacked to %zu bytes: %s", set->form.bytes, why);
+        return row_fail(s, id, row, err, text);
+    }
     return GQ_OK;
+}
+
+gq_status gq_shard_rows(const gq_shard *s, gq_error *err)
+{
+    gq_shard_cursor *c = NULL;
+    size_t           bytes = 0;
+    for (int k = 0; k < GQ_SETS; k++)
+        bytes = s->set[k].form.bytes > bytes ? s->set[k].form.bytes : bytes;
+    void *row = gq_malloc(bytes, 1);
+    if (!row)
+        return gq_fail(err, GQ_ENOMEM, "%s: no memory for one row", s->path);
+    gq_status st = gq_shard_cursor_for(&s, 1, &c, err);
+    for (int k = 0; k < GQ_SETS; k++)
+        for (int64_t i = 0; st == GQ_OK && i < s->set[k].rows; i++)
+            st = gq_shard_row(s, (gq_set_id)k, i, c, row, err);
+    gq_shard_cursor_free(c);
+    gq_free(row);
+    return st;
+}
+
+void gq_shard_widen(const uint16_t *half, float *dst, size_t n)
+{
+    for (size_t k = 0; k < n; k++) {
+        uint16_t h;
+        memcpy(&h, half + k, sizeof h);
+        uint32_t u = (uint32_t)h << 16;
+        memcpy(dst + k, &u, sizeof u);
+    }
+}
+
+gq_status gq_shard_pooled(const gq_shard *s, int64_t gif, gq_shard_cursor *c, float *dst,
+                          gq_error *err)
+{
+    size_t    p = (size_t)s->meta.pooled;
+    int64_t   at = s->pooled_at[gif], end = at + s->pooled_n[gif];
+    gq_status st = GQ_OK;
+    while (st == GQ_OK && at < end) {
+        int64_t block = at / GQ_SHARD_BLOCK, last = (block + 1) * GQ_SHARD_BLOCK;
+        size_t  from = (size_t)(at % GQ_SHARD_BLOCK) * p;
+        size_t  n = (size_t)((end < last ? end : last) - at) * p;
+        if ((st = gq_shard_row(s, GQ_SET_POOLED, block, c, c->block, err)) != GQ_OK)
+            break;
+        if (s->meta.bf16)
+            gq_shard_widen((uint16_t *)c->block + from, dst, n);
+        else
+            memcpy(dst, (float *)c->block + from, n * sizeof *dst);
+        dst += n;
+        at = end < last ? end : last;
+    }
+    return st;
 }
 
 /* ---- what is not in a chunk ------------------------------------------------------------------ */
@@ -177,15 +238,16 @@ static bool gaps(const gq_h5_chunk *chunk, size_t n, uint64_t file, uint64_t joi
 
 gq_status gq_shard_map(const gq_shard *s, gq_shard_entry *e, gq_error *err)
 {
-    size_t       g = (size_t)s->gifs, n = 0;
-    gq_h5_chunk *all = gq_malloc(2 * g, sizeof *all);
+    size_t rows = 0, n = 0;
+    for (int k = 0; k < GQ_SETS; k++)
+        rows += (size_t)s->set[k].rows;
+    gq_h5_chunk *all = gq_malloc(rows, sizeof *all);
     if (!all)
         return gq_fail(err, GQ_ENOMEM, "%s: no memory for a list of its chunks", s->path);
-    for (int k = 0; k < 2; k++) {
-        const gq_rowset *set = k ? &s->tokens : &s->frames;
-        if (set->chunk)
-            memcpy(all + n, set->chunk, g * sizeof *all);
-        n += set->chunk ? g : 0;
+    for (int k = 0; k < GQ_SETS; k++) {
+        if (s->set[k].rows)
+            memcpy(all + n, s->set[k].chunk, (size_t)s->set[k].rows * sizeof *all);
+        n += (size_t)s->set[k].rows;
     }
     qsort(all, n, sizeof *all, by_place);
     for (uint64_t join = 4096; !gaps(all, n, s->bytes, join, e);)
@@ -324,29 +386,53 @@ static gq_status get_questions(gq_h5 *f, gq_shard *s, gq_error *err)
     return GQ_OK;
 }
 
-/* form: of rows packed as the codec says. */
-static gq_status get_set(gq_h5 *f, gq_shard *s, const char *name, const char *hash_name,
-                         gq_h5_type type, const gq_h5_shape *row, const gq_row_form *form,
-                         gq_rowset *set, gq_error *err)
+/* A set of n rows, packed as the codec says. */
+static gq_status get_set(gq_h5 *f, gq_shard *s, gq_set_id id, int64_t n, gq_error *err)
 {
-    uint64_t  g = (uint64_t)s->gifs;
-    gq_status st = get(f, hash_name, GQ_H5_U64, g, 0, &set->hash, err);
-    set->name = name;
-    set->form = *form;
+    gq_rowset  *set = &s->set[id];
+    gq_h5_type  type;
+    gq_h5_shape row;
+    gq_row_form form = set->form = gq_shard_form(&s->meta, id, &type, &row);
+    gq_status   st = get(f, gq_set_hash_name[id], GQ_H5_U64, (uint64_t)n, 0, &set->hash, err);
+    set->name = gq_set_name[id];
     if (st == GQ_OK)
-        st = gq_h5_get_rows(f, name, type, row, g, form->stride, &set->form.pack, &set->chunk, err);
+        st = gq_h5_get_rows(f, set->name, type, &row, (uint64_t)n, form.stride, &set->form.pack,
+                            &set->chunk, err);
     if (st != GQ_OK)
         return st;
-    if (!gq__codec_allows(s->meta.codec, form->element, set->form.pack))
+    set->rows = n;
+    if (!gq__codec_allows(s->meta.codec, form.element, set->form.pack))
         return gq_fail(err, GQ_EINPUT, "%s: %s: is not packed by its codec, %s: refused", s->path,
-                       name, gq_shard_codec_name[s->meta.codec]);
+                       set->name, gq_shard_codec_name[s->meta.codec]);
     size_t most = gq__codec_bound(&set->form), least = set->form.pack == GQ_H5_PLAIN ? most : 1;
-    for (int64_t i = 0; i < s->gifs; i++)
+    for (int64_t i = 0; i < n; i++)
         if (set->chunk[i].bytes > most || set->chunk[i].bytes < least)
             return gq_fail(err, GQ_EINPUT, "%s: %s: row %lld has %llu bytes, not %s%zu", s->path,
-                           name, (long long)i, (unsigned long long)set->chunk[i].bytes,
+                           set->name, (long long)i, (unsigned long long)set->chunk[i].bytes,
                            least == most ? "" : "1 to ", most);
     return GQ_OK;
+}
+
+/* The vectors of all frames: which are whose, then where they lie. */
+static gq_status get_pooled(gq_h5 *f, gq_shard *s, gq_error *err)
+{
+    uint64_t  g = (uint64_t)s->gifs;
+    int64_t   all = 0;
+    gq_status st = get(f, "gif/pooled_at", GQ_H5_I64, g, 0, &s->pooled_at, err);
+    if (st == GQ_OK)
+        st = get(f, "gif/pooled_n", GQ_H5_I32, g, 0, &s->pooled_n, err);
+    for (int64_t i = 0; st == GQ_OK && i < s->gifs; i++) {
+        int64_t at = s->pooled_at[i], n = s->pooled_n[i];
+        if (at < 0 || n < 1 || at > all)
+            return gq_fail(err, GQ_EINPUT,
+                           "%s: gif/pooled_at: the vectors of GIF %lld are %lld from %lld on: "
+                           "refused",
+                           s->path, (long long)i, (long long)n, (long long)at);
+        all = at + n > all ? at + n : all;
+    }
+    return st == GQ_OK ? get_set(f, s, GQ_SET_POOLED, (all + GQ_SHARD_BLOCK - 1) / GQ_SHARD_BLOCK,
+                                 err)
+                       : st;
 }
 
 static gq_status get_all(gq_h5 *f, gq_shard *s, gq_error *err)
@@ -362,19 +448,11 @@ static gq_status get_all(gq_h5 *f, gq_shard *s, gq_error *err)
     s->questions = (int64_t)questions;
     if ((st = get_gifs(f, s, err)) != GQ_OK || (st = get_questions(f, s, err)) != GQ_OK)
         return st;
-    uint64_t    t = (uint64_t)s->meta.keyframes, side = (uint64_t)s->meta.size;
-    gq_h5_shape frames = {4, {t, side, side, 3}};
-    gq_h5_shape tokens = {3, {t, (uint64_t)s->meta.tokens, (uint64_t)s->meta.width}};
-    gq_h5_type  number = s->meta.bf16 ? GQ_H5_BF16 : GQ_H5_F32;
-    gq_row_form of_frames, of_tokens;
-    gq_shard_forms(&s->meta, &of_frames, &of_tokens);
     if (s->meta.size)
-        st = get_set(f, s, "gif/frames", "gif/frames_xxh64", GQ_H5_U8, &frames, &of_frames,
-                     &s->frames, err);
+        st = get_set(f, s, GQ_SET_FRAMES, s->gifs, err);
     if (st == GQ_OK && s->meta.tokens)
-        st = get_set(f, s, "gif/tokens", "gif/tokens_xxh64", number, &tokens, &of_tokens,
-                     &s->tokens, err);
-    return st;
+        st = get_set(f, s, GQ_SET_TOKENS, s->gifs, err);
+    return st == GQ_OK && s->meta.pooled ? get_pooled(f, s, err) : st;
 }
 
 gq_status gq_shard_open(const char *path, const gq_shard_entry *entry, gq_shard **out,
@@ -412,11 +490,15 @@ void gq_shard_free(gq_shard *s)
 {
     if (!s)
         return;
-    void *all[] = {s->path,        s->frames.chunk, s->frames.hash, s->tokens.chunk, s->tokens.hash,
-                   s->frame_idx,   s->delay_cs,     s->n_frames,    s->wh,           s->flags,
-                   s->sha256,      s->qa_gif,       s->qa_type,     s->name.text,    s->name.off,
-                   s->q_text.text, s->q_text.off,   s->a_text.text, s->a_text.off,   s->q_tok.value,
-                   s->q_tok.off,   s->a_tok.value,  s->a_tok.off};
+    void *all[] = {s->path,        s->frame_idx,   s->delay_cs,  s->n_frames,  s->wh,
+                   s->flags,       s->sha256,      s->pooled_at, s->pooled_n,  s->qa_gif,
+                   s->qa_type,     s->name.text,   s->name.off,  s->q_text.text, s->q_text.off,
+                   s->a_text.text, s->a_text.off,  s->q_tok.value, s->q_tok.off, s->a_tok.value,
+                   s->a_tok.off};
+    for (int k = 0; k < GQ_SETS; k++) {
+        gq_free(s->set[k].chunk);
+        gq_free(s->set[k].hash);
+    }
     if (s->fd >= 0)
         close(s->fd);
     for (size_t k = 0; k < sizeof all / sizeof *all; k++)

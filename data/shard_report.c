@@ -104,6 +104,7 @@ static json_t *stats_json(const gq_dataset *d, answer *list)
                           (json_int_t)gq_dataset_gifs(d), "questions", (json_int_t)n, "keyframes",
                           (int)m->keyframes, "image_size", (int)m->size, "tokens", (int)m->tokens,
                           "width", (int)m->width);
+    json_object_set_new(o, "pooled", json_integer(m->pooled));
     json_object_set_new(o, "codec", json_string(gq_shard_codec_name[m->codec]));
     json_object_set_new(o, "sampler", json_string(m->sampler));
     json_object_set_new(o, "preprocess", json_string(m->preprocess));

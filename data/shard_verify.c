@@ -25,25 +25,6 @@
 #endif
 #endif
 
-static gq_status verify_rows(const gq_shard *s, gq_error *err)
-{
-    gq_shard_cursor *c = NULL;
-    size_t           a = s->frames.form.bytes, b = s->tokens.form.bytes, bytes = a > b ? a : b;
-    void            *row = gq_malloc(bytes, 1);
-    if (!row)
-        return gq_fail(err, GQ_ENOMEM, "%s: no memory for one row", s->path);
-    gq_status st = gq_shard_cursor_for(&s, 1, &c, err);
-    for (int64_t g = 0; st == GQ_OK && g < s->gifs; g++) {
-        if (s->frames.chunk)
-            st = gq_shard_row(s, &s->frames, g, c, row, err);
-        if (st == GQ_OK && s->tokens.chunk)
-            st = gq_shard_row(s, &s->tokens, g, c, row, err);
-    }
-    gq_shard_cursor_free(c);
-    gq_free(row);
-    return st;
-}
-
 static gq_status verify_file(const char *path, gq_shard **shard, uint64_t *gifs,
                              uint64_t *questions, gq_error *err)
 {
@@ -52,7 +33,7 @@ static gq_status verify_file(const char *path, gq_shard **shard, uint64_t *gifs,
         return st;
     *gifs += (uint64_t)(*shard)->gifs;
     *questions += (uint64_t)(*shard)->questions;
-    return verify_rows(*shard, err);
+    return gq_shard_rows(*shard, err);
 }
 
 /* The whole file against the manifest; this also sees what nothing reads, such as unused bytes. */

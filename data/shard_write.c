@@ -26,11 +26,15 @@ struct gq_shard_writer {
     int           number;
     gq_shard_meta meta;
     gq_h5        *f;
-    rowset        frames, tokens;
+    rowset        set[GQ_SETS];
     uint16_t     *half;                 /* [T, N, D], one GIF's tokens as bfloat16 */
+    uint8_t      *block;                /* [64, P] vectors as stored, that wait for their row */
+    int64_t       pooled;               /* vectors so far */
+    int64_t       pooled_at;            /* first one of the last GIF that had its own */
+    int32_t       pooled_n;             /* and how many those are */
     gq_packer    *packer;               /* NULL: rows are stored as they are */
     int64_t       gifs, questions;
-    pile          frame_idx, delay_cs, n_frames, wh, flags, sha256;
+    pile          frame_idx, delay_cs, n_frames, wh, flags, sha256, all_at, all_n;
     texts         name;
     pile          qa_gif, qa_type;
     texts         q_tok, a_tok, q_text, a_text;
@@ -67,9 +71,12 @@ static void writer_free(gq_shard_writer *w)
                    &w->flags,       &w->sha256,     &w->name.flat,   &w->name.off,
                    &w->qa_gif,      &w->qa_type,    &w->q_tok.flat,  &w->q_tok.off,
                    &w->a_tok.flat,  &w->a_tok.off,  &w->q_text.flat, &w->q_text.off,
-                   &w->a_text.flat, &w->a_text.off, &w->frames.hash, &w->tokens.hash};
+                   &w->a_text.flat, &w->a_text.off, &w->all_at,      &w->all_n};
     for (size_t k = 0; k < sizeof all / sizeof *all; k++)
         gq_free(all[k]->data);
+    for (int k = 0; k < GQ_SETS; k++)
+        gq_free(w->set[k].hash.data);
+    gq_free(w->block);
     gq_free(w->half);
     gq__packer_free(w->packer);
     gq_free(w->part);
@@ -81,44 +88,46 @@ void gq_shard_writer_abort(gq_shard_writer *w)
 {
     if (!w)
         return;
-    gq_h5_rows_end(w->frames.rows, NULL);
-    gq_h5_rows_end(w->tokens.rows, NULL);
+    for (int k = 0; k < GQ_SETS; k++)
+        gq_h5_rows_end(w->set[k].rows, NULL);
     gq_h5_close(w->f);
     unlink(w->part);
     writer_free(w);
 }
 
-static gq_status begin(gq_shard_writer *w, const char *name, gq_h5_type type,
-                       const gq_h5_shape *row, rowset *set, gq_error *err)
-{
-    const gq_row_form *f = &set->form;
-    gq_status s = gq_h5_rows_begin(w->f, name, type, row, f->pack, f->stride, &set->rows, err);
-    return s == GQ_OK ? gq_h5_rows_put_text(set->rows, "stored", gq__codec_note(f->pack), err) : s;
-}
-
 static gq_status begin_rows(gq_shard_writer *w, gq_error *err)
 {
-    const gq_shard_meta *m = &w->meta;
-    uint64_t             t = (uint64_t)m->keyframes, s = (uint64_t)m->size;
-    gq_h5_shape          frames = {4, {t, s, s, 3}},
-                tokens = {3, {t, (uint64_t)m->tokens, (uint64_t)m->width}};
-    gq_status            st = GQ_OK;
-    if (m->size)
-        st = begin(w, "gif/frames", GQ_H5_U8, &frames, &w->frames, err);
-    if (st == GQ_OK && m->tokens)
-        st = begin(w, "gif/tokens", m->bf16 ? GQ_H5_BF16 : GQ_H5_F32, &tokens, &w->tokens, err);
-    return st;
+    gq_h5_type  type;
+    gq_h5_shape row;
+    gq_status   s = GQ_OK;
+    for (int k = 0; s == GQ_OK && k < GQ_SETS; k++) {
+        rowset            *set = &w->set[k];
+        const gq_row_form *f = &set->form;
+        gq_shard_form(&w->meta, (gq_set_id)k, &type, &row);
+        if (!f->bytes)
+            continue;
+        s = gq_h5_rows_begin(w->f, gq_set_name[k], type, &row, f->pack, f->stride, &set->rows, err);
+        if (s == GQ_OK)
+            s = gq_h5_rows_put_text(set->rows, "stored", gq__codec_note(f->pack), err);
+    }
+    return s;
 }
 
 static gq_status writer_buffers(gq_shard_writer *w, gq_error *err)
 {
     const gq_shard_meta *m = &w->meta;
-    const gq_row_form   *forms[] = {&w->frames.form, &w->tokens.form};
-    gq_shard_forms(m, &w->frames.form, &w->tokens.form);
+    const gq_row_form   *forms[GQ_SETS];
+    gq_h5_type           type;
+    gq_h5_shape          row;
+    for (int k = 0; k < GQ_SETS; k++) {
+        w->set[k].form = gq_shard_form(m, (gq_set_id)k, &type, &row);
+        forms[k] = &w->set[k].form;
+    }
     w->half = m->bf16 ? gq_malloc(gq_shard_token_count(m), sizeof *w->half) : NULL;
-    if (m->bf16 && !w->half)
+    w->block = m->pooled ? gq_malloc(forms[GQ_SET_POOLED]->bytes, 1) : NULL;
+    if ((m->bf16 && !w->half) || (m->pooled && !w->block))
         return gq_fail(err, GQ_ENOMEM, "%s: no memory to write a shard", w->path);
-    return gq__packer_new(forms, 2, true, &w->packer, err);
+    return gq__packer_new(forms, GQ_SETS, true, &w->packer, err);
 }
 
 gq_status gq_shard_writer_open(const char *dir, int number, const gq_shard_meta *meta,
@@ -156,6 +165,12 @@ gq_status gq_shard_writer_open(const char *dir, int number, const gq_shard_meta 
 
 /* ---- adding ---------------------------------------------------------------------------------- */
 
+static void narrow(uint16_t *to, const float *from, size_t n)
+{
+    for (size_t k = 0; k < n; k++)
+        to[k] = gq_f32_to_bf16(from[k]);
+}
+
 static gq_status add_row(gq_shard_writer *w, rowset *set, const void *data, gq_error *err)
 {
     const void *stored = data;
@@ -179,6 +194,10 @@ static gq_status check_gif(const gq_shard_writer *w, const gq_shard_gif *g, bool
                        w->path, g->name, frames ? "with" : "without", tokens ? "with" : "without");
     if (!*g->name || strlen(g->name) > 4096)
         return gq_fail(err, GQ_EUSAGE, "%s: a GIF's name has 1..4096 bytes", w->path);
+    bool same = g->pooled_n == GQ_SHARD_POOLED_SAME && w->pooled_n;
+    if (w->meta.pooled ? !same && g->pooled_n < 1 : g->pooled_n != 0)
+        return gq_fail(err, GQ_EUSAGE, "%s: '%s' comes with %d vectors of its frames", w->path,
+                       g->name, g->pooled_n);
     for (int t = 0; t < w->meta.keyframes; t++)
         if (g->frame_idx[t] < 0 || g->frame_idx[t] >= g->n_frames ||
             (t && g->frame_idx[t] < g->frame_idx[t - 1]))
@@ -190,6 +209,36 @@ static gq_status check_gif(const gq_shard_writer *w, const gq_shard_gif *g, bool
                : gq_fail(err, GQ_EUSAGE, "%s: too many GIFs for one shard", w->path);
 }
 
+static gq_status write_block(gq_shard_writer *w, gq_error *err)
+{
+    return add_row(w, &w->set[GQ_SET_POOLED], w->block, err);
+}
+
+/* Vectors go into the block at hand; a full one is a row. */
+static gq_status add_pooled(gq_shard_writer *w, const gq_shard_gif *g, gq_error *err)
+{
+    size_t    p = (size_t)w->meta.pooled, number = w->set[GQ_SET_POOLED].form.element;
+    gq_status s = GQ_OK;
+    if (!p)
+        return GQ_OK;
+    if (g->pooled_n != GQ_SHARD_POOLED_SAME) {
+        w->pooled_at = w->pooled;
+        w->pooled_n = g->pooled_n;
+    }
+    for (int32_t i = 0; s == GQ_OK && i < g->pooled_n; i++) {
+        uint8_t *to = w->block + (size_t)(w->pooled % GQ_SHARD_BLOCK) * p * number;
+        if (w->meta.bf16)
+            narrow((uint16_t *)(void *)to, g->pooled + (size_t)i * p, p);
+        else
+            memcpy(to, g->pooled + (size_t)i * p, p * number);
+        if (++w->pooled % GQ_SHARD_BLOCK == 0)
+            s = write_block(w, err);
+    }
+    if (s == GQ_OK)
+        s = grow(w, &w->all_at, &w->pooled_at, sizeof w->pooled_at, err);
+    return s == GQ_OK ? grow(w, &w->all_n, &w->pooled_n, sizeof w->pooled_n, err) : s;
+}
+
 gq_status gq_shard_add_gif(gq_shard_writer *w, const gq_shard_gif *g, const uint8_t *frames,
                            const float *tokens, int32_t *index, gq_error *err)
 {
@@ -197,13 +246,13 @@ gq_status gq_shard_add_gif(gq_shard_writer *w, const gq_shard_gif *g, const uint
     uint16_t  wh[2] = {g->width, g->height};
     gq_status s = check_gif(w, g, frames, tokens, err);
     if (s == GQ_OK && frames)
-        s = add_row(w, &w->frames, frames, err);
+        s = add_row(w, &w->set[GQ_SET_FRAMES], frames, err);
     if (s == GQ_OK && tokens) {
-        for (size_t k = 0; w->half && k < n; k++)
-            w->half[k] = gq_f32_to_bf16(tokens[k]);
-        s = add_row(w, &w->tokens, w->half ? (const void *)w->half : tokens, err);
+        if (w->half)
+            narrow(w->half, tokens, n);
+        s = add_row(w, &w->set[GQ_SET_TOKENS], w->half ? (const void *)w->half : tokens, err);
     }
-    if (s != GQ_OK ||
+    if (s != GQ_OK || (s = add_pooled(w, g, err)) != GQ_OK ||
         (s = grow(w, &w->frame_idx, g->frame_idx, t * sizeof *g->frame_idx, err)) != GQ_OK ||
         (s = grow(w, &w->delay_cs, g->delay_cs, t * sizeof *g->delay_cs, err)) != GQ_OK ||
         (s = grow(w, &w->n_frames, &g->n_frames, sizeof g->n_frames, err)) != GQ_OK ||
@@ -258,11 +307,18 @@ static gq_status put_arrays(gq_shard_writer *w, gq_error *err)
     uint64_t  g = (uint64_t)w->gifs, q = (uint64_t)w->questions, t = (uint64_t)w->meta.keyframes;
     gq_h5_shape per_frame = {2, {g, t}};         /* two axes also when T is 1 */
     gq_status s;
-    if ((w->frames.rows &&
-         (s = put(w, "gif/frames_xxh64", GQ_H5_U64, g, 1, &w->frames.hash, err)) != GQ_OK) ||
-        (w->tokens.rows &&
-         (s = put(w, "gif/tokens_xxh64", GQ_H5_U64, g, 1, &w->tokens.hash, err)) != GQ_OK) ||
-        (s = gq_h5_put_array(w->f, "gif/frame_idx", GQ_H5_I32, &per_frame, w->frame_idx.data,
+    for (int k = 0; k < GQ_SETS; k++) {
+        rowset *set = &w->set[k];
+        uint64_t n = set->hash.size / sizeof(uint64_t);
+        if (set->rows &&
+            (s = put(w, gq_set_hash_name[k], GQ_H5_U64, n, 1, &set->hash, err)) != GQ_OK)
+            return s;
+    }
+    if (w->meta.pooled &&
+        ((s = put(w, "gif/pooled_at", GQ_H5_I64, g, 1, &w->all_at, err)) != GQ_OK ||
+         (s = put(w, "gif/pooled_n", GQ_H5_I32, g, 1, &w->all_n, err)) != GQ_OK))
+        return s;
+    if ((s = gq_h5_put_array(w->f, "gif/frame_idx", GQ_H5_I32, &per_frame, w->frame_idx.data,
                              err)) != GQ_OK ||
         (s = gq_h5_put_array(w->f, "gif/delay_cs", GQ_H5_U16, &per_frame, w->delay_cs.data, err)) !=
             GQ_OK ||
@@ -288,35 +344,20 @@ static gq_status put_arrays(gq_shard_writer *w, gq_error *err)
 /* libhdf5 reports success on a full disk, so nothing counts until it was read again. */
 static gq_status read_back(const gq_shard_writer *w, gq_shard_entry *e, gq_error *err)
 {
-    gq_shard        *s = NULL;
-    gq_shard_cursor *c = NULL;
-    gq_status        st = gq_shard_open(w->part, NULL, &s, err);
+    gq_shard *s = NULL;
+    gq_status st = gq_shard_open(w->part, NULL, &s, err);
     if (st != GQ_OK)
         return st;
-    size_t bytes = w->frames.form.bytes > w->tokens.form.bytes ? w->frames.form.bytes
-                                                               : w->tokens.form.bytes;
-    void  *row = gq_malloc(bytes, 1);
-    if (!row)
-        st = gq_fail(err, GQ_ENOMEM, "%s: no memory to read it back", w->part);
-    else if (s->gifs != w->gifs || s->questions != w->questions)
+    if (s->gifs != w->gifs || s->questions != w->questions)
         st = gq_fail(err, GQ_EDISK, "%s: holds %lld GIFs after %lld were written", w->part,
                      (long long)s->gifs, (long long)w->gifs);
-    else
-        st = gq_shard_cursor_for((const gq_shard *const *)&s, 1, &c, err);
-    if (st == GQ_OK &&
-        ((s->frames.chunk && memcmp(s->frames.hash, w->frames.hash.data, w->frames.hash.size)) ||
-         (s->tokens.chunk && memcmp(s->tokens.hash, w->tokens.hash.data, w->tokens.hash.size))))
-        st = gq_fail(err, GQ_EDISK, "%s: other checksums on disk than were written", w->part);
-    for (int64_t g = 0; st == GQ_OK && g < s->gifs; g++) {
-        if (s->frames.chunk)
-            st = gq_shard_row(s, &s->frames, g, c, row, err);
-        if (st == GQ_OK && s->tokens.chunk)
-            st = gq_shard_row(s, &s->tokens, g, c, row, err);
-    }
+    for (int k = 0; st == GQ_OK && k < GQ_SETS; k++)
+        if (s->set[k].rows && memcmp(s->set[k].hash, w->set[k].hash.data, w->set[k].hash.size))
+            st = gq_fail(err, GQ_EDISK, "%s: other checksums on disk than were written", w->part);
+    if (st == GQ_OK)
+        st = gq_shard_rows(s, err);
     if (st == GQ_OK)
         st = gq_shard_map(s, e, err);
-    gq_shard_cursor_free(c);
-    gq_free(row);
     gq_shard_free(s);
     return st;
 }
@@ -335,11 +376,19 @@ static gq_status describe(const gq_shard_writer *w, gq_shard_entry *e, gq_error 
 gq_status gq_shard_writer_close(gq_shard_writer *w, gq_shard_entry *entry, gq_error *err)
 {
     memset(entry, 0, sizeof *entry);
-    gq_status s = put_arrays(w, err), end[2];
-    end[0] = gq_h5_rows_end(w->frames.rows, err);
-    end[1] = gq_h5_rows_end(w->tokens.rows, err);
+    size_t    rest = (size_t)(w->pooled % GQ_SHARD_BLOCK);
+    gq_status s = GQ_OK;
+    if (rest) {
+        size_t vector = w->set[GQ_SET_POOLED].form.bytes / GQ_SHARD_BLOCK;
+        memset(w->block + rest * vector, 0, (GQ_SHARD_BLOCK - rest) * vector);
+        s = write_block(w, err);
+    }
     if (s == GQ_OK)
-        s = end[0] != GQ_OK ? end[0] : end[1];
+        s = put_arrays(w, err);
+    for (int k = 0; k < GQ_SETS; k++) {
+        gq_status end = gq_h5_rows_end(w->set[k].rows, err);
+        s = s == GQ_OK ? end : s;
+    }
     gq_status closed = gq_h5_finish(w->f, err);
     s = s == GQ_OK ? closed : s;
     w->f = NULL;

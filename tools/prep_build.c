@@ -12,7 +12,7 @@ enum { SHOWN = 10, REJECTS_MAX = 1 << 28 };
 
 static const char    *gifs, *out, *config, *device, *tokenizer, *weights, *source;
 static const char    *sampler = "uniform", *kind = "none", *codec = "none";
-static bool           example, bf16, json, description;
+static bool           example, bf16, all_frames, json, description;
 static gq_shard_codec packing;
 static int64_t        frames;
 static gq_cli_list    sets;
@@ -33,7 +33,9 @@ static const gq_cli_option options[] = {
      0, 0},
     {"weights", 0, GQ_CLI_TEXT, &weights, "DIR",
      "CLIP: model.safetensors, vocabulary; or random:SEED", 0, 0},
-    {"bf16", 0, GQ_CLI_FLAG, &bf16, NULL, "store CLIP's states in half the space", 0, 0},
+    {"all-frames", 0, GQ_CLI_FLAG, &all_frames, NULL,
+     "also CLIP's embedding of every frame, for gifqa-prep index", 0, 0},
+    {"bf16", 0, GQ_CLI_FLAG, &bf16, NULL, "store what CLIP makes in half the space", 0, 0},
     {"codec", 0, GQ_CLI_TEXT, &codec, "NAME", "none, gzip, row-delta+zstd", 0, 0},
     {"source", 0, GQ_CLI_TEXT, &source, "TEXT", "corpus and licence, stored with the data", 0, 0},
     {"config", 0, GQ_CLI_TEXT, &config, "FILE", "image size, prompt, limits, data.max_bad, ...", 0,
@@ -60,7 +62,7 @@ static const gq_cli_program program = {
 
 static bool from_clip(void)
 {
-    return !strcmp(sampler, "clipcut") || strcmp(kind, "none") != 0;
+    return !strcmp(sampler, "clipcut") || strcmp(kind, "none") != 0 || all_frames;
 }
 
 static gq_status configure(gq_config **c, gq_error *err)
@@ -239,8 +241,8 @@ static gq_status run(job *j, const char *table, gq_error *err)
         return s;
     o = build_opts(j, table, &progress);
     if (from_clip())
-        s = gq_prep_clip_open(j->c, !strcmp(sampler, "clipcut"), strcmp(kind, "none") != 0, &o,
-                              &j->clip, err);
+        s = gq_prep_clip_open(j->c, !strcmp(sampler, "clipcut"), strcmp(kind, "none") != 0,
+                              all_frames, &o, &j->clip, err);
     if (s == GQ_OK && description)
         gq_cli_cut_warn(program.name);
     if (s == GQ_OK)

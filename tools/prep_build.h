@@ -20,10 +20,11 @@ gq_status gq_prep_words(const char *table, const char *out, const gq_config *c, 
 
 typedef struct gq_prep_clip gq_prep_clip;   /* CLIP as chooser and as source of features       */
 
-/* choose: CLIP-Cut, described by o->described as well; else the build spreads frames evenly. Sets ctx of o, with `choose` also choose
- * and chooser, with `features` also features, tower, tokens and width; o must not outlive *out. */
-gq_status gq_prep_clip_open(const gq_config *c, bool choose, bool features, gq_build_opts *o,
-                            gq_prep_clip **out, gq_error *err);
+/* choose: CLIP-Cut, described by o->described as well; else the build spreads frames evenly. Sets
+ * ctx of o, with `choose` also choose and chooser, with `features` also features, tower, tokens and
+ * width, with `vectors` what stores an embedding of every frame; o must not outlive *out. */
+gq_status gq_prep_clip_open(const gq_config *c, bool choose, bool features, bool vectors,
+                            gq_build_opts *o, gq_prep_clip **out, gq_error *err);
 void      gq_prep_clip_close(gq_prep_clip *p);  /* NULL allowed                                 */
 
 #endif

@@ -69,6 +69,20 @@ static gq_status features(void *ctx, const uint8_t *frames, float *tokens, gq_er
     return gq_retriever_features(p->retriever, frames, p->k, tokens, &p->seconds, err);
 }
 
+/* In one call with choose() the GIF is looked at once. */
+static gq_status all_frames(void *ctx, const gq_gif_file *gif, const float **vectors, int32_t *n,
+                            gq_error *err)
+{
+    gq_prep_clip *p = ctx;
+
+    if (gq_prep_stopping())
+        return gq_fail(err, GQ_ESTOPPED, "stopped at %s; run it again to continue", gif->name);
+    gq_status s = look_at(p, gif, err);
+    *vectors = p->set.embed;
+    *n = (int32_t)p->set.n;
+    return s;
+}
+
 /* ---- life ------------------------------------------------------------------------------------ */
 
 static const char *name_of_feature(gq_cfg_feature f)
@@ -123,8 +137,21 @@ static void describe(gq_prep_clip *p, const gq_clip_config *clip, bool described
              weights);
 }
 
-gq_status gq_prep_clip_open(const gq_config *c, bool chooses, bool with_features, gq_build_opts *o,
-                            gq_prep_clip **out, gq_error *err)
+/* The tower that makes the vectors, in full: what is compared with them must come from it. */
+static gq_status offer_vectors(gq_prep_clip *p, gq_build_opts *o, gq_error *err)
+{
+    uint8_t   tower[16];
+    gq_status s = gq_retriever_tower(p->retriever, tower, err);
+    if (s != GQ_OK)
+        return s;
+    gq_hex(tower, sizeof tower, o->pooled_tower);
+    o->all_frames = all_frames;
+    o->pooled = gq_retriever_clip(p->retriever)->proj;
+    return GQ_OK;
+}
+
+gq_status gq_prep_clip_open(const gq_config *c, bool chooses, bool with_features, bool vectors,
+                            gq_build_opts *o, gq_prep_clip **out, gq_error *err)
 {
     gq_prep_clip         *p = *out = gq_calloc(1, sizeof *p);
     const gq_clip_config *clip;
@@ -156,7 +183,7 @@ gq_status gq_prep_clip_open(const gq_config *c, bool chooses, bool with_features
         o->tokens = gq_clip_tokens(clip);
         o->width = clip->width;
     }
-    return GQ_OK;
+    return vectors ? offer_vectors(p, o, err) : GQ_OK;
 }
 
 void gq_prep_clip_close(gq_prep_clip *p)

@@ -4,6 +4,8 @@
 #include "core/io.h"
 #include "core/mem.h"
 #include "data/search.h"
+#include "data/shard.h"
+#include "data/table.h"
 #include "tools/cli_cache.h"
 #include "tools/prep.h"
 
@@ -39,9 +41,11 @@ static const gq_cli_option index_options[] = {
 };
 static const gq_cli_program indexer = {
     .name = "gifqa-prep index",
-    .summary = "an index of the frames of all GIFs of a directory, for gifqa-prep search",
+    .summary = "an index of the frames of all GIFs of a directory or a data set, for gifqa-prep "
+               "search",
     .usage = "DIR -o FILE [options]",
-    .examples = "gifqa-prep index gifs -o index.bin --weights clip",
+    .examples = "gifqa-prep index gifs -o index.bin --weights clip\n"
+                "gifqa-prep index shards/train -o index.bin      # built with --all-frames",
     .options = index_options,
     .n_options = sizeof index_options / sizeof *index_options,
     .least = 1,
@@ -143,7 +147,77 @@ static gq_status add_all(indexing *x, const char *dir, gq_error *err)
     return s;
 }
 
-static gq_status make_index(indexing *x, const char *dir, gq_error *err)
+/* ---- of shards ------------------------------------------------------------------------------- */
+
+/* A data set holds the embeddings already, when it was built with --all-frames: no CLIP is needed. */
+static gq_status add_shards(indexing *x, const gq_dataset *d, gq_error *err)
+{
+    gq_shard_cursor *c = NULL;
+    float           *all = NULL;
+    char             before[GQ_TABLE_GIF + 1] = "";
+    gq_shard_gif     gif;
+    gq_status        s = gq_shard_cursor_new(d, &c, err);
+
+    for (int64_t g = 0; s == GQ_OK && g < gq_dataset_gifs(d); g++) {
+        gq_dataset_gif(d, g, &gif);
+        if (!strcmp(gif.name, before))           /* another choice of its frames */
+            continue;
+        snprintf(before, sizeof before, "%s", gif.name);
+        float *more = gq_realloc(all, (size_t)gif.pooled_n * (size_t)gq_dataset_meta(d)->pooled,
+                                 sizeof *all);
+        if (!more) {
+            s = gq_fail(err, GQ_ENOMEM, "%s: no memory for %d frames", gif.name, gif.pooled_n);
+            break;
+        }
+        all = more;
+        s = gq_dataset_pooled(d, c, g, all, err);
+        if (s == GQ_OK)
+            s = gq_search_add(x->w, gif.name, all, gif.pooled_n, err);
+        x->gifs++;
+        x->frames += (uint64_t)gif.pooled_n;
+        if (s == GQ_OK && gq_prep_stopping())
+            s = gq_fail(err, GQ_ESTOPPED, "stopped after %llu GIFs", (unsigned long long)x->gifs);
+    }
+    gq_free(all);
+    gq_shard_cursor_free(c);
+    return s;
+}
+
+static gq_status index_shards(indexing *x, const char *dir, gq_error *err)
+{
+    gq_search_opts       o = {.group = group, .bf16 = !f32};
+    gq_dataset          *d = NULL;
+    gq_status            s = gq_dataset_open(dir, &d, err);
+    const gq_shard_meta *m = s == GQ_OK ? gq_dataset_meta(d) : NULL;
+
+    if (s == GQ_OK && !m->pooled)
+        s = gq_fail(err, GQ_EINPUT,
+                    "%s: holds no embeddings of all frames; build it with --all-frames", dir);
+    for (size_t k = 0; s == GQ_OK && k < sizeof o.tower; k++) {
+        unsigned byte;
+        if (sscanf(m->pooled_tower + 2 * k, "%2x", &byte) != 1)
+            s = gq_fail(err, GQ_EINPUT, "%s: its tower is '%s': refused", dir, m->pooled_tower);
+        o.tower[k] = s == GQ_OK ? (uint8_t)byte : 0;
+    }
+    if (s == GQ_OK) {
+        o.dim = m->pooled;
+        s = gq_search_create(out, &o, &x->w, err);
+    }
+    if (s == GQ_OK)
+        s = add_shards(x, d, err);
+    gq_dataset_close(d);
+    return s;
+}
+
+static bool is_data_set(const char *dir)
+{
+    char *path = gq_path(dir, "MANIFEST.json");
+    bool  is = path && gq_is_file(path);
+    gq_free(path);
+    return is;
+}
+
+static gq_status index_gifs(indexing *x, const char *dir, gq_error *err)
 {
     gq_search_opts o = {.group = group, .bf16 = !f32};
     gq_status      s = gq_list_dir(dir, &x->names, &x->n, err);
@@ -160,11 +234,17 @@ static gq_status make_index(indexing *x, const char *dir, gq_error *err)
     s = gq_search_create(out, &o, &x->w, err);
     if (s == GQ_OK)
         s = add_all(x, dir, err);
+    gq_cli_cache_warn(indexer.name, gq_retriever_note(x->r));
+    return s;
+}
+
+static gq_status make_index(indexing *x, const char *dir, gq_error *err)
+{
+    gq_status s = is_data_set(dir) ? index_shards(x, dir, err) : index_gifs(x, dir, err);
     if (s == GQ_OK) {
         s = gq_search_finish(x->w, err);
         x->w = NULL;
     }
-    gq_cli_cache_warn(indexer.name, gq_retriever_note(x->r));
     return s;
 }
 
