@@ -10,8 +10,7 @@ static const gq_cli_program program = {
     .usage = "COMMAND ...",
     .examples = "gifqa-prep build --example > questions.tsv\n"
                 "gifqa-prep build questions.tsv --gifs gifs -o data/train --tokenizer gpt2\n"
-                "gifqa-prep world --preset micro -o world\n"
-                "gifqa-prep frames cat.gif -o frames",
+                "gifqa-prep world --preset micro -o world",
     .notes = "Exit codes: 0 done, 2 usage, 3 configuration, 4 input data, 5 tokenizer or weights, "
              "6 disk or memory,\n"
              "9 directory in use, 75 stopped on request (the same command continues).",

@@ -48,8 +48,7 @@ static const gq_cli_program program = {
     .name = "gifqa-prep build",
     .summary = "a table of questions and its GIFs to shards",
     .usage = "TABLE --gifs DIR -o DIR [options]",
-    .examples = "gifqa-prep build --example > questions.tsv\n"
-                "gifqa-prep build questions.tsv --gifs gifs -o data/train --tokenizer gpt2",
+    .examples = "gifqa-prep build questions.tsv --gifs gifs -o data/train --tokenizer gpt2",
     .options = options,
     .n_options = sizeof options / sizeof options[0],
     .least = 0,

@@ -162,7 +162,7 @@ gq_status gq_prep_clip_open(const gq_config *c, bool chooses, bool with_features
     p->cfg = *c;
     p->k = o->keyframes;
     p->cfg.clipcut.k = p->k;
-    if (!chooses)
+    if (!chooses && !vectors)           /* vectors that no text could be compared with: no use */
         p->cfg.clip.text = false;       /* needs no vocabulary then */
     s = gq_retriever_open(&p->cfg, &p->retriever, NULL, err);
     if (s != GQ_OK)

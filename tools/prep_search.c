@@ -193,11 +193,11 @@ static gq_status index_shards(indexing *x, const char *dir, gq_error *err)
     if (s == GQ_OK && !m->pooled)
         s = gq_fail(err, GQ_EINPUT,
                     "%s: holds no embeddings of all frames; build it with --all-frames", dir);
-    for (size_t k = 0; s == GQ_OK && k < sizeof o.tower; k++) {
+    for (size_t i = 0; s == GQ_OK && i < sizeof o.tower; i++) {
         unsigned byte;
-        if (sscanf(m->pooled_tower + 2 * k, "%2x", &byte) != 1)
+        if (sscanf(m->pooled_tower + 2 * i, "%2x", &byte) != 1)
             s = gq_fail(err, GQ_EINPUT, "%s: its tower is '%s': refused", dir, m->pooled_tower);
-        o.tower[k] = s == GQ_OK ? (uint8_t)byte : 0;
+        o.tower[i] = s == GQ_OK ? (uint8_t)byte : 0;
     }
     if (s == GQ_OK) {
         o.dim = m->pooled;

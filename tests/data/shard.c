@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "core/mem.h"
+#include "python.h"
 
 static void check_content(const gq_dataset *d, const gq_shard_meta *m)
 {
@@ -205,26 +206,6 @@ static void wrong_calls_are_refused(void **state)
 
 /* ---- another reader -------------------------------------------------------------------------- */
 
-/* $GIFQA_PYTHON or python3, when it has h5py. */
-static const char *python_with_h5py(void)
-{
-    static char command[512];
-    const char *python = getenv("GIFQA_PYTHON");
-    snprintf(command, sizeof command, "%s -c 'import h5py' 2>/dev/null",
-             python ? python : "python3");
-    if (system(command) != 0)
-        return NULL;
-    return python ? python : "python3";
-}
-
-static void expect_line(FILE *f, const char *want)
-{
-    char got[512];
-    assert_non_null(fgets(got, sizeof got, f));
-    got[strcspn(got, "\n")] = 0;
-    assert_string_equal(got, want);
-}
-
 /* What tests/reference/shard.py should say about the shard that add() filled. */
 static void expect_content(FILE *f, const gq_shard_meta *m)
 {
@@ -260,25 +241,16 @@ static void expect_content(FILE *f, const gq_shard_meta *m)
 static void h5py_reads_the_same(void **state)
 {
     (void)state;
-    const char *python = python_with_h5py();
-    if (!python) {
-        print_message("skipped: no Python with h5py (set GIFQA_PYTHON)\n");
-        skip();
-    }
+    const char *python = need_h5py();
     for (int v = 0; v < 4 * GQ_CODECS; v++) {
         gq_shard_meta m = meta_of(v % 4 != 1, v % 4 != 0, v % 4 == 2, (gq_shard_codec)(v / 4));
         if (gq_shard_codec_lack(m.codec))
             continue;
         const char   *dir = gq_scratch();
         gq_error      err = {0};
-        char          command[1024], want[128];
+        char          want[128];
         build(dir, &m, 1);
-        snprintf(
-            command, sizeof command,
-            "PYTHONIOENCODING=utf-8 LD_PRELOAD= %s %s/tests/reference/shard.py %s/shard-00000.h5",
-            python, GQ_SOURCE_DIR, dir);
-        FILE *f = popen(command, "r");
-        assert_non_null(f);
+        FILE *f = read_with_h5py(python, dir);
         snprintf(want, sizeof want, "%s %d %d %d %d %d %d colour direction",
                  gq_shard_codec_name[m.codec], T, m.size, m.tokens, m.width, GIFS, 39);
         expect_line(f, want);

@@ -9,6 +9,7 @@
 #include "core/mem.h"
 #include "data/convert.h"
 #include "data/shard.h"
+#include "python.h"
 
 enum { P = 5, GIFS = 60, MOST = 200 };
 
@@ -99,6 +100,33 @@ static void what_is_written_comes_back(void **state)
     }
 }
 
+static void h5py_reads_the_same(void **state)
+{
+    const char *python = need_h5py();
+    (void)state;
+    for (int v = 0; v < 2 * GQ_CODECS && !gq_shard_codec_lack((gq_shard_codec)(v / 2)); v++) {
+        const char *dir = gq_scratch();
+        char        want[256];
+        gq_error    err = {0};
+        build(dir, (gq_shard_codec)(v / 2), v % 2, 1);
+        FILE *f = read_with_h5py(python, dir);
+        snprintf(want, sizeof want, "%s 1 2 0 0 %d %d colour", gq_shard_codec_name[v / 2], GIFS, GIFS);
+        expect_line(f, want);
+        for (int g = 0; g < GIFS; g++) {
+            double sum = 0;
+            for (int i = 0; i < count_of(g) * P; i++)
+                sum += (double)value(g, i);
+            snprintf(want, sizeof want, "x.gif 0 1 1 0 0 0 00000000 %d 0.000000 %d %.6f", g,
+                     count_of(g), sum);
+            expect_line(f, want);
+        }
+        while (fgets(want, sizeof want, f))
+            continue;
+        assert_int_equal(pclose(f), 0);
+        assert_ok(gq_remove_tree(dir, &err), &err);
+    }
+}
+
 static void wrong_calls_are_refused(void **state)
 {
     gq_shard_meta    m = {.keyframes = 1, .size = 2, .pooled = P};
@@ -165,6 +193,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_written_comes_back),
+        cmocka_unit_test(h5py_reads_the_same),
         cmocka_unit_test(wrong_calls_are_refused),
         cmocka_unit_test(lies_are_refused),
     };

@@ -2,7 +2,8 @@
 """Reads one shard with h5py, by its published layout alone, and prints what is in it: an independent reader.
 
 usage: shard.py FILE.h5        (needs h5py and numpy; tests/data/shard.c runs it and compares)
-One line per GIF: name, frame numbers, sums of its pixels and features; one line per question.
+One line per GIF: name, frame numbers, sums of its pixels and features, and of the vectors of all its frames where there are
+any; one line per question.
 
 Shards of codec none and gzip need nothing else. What row-delta+zstd packed is taken as raw chunks and unpacked here by
 libzstd, from what the file says of its filters.
@@ -55,6 +56,12 @@ def unpack(data, i):
     return np.ascontiguousarray(row).view(np.float32 if size == 4 else np.uint8)
 
 
+def vectors(gif, read):
+    """Of all frames of all GIFs, [frames, P]."""
+    data = gif["pooled"]
+    return np.concatenate([np.asarray(read(data, b), np.float64).reshape(data.shape[1:]) for b in range(len(data))])
+
+
 def main(path):
     with h5py.File(path, "r") as f:
         a, gif, qa = f.attrs, f["gif"], f["qa"]
@@ -64,11 +71,14 @@ def main(path):
         print(text["codec"], a["keyframes"], a["size"], a["tokens"], a["width"], a["n_gif"], a["n_qa"],
               *text["types"].split("\n"))
         names = texts(gif, "name", "name_off")
+        pooled = vectors(gif, read) if "pooled" in gif else None
         for i, name in enumerate(names):
             pixels = int(read(gif["frames"], i).astype(np.int64).sum()) if "frames" in gif else 0
             features = float(read(gif["tokens"], i).astype(np.float64).sum()) if "tokens" in gif else 0.0
+            at, n = (gif["pooled_at"][i], gif["pooled_n"][i]) if pooled is not None else (0, 0)
             print(name, *gif["frame_idx"][i], *gif["delay_cs"][i], gif["n_frames"][i], *gif["wh"][i], gif["flags"][i],
-                  bytes(gif["sha256"][i]).hex()[:8], pixels, f"{features:.6f}")
+                  bytes(gif["sha256"][i]).hex()[:8], pixels, f"{features:.6f}",
+                  *([n, f"{pooled[at:at + n].sum():.6f}"] if n else []))
         rows = zip(qa["gif"][:], qa["type"][:], texts(qa, "q_text", "q_text_off"), texts(qa, "a_text", "a_text_off"),
                    ragged(qa, "q_tok", "q_off"), ragged(qa, "a_tok", "a_off"))
         for g, t, question, answer, q, ans in rows:

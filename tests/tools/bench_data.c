@@ -48,6 +48,7 @@ static void help(void **state)
     shell_help("gifqa-bench image");
     shell_help("gifqa-bench tokenize");
     shell_help("gifqa-bench load");
+    shell_help("gifqa-bench shards");
 }
 
 static void pictures(void **state)

@@ -113,7 +113,7 @@ static void usage(void **state)
 static void help(void **state)
 {
     static const char *const commands[] = {"", " build", " verify", " stats", " head", " frames",
-                                           " tokenize", " world", " import"};
+                                           " tokenize", " world", " import", " convert"};
     char text[64];
 
     (void)state;
