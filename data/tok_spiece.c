@@ -162,7 +162,12 @@ static gq_status count_pieces(tok_proto file, size_t *pieces, gq_error *err)
     return status;
 }
 
-static gq_status read_part(const tok_field *f, gq_tokenizer *t, tok_field *map, gq_error *err)
+typedef struct parts {
+    tok_field map;                      /* number 0: there is none                                */
+    bool      normalizer;               /* its specification was there                            */
+} parts;
+
+static gq_status read_part(const tok_field *f, gq_tokenizer *t, parts *found, gq_error *err)
 {
     gq_status status;
     piece     p;
@@ -173,8 +178,9 @@ static gq_status read_part(const tok_field *f, gq_tokenizer *t, tok_field *map, 
         return status;
     if (f->number == 2)
         return read_trainer(f->body, err);
+    found->normalizer |= f->number == 3;
     if (f->number == 3)
-        return read_normalizer(f->body, t->unigram, map, err);
+        return read_normalizer(f->body, t->unigram, &found->map, err);
     if (f->number == 5)
         return check_denormalizer(f->body, err);
     if ((status = read_piece(f->body, &p, err)))
@@ -186,18 +192,23 @@ static gq_status read_part(const tok_field *f, gq_tokenizer *t, tok_field *map, 
 
 static gq_status read_all(tok_proto file, gq_tokenizer *t, gq_error *err)
 {
-    tok_field f, map = {0};
+    tok_field f;
+    tok_proto map;
+    parts     found = {0};
     gq_status status = GQ_OK;
 
     while (gq_tok_proto_next(&file, &f, &status, err))
-        status = read_part(&f, t, &map, err);
+        status = read_part(&f, t, &found, err);
     if (status)
         return status;
+    if (!found.normalizer)                          /* behind the pieces: it may be cut off       */
+        return gq_fail(err, GQ_EWEIGHTS, "byte %zu: the file ends and had no normalizer_spec",
+                       file.end);
     t->unigram->model_size = t->size;
-    if (!map.body.data)
+    map = found.map.body;
+    if (found.map.number == 0)
         return GQ_OK;
-    return gq_tok_charsmap(t->unigram, map.body.data + map.body.at, map.body.end - map.body.at,
-                           map.body.at, err);
+    return gq_tok_charsmap(t->unigram, map.data + map.at, map.end - map.at, map.at, err);
 }
 
 gq_status gq_tok_from_spiece(gq_bytes *file, gq_tokenizer **out, gq_error *err)

@@ -20,25 +20,14 @@ static void cut_anywhere(void **state)
 {
     static uni_bytes model, part;
     const char      *dir = gq_scratch();
-    size_t           opened = 0, refused = 0;
     (void)state;
 
     uni_model(&model, false);
     for (part.n = 0; part.n < model.n; part.n += part.n < 900 ? 1 : 501) {
-        gq_tokenizer *t;
-        gq_error      err = {0};
-        gq_status     s;
         memcpy(part.b, model.b, part.n);
         uni_write(dir, &part);
-        s = gq_tokenizer_open(dir, &t, &err);
-        opened += s == GQ_OK;                       /* cut between two pieces                     */
-        refused += s != GQ_OK;
-        if (s != GQ_OK)
-            expect_refused(dir, GQ_EINPUT, "byte ");
-        gq_tokenizer_close(t);
+        expect_refused(dir, GQ_EINPUT, "byte ");
     }
-    assert_in_range(opened, UNI_PIECES - 4, UNI_PIECES + 1);
-    assert_true(refused > 400);
     gq_remove_tree(dir, NULL);
 }
 
@@ -114,6 +103,7 @@ static void damaged(void **state)
     uni_put_pieces(&model, false);
     memcpy(model.b + model.n, others, sizeof others - 1);
     model.n += sizeof others - 1;
+    uni_end(&model);
     uni_write(dir, &model);
     gq_tokenizer_close(fix_open(dir));
     gq_remove_tree(dir, NULL);
@@ -132,6 +122,7 @@ static void missing_parts(void **state)
             if (i != without)
                 uni_put_piece(&model, uni_pieces[i].s, strlen(uni_pieces[i].s), uni_pieces[i].score,
                               uni_pieces[i].type);
+        uni_end(&model);
         uni_write(dir, &model);
         expect_refused(dir, GQ_EINPUT, "lacks '</s>' or '<pad>' as special tokens, or an unknown");
     }
@@ -141,6 +132,9 @@ static void missing_parts(void **state)
     for (int i = 0; i < 3; i++)
         uni_put_piece(&model, uni_pieces[i].s, strlen(uni_pieces[i].s), 0, uni_pieces[i].type);
     uni_put_piece(&model, "a b", 3, 0, 1);          /* never in normalised text                   */
+    uni_write(dir, &model);
+    expect_refused(dir, GQ_EINPUT, "the file ends and had no normalizer_spec");
+    uni_end(&model);
     uni_write(dir, &model);
     expect_refused(dir, GQ_EINPUT, "no piece that text could give");
     memset(longest, 'a', sizeof longest);
@@ -164,6 +158,7 @@ static void own_sentinels(void **state)
 
     uni_put_pieces(&model, false);
     uni_put_piece(&model, "<extra_id_0>", 12, 0, 4);
+    uni_end(&model);
     uni_write(dir, &model);
     t = fix_open(dir);
     assert_int_equal(gq_tokenizer_vocab_size(t), UNI_PIECES + 1);
@@ -172,6 +167,7 @@ static void own_sentinels(void **state)
     uni_put_pieces(&model, false);
     for (int i = 0; i < 254; i++)
         uni_put_piece(&model, name, (size_t)snprintf(name, sizeof name, "<%d>", i), 0, 3);
+    uni_end(&model);
     uni_write(dir, &model);
     expect_refused(dir, GQ_EINPUT, "more than 256 special tokens");
     gq_remove_tree(dir, NULL);

@@ -127,6 +127,12 @@ static inline void uni_put_pieces(uni_bytes *o, bool normal)
                       normal && uni_pieces[i].type > 3 ? 1 : uni_pieces[i].type);
 }
 
+/* A normalizer_spec that says nothing: without one a file counts as cut off. */
+static inline void uni_end(uni_bytes *o)
+{
+    uni_field(o, 3, "", 0);
+}
+
 /* `normal`: without types that no tokenizer.json has. */
 static inline void uni_model(uni_bytes *o, bool normal)
 {
