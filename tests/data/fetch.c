@@ -295,7 +295,7 @@ static const misbehaviour fast[] = {
     {"/to-number.gif", to_number, GQ_FETCH_BARRED, 0, 1, "a private or reserved address"},
     {"/to-far.gif", to_far, GQ_FETCH_REDIRECT, 301, 1, "too long"},
     {"/moved.gif", moved_nowhere, GQ_FETCH_REDIRECT, 301, 1, "nowhere"},
-    {"/reset.gif", resets, GQ_FETCH_FAILED, 200, 2, ""},
+    {"/reset.gif", resets, GQ_FETCH_FAILED, -1, 2, ""},
     {"/reset-at-once.gif", resets_at_once, GQ_FETCH_FAILED, 0, 0, ""},
     {"/closes.gif", closes, GQ_FETCH_FAILED, 0, 0, ""},
     {"/rubbish.gif", rubbish, GQ_FETCH_FAILED, 0, 2, ""},
