@@ -2,27 +2,35 @@
  *
  * An index holds a row for each group of consecutive frames of each GIF: the vector that CLIP-Cut
  * gives a group (data/clipcut.h: unit vectors, their mean, of length one again), as float or
- * rounded to bfloat16. The file, little-endian:
+ * rounded to bfloat16. A float is stored in two halves: U, the upper 16 bits of (bits + 0x8000),
+ * which is the nearest bfloat16, and L, its lower 16 bits; the bits are 65536 U + L, L with a sign.
+ * The file, little-endian:
  *
- *   0     "GQFRAMES", u32 version 1, u32 0 (float) or 1 (bfloat16), u32 dim, u32 frames of a group
+ *   0     "GQFRAMES", u32 version 2, u32 0 (float) or 1 (bfloat16), u32 dim, u32 frames of a group
  *   24    tower, 16 bytes: who made the embeddings; zeros up to 64
- *   64    rows [rows, stride], stride = dim rounded up to 32 with zeros
+ *   64    for each block of n rows: U [n, stride], floats also L [n, stride]; stride = dim rounded
+ *         up to 32 with zeros
  *         u64 row[gifs + 1]       the first row of each GIF, then rows
  *         u64 name[gifs + 1]      where its name begins, then bytes of all names
  *         u64 gif[blocks + 1]     the first GIF of each block, then gifs
- *         u64 sum[blocks]         XXH3 of the rows of each block
+ *         u64 sum[blocks]         XXH3 of U of each block
+ *         floats: u64 low[blocks] XXH3 of L; double slack[blocks], the largest |x - U(x)| of its rows
  *         names, a NUL behind each
- *   -64   u64 gifs, rows, blocks, bytes of names; 16 bytes: XXH3 (128 bits) of the XXH3s of the
- *         head, of row, name, gif, sum, of the names, and of these four counts; "GQFRAMES", 8 zeros
+ *   -128  u64 gifs, rows, blocks, bytes of names; XXH3 of the head, of each of the six tables (those
+ *         that are not there: of nothing), of the names; XXH3 of the tail so far; "GQFRAMES", zeros
  *
- * Search maps the file and reads every row: blocks of whole GIFs are tiles for the threads, each is
- * compared with its checksum while it is in the cache, and each thread keeps the best it has seen.
- * Reading memory is what takes the time, which is why bfloat16 is twice as fast.
+ * Search maps the file and reads the upper halves of every row: blocks of whole GIFs are tiles for
+ * the threads, each is compared with its checksum while it is in the cache. Reading memory is what
+ * takes the time. The distance to U(x) is that to x up to slack, and the float sum is that of U(x)
+ * up to its rounding, so both give bounds of every distance; only rows whose lower bound is not
+ * beyond the k-th upper one are read whole, and their distances are sums of double. With floats
+ * that is half of the file and the rows that matter.
  *
- * Invariants: squared distances are sums of float in one fixed order, ranked with ties to the lower
- * row: the same hits, to the bit, for any number of threads and on any machine. Nothing in the file
- * is trusted: what is not exactly this is GQ_EINPUT. Ownership: what open functions return is the
- * caller's; strings of hits are the index's. One thread at a time per writer and per index.
+ * Invariants: what is found are the nearest of all rows as they are stored, by distances summed in
+ * double in index order, ties to the lower row: the same hits, to the bit, for any number of threads
+ * and on any machine. Nothing in the file is trusted: what is not exactly this is GQ_EINPUT, with
+ * the byte or the rows where it is not. Ownership: what open functions return is the caller's;
+ * strings of hits are the index's. One thread at a time per writer and per index.
  */
 #ifndef GIFQA_DATA_SEARCH_H
 #define GIFQA_DATA_SEARCH_H
@@ -77,7 +85,7 @@ typedef struct gq_search_hit {
     double      distance;               /* L2 of unit vectors; cosine = 1 - distance^2 / 2 */
 } gq_search_hit;
 
-/* Reads and checks everything but the rows. */
+/* Reads and checks everything but the rows. Memory: the tables, and 4 bytes a row. */
 gq_status gq_search_open(const char *path, gq_search **out, gq_error *err);
 void      gq_search_close(gq_search *x);                     /* NULL allowed */
 const gq_search_info *gq_search_about(const gq_search *x);

@@ -1,4 +1,5 @@
 /* Writing an index of frames: rows go out block by block, tables stay in memory until the end. */
+#include <math.h>
 #include <string.h>
 
 #include "core/bf16.h"
@@ -20,11 +21,12 @@ struct gq_search_writer {
     gq_search_head head;
     int64_t        stride;
     uint64_t       rows;
-    numbers        row, name, gif, sum; /* the tables of the file */
+    numbers        table[GQ_SEARCH_TABLES];
     char          *names;
     size_t         name_bytes, name_room;
-    uint8_t       *block; /* [block_room, stride] rows not written yet */
-    size_t         block_rows, block_room;
+    uint16_t      *upper, *lower; /* [room, stride] of rows not written yet; lower: floats only */
+    size_t         block_rows, upper_room, lower_room;
+    double         slack; /* of those rows */
     float         *vectors; /* [vector_room, dim] of the GIF being added */
     size_t         vector_room;
 };
@@ -57,9 +59,9 @@ static gq_status push(numbers *list, uint64_t value, gq_error *err)
     return s;
 }
 
-static size_t row_bytes(const gq_search_writer *w)
+static size_t half_bytes(const gq_search_writer *w)
 {
-    return (size_t)w->stride * (w->head.bf16 ? sizeof(uint16_t) : sizeof(float));
+    return (size_t)w->stride * sizeof *w->upper;
 }
 
 gq_status gq_search_create(const char *path, const gq_search_opts *o, gq_search_writer **out,
@@ -90,7 +92,7 @@ gq_status gq_search_create(const char *path, const gq_search_opts *o, gq_search_
     if (s == GQ_OK)
         s = gq_file_write(w->file, &w->head, sizeof w->head, err);
     if (s == GQ_OK)
-        s = push(&w->gif, 0, err);
+        s = push(&w->table[GQ_SEARCH_GIF], 0, err);
     if (s == GQ_OK)
         *out = w;
     else
@@ -100,31 +102,63 @@ gq_status gq_search_create(const char *path, const gq_search_opts *o, gq_search_
 
 static gq_status flush(gq_search_writer *w, gq_error *err)
 {
-    size_t    bytes = w->block_rows * row_bytes(w);
-    gq_status s = push(&w->sum, gq_xxh64(w->block, bytes), err);
+    size_t    bytes = w->block_rows * half_bytes(w);
+    uint64_t  slack;
+    gq_status s = push(&w->table[GQ_SEARCH_SUM], gq_xxh64(w->upper, bytes), err);
 
+    memcpy(&slack, &w->slack, sizeof slack);
     if (s == GQ_OK)
-        s = push(&w->gif, w->row.n, err);
+        s = push(&w->table[GQ_SEARCH_GIF], w->table[GQ_SEARCH_ROW].n, err);
     if (s == GQ_OK)
-        s = gq_file_write(w->file, w->block, bytes, err);
+        s = gq_file_write(w->file, w->upper, bytes, err);
+    if (s == GQ_OK && !w->head.bf16)
+        s = push(&w->table[GQ_SEARCH_LOW], gq_xxh64(w->lower, bytes), err);
+    if (s == GQ_OK && !w->head.bf16)
+        s = push(&w->table[GQ_SEARCH_SLACK], slack, err);
+    if (s == GQ_OK && !w->head.bf16)
+        s = gq_file_write(w->file, w->lower, bytes, err);
     w->block_rows = 0;
+    w->slack = 0;
     return s;
+}
+
+/* One float in two halves; returns what the upper one lacks. */
+static double split(float x, uint16_t *upper, uint16_t *lower)
+{
+    uint32_t bits, near;
+    float    rounded;
+
+    memcpy(&bits, &x, sizeof bits);
+    *upper = (uint16_t)((bits + 0x8000) >> 16);
+    *lower = (uint16_t)bits;
+    near = (uint32_t)*upper << 16;
+    memcpy(&rounded, &near, sizeof rounded);
+    return (double)x - (double)rounded;
 }
 
 /* vectors [n, dim] behind the rows of the block */
 static void append(gq_search_writer *w, const float *vectors, size_t n)
 {
-    size_t dim = w->head.dim, bytes = row_bytes(w);
+    size_t dim = w->head.dim, stride = (size_t)w->stride;
 
     for (size_t r = 0; r < n; r++, vectors += dim) {
-        uint8_t *to = w->block + w->block_rows++ * bytes;
-        memset(to, 0, bytes);
-        if (!w->head.bf16)
-            memcpy(to, vectors, dim * sizeof *vectors);
-        for (size_t d = 0; w->head.bf16 && d < dim; d++) {
-            uint16_t half = gq_f32_to_bf16(vectors[d]);
-            memcpy(to + d * sizeof half, &half, sizeof half);
+        uint16_t *upper = w->upper + w->block_rows * stride,
+                 *lower = w->head.bf16 ? NULL : w->lower + w->block_rows * stride;
+        double    lacks = 0, d;
+        memset(upper, 0, half_bytes(w));
+        if (lower)
+            memset(lower, 0, half_bytes(w));
+        for (size_t i = 0; i < dim; i++) {
+            if (lower) {
+                d = split(vectors[i], &upper[i], &lower[i]);
+                lacks += d * d;
+            } else {
+                upper[i] = gq_f32_to_bf16(vectors[i]);
+            }
         }
+        lacks = sqrt(lacks) * (1 + 1e-9); /* its own roundings are below 1e-11 of it */
+        w->slack = lacks > w->slack ? lacks : w->slack;
+        w->block_rows++;
     }
 }
 
@@ -142,15 +176,17 @@ gq_status gq_search_add(gq_search_writer *w, const char *name, const float *fram
     s = reserve((void **)&w->vectors, 0, rows, w->head.dim * sizeof *w->vectors, &w->vector_room,
                 err);
     if (s == GQ_OK)
-        s = reserve((void **)&w->block, w->block_rows, rows, row_bytes(w), &w->block_room, err);
+        s = reserve((void **)&w->upper, w->block_rows, rows, half_bytes(w), &w->upper_room, err);
+    if (s == GQ_OK && !w->head.bf16)
+        s = reserve((void **)&w->lower, w->block_rows, rows, half_bytes(w), &w->lower_room, err);
     if (s == GQ_OK)
         s = reserve((void **)&w->names, w->name_bytes, length, 1, &w->name_room, err);
     if (s == GQ_OK)
         s = gq_clipcut_vectors(frames, n, w->head.dim, &o, w->vectors, err);
     if (s == GQ_OK)
-        s = push(&w->row, w->rows, err);
+        s = push(&w->table[GQ_SEARCH_ROW], w->rows, err);
     if (s == GQ_OK)
-        s = push(&w->name, w->name_bytes, err);
+        s = push(&w->table[GQ_SEARCH_NAME], w->name_bytes, err);
     if (s != GQ_OK)
         return gq_context(err, "%s", name);
     append(w, w->vectors, rows);
@@ -160,33 +196,27 @@ gq_status gq_search_add(gq_search_writer *w, const char *name, const float *fram
     return w->block_rows >= BLOCK_ROWS ? flush(w, err) : GQ_OK;
 }
 
-void gq__search_sum(const gq_search_head *head, const void *const part[5], const size_t bytes[5],
-                    const gq_search_tail *tail, uint8_t sum[16])
-{
-    uint8_t sums[7][16];
-
-    gq_xxh128(head, sizeof *head, sums[0]);
-    for (int i = 0; i < 5; i++)
-        gq_xxh128(part[i], bytes[i], sums[1 + i]);
-    gq_xxh128(tail, 4 * sizeof tail->gifs, sums[6]);
-    gq_xxh128(sums, sizeof sums, sum);
-}
-
 /* Tables and tail. */
 static gq_status close_file(gq_search_writer *w, gq_error *err)
 {
-    const void    *part[5] = {w->row.at, w->name.at, w->gif.at, w->sum.at, w->names};
-    const size_t   bytes[5] = {w->row.n * sizeof *w->row.at, w->name.n * sizeof *w->name.at,
-                               w->gif.n * sizeof *w->gif.at, w->sum.n * sizeof *w->sum.at,
-                               w->name_bytes};
-    gq_search_tail tail = {
-        .gifs = w->row.n - 1, .rows = w->rows, .blocks = w->sum.n, .name_bytes = w->name_bytes};
-    gq_status s = GQ_OK;
+    gq_search_tail tail = {.gifs = w->table[GQ_SEARCH_ROW].n - 1,
+                           .rows = w->rows,
+                           .blocks = w->table[GQ_SEARCH_SUM].n,
+                           .name_bytes = w->name_bytes,
+                           .head = gq_xxh64(&w->head, sizeof w->head),
+                           .names = gq_xxh64(w->names, w->name_bytes)};
+    gq_status      s = GQ_OK;
 
     memcpy(tail.magic, GQ_SEARCH_MAGIC, sizeof tail.magic);
-    gq__search_sum(&w->head, part, bytes, &tail, tail.sum);
-    for (int i = 0; s == GQ_OK && i < 5; i++)
-        s = gq_file_write(w->file, part[i], bytes[i], err);
+    for (int i = 0; s == GQ_OK && i < GQ_SEARCH_TABLES; i++) {
+        const numbers *t = &w->table[i];
+        tail.table[i] = gq_xxh64(t->n ? t->at : &tail.rows, t->n * sizeof *t->at);
+        if (t->n)
+            s = gq_file_write(w->file, t->at, t->n * sizeof *t->at, err);
+    }
+    tail.sum = gq_search_tail_sum(&tail);
+    if (s == GQ_OK)
+        s = gq_file_write(w->file, w->names, w->name_bytes, err);
     if (s == GQ_OK)
         s = gq_file_write(w->file, &tail, sizeof tail, err);
     if (s == GQ_OK) {
@@ -205,9 +235,9 @@ gq_status gq_search_finish(gq_search_writer *w, gq_error *err)
     if (s == GQ_OK && w->block_rows)
         s = flush(w, err);
     if (s == GQ_OK)
-        s = push(&w->row, w->rows, err);
+        s = push(&w->table[GQ_SEARCH_ROW], w->rows, err);
     if (s == GQ_OK)
-        s = push(&w->name, w->name_bytes, err);
+        s = push(&w->table[GQ_SEARCH_NAME], w->name_bytes, err);
     if (s == GQ_OK)
         s = close_file(w, err);
     gq_search_abort(w);
@@ -220,12 +250,11 @@ void gq_search_abort(gq_search_writer *w)
         return;
     gq_atomic_abort(w->file);
     gq_free(w->path);
-    gq_free(w->row.at);
-    gq_free(w->name.at);
-    gq_free(w->gif.at);
-    gq_free(w->sum.at);
+    for (int i = 0; i < GQ_SEARCH_TABLES; i++)
+        gq_free(w->table[i].at);
     gq_free(w->names);
-    gq_free(w->block);
+    gq_free(w->upper);
+    gq_free(w->lower);
     gq_free(w->vectors);
     gq_free(w);
 }

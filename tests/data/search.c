@@ -4,7 +4,8 @@
 #include "core/bf16.h"
 #include "core/io.h"
 #include "core/mem.h"
-#include "data/search.h"
+#include "data/clipcut.h"
+#include "data/search_file.h"
 
 enum { GIFS = 300, DIM = 37, MOST_FRAMES = 23, ROWS = GIFS * MOST_FRAMES };
 
@@ -195,39 +196,242 @@ static void equal_rows_come_in_order(void **state)
     gq_search_close(x);
 }
 
-static gq_status open_and_find(gq_error *err)
-{
-    gq_search    *x;
-    gq_search_hit hit[3];
-    int64_t       n;
-    gq_status     s = gq_search_open(path, &x, err);
+/* ---- rows that differ less than bfloat16 can tell ---- */
 
+enum { CLOSE_GIFS = 60, CLOSE_FRAMES = 8, CLOSE_DIM = 100 };
+
+typedef struct row {
+    int64_t     gif, row;
+    long double squared;
+} row;
+
+static int by_distance(const void *a, const void *b)
+{
+    const row *x = a, *y = b;
+    if (x->squared != y->squared)
+        return x->squared < y->squared ? -1 : 1;
+    return x->row < y->row ? -1 : 1;
+}
+
+/* All rows of an index of vectors around one, by distance, in long double over the floats that the
+ * index holds. Every ninth GIF has the frames of the one before it: ties. */
+static int64_t close_rows(int64_t dim, float spread, const float *query, row *list)
+{
+    static float      base[CLOSE_DIM], frame[CLOSE_FRAMES * CLOSE_DIM], unit[CLOSE_FRAMES * CLOSE_DIM];
+    gq_search_opts    o = {.dim = dim, .group = 1};
+    gq_clipcut_opts   cut = {.k = 1, .group = 1, .normalize = true};
+    gq_search_writer *w;
+    gq_error          err = {0};
+    int64_t           n = 0, frames_of = 0;
+    long double       length = 0;
+
+    for (int64_t d = 0; d < dim; d++) {
+        base[d] = dice();
+        length += (long double)query[d] * query[d];
+    }
+    assert_ok(gq_search_create(path, &o, &w, &err), &err);
+    for (int64_t g = 0; g < CLOSE_GIFS; g++) {
+        char name[32];
+        if (g % 9 != 8)
+            frames_of = 1 + g % CLOSE_FRAMES;
+        for (int64_t i = 0; g % 9 != 8 && i < frames_of * dim; i++)
+            frame[i] = base[i % dim] + spread * dice();
+        snprintf(name, sizeof name, "%d", (int)g);
+        assert_ok(gq_search_add(w, name, frame, frames_of, &err), &err);
+        assert_ok(gq_clipcut_vectors(frame, frames_of, dim, &cut, unit, &err), &err);
+        for (int64_t f = 0; f < frames_of; f++, n++) {
+            list[n] = (row){.gif = g, .row = n};
+            for (int64_t d = 0; d < dim; d++) {
+                long double off = unit[f * dim + d] - query[d] / sqrtl(length);
+                list[n].squared += off * off;
+            }
+        }
+    }
+    assert_ok(gq_search_finish(w, &err), &err);
+    qsort(list, (size_t)n, sizeof *list, by_distance);
+    return n;
+}
+
+static void same_as_list(const row *list, int64_t rows, const float *query, int64_t k, int64_t each,
+                         gq_pool *pool)
+{
+    static gq_search_hit hit[GQ_SEARCH_HITS];
+    int64_t              gave[CLOSE_GIFS] = {0}, n, at = 0;
+    gq_search           *x;
+    gq_error             err = {0};
+
+    assert_ok(gq_search_open(path, &x, &err), &err);
+    assert_ok(gq_search_find(x, pool, query, k, each, hit, &n, &err), &err);
+    for (int64_t i = 0; i < rows && at < k; i++)
+        if (gave[list[i].gif]++ < each) {
+            assert_true(at < n);
+            if (hit[at].row != list[i].row)
+                fail_msg("hit %d of %d, %d of a GIF: row %d at %.17g, want %d at %.17Lg", (int)at,
+                         (int)k, (int)each, (int)hit[at].row, hit[at].distance, (int)list[i].row,
+                         sqrtl(list[i].squared));
+            assert_true(fabs(hit[at].distance - (double)sqrtl(list[i].squared)) < 1e-14);
+            at++;
+        }
+    assert_int_equal(at, n);
+    gq_search_close(x);
+}
+
+static void close_rows_are_told_apart(void **state)
+{
+    static const int64_t dims[] = {2, 31, 32, 33, 64, CLOSE_DIM};
+    static const float   spreads[] = {1, 0.05F, 3e-3F, 1e-4F, 3e-6F};
+    static row           list[CLOSE_GIFS * CLOSE_FRAMES];
+    float                query[CLOSE_DIM];
+    gq_pool             *pool;
+    gq_error             err = {0};
+    (void)state;
+
+    assert_ok(gq_pool_new(3, &pool, &err), &err);
+    for (size_t i = 0; i < 30; i++) {
+        int64_t dim = dims[i % 6], rows;
+        for (int64_t d = 0; d < dim; d++)
+            query[d] = dice();
+        memset(list, 0, sizeof list);
+        rows = close_rows(dim, spreads[i / 6], query, list);
+        same_as_list(list, rows, query, 1, 1, NULL);
+        same_as_list(list, rows, query, 10, 1, pool);
+        same_as_list(list, rows, query, 25, 2, pool);
+        same_as_list(list, rows, query, 100, 1024, NULL);
+        same_as_list(list, rows, query, 1024, 3, pool); /* more than there are */
+    }
+    gq_pool_free(pool);
+}
+
+/* ---- damage ---- */
+
+typedef struct answer {
+    int64_t       n;
+    gq_search_hit hit[3];
+} answer;
+
+static gq_status open_and_find(answer *out, gq_error *err)
+{
+    gq_search *x;
+    gq_status  s = gq_search_open(path, &x, err);
+
+    memset(out, 0, sizeof *out);
     if (s == GQ_OK)
-        s = gq_search_find(x, NULL, frames[3][0], 3, 1, hit, &n, err);
+        s = gq_search_find(x, NULL, frames[3][0], 3, 1, out->hit, &out->n, err);
+    for (int i = 0; i < 3; i++)
+        out->hit[i].gif = NULL; /* goes with the index */
     gq_search_close(x);
     return s;
 }
 
-/* One byte changed, anywhere, or bytes missing: bad input, and never a wrong answer. */
+/* One byte changed, anywhere, or bytes missing: bad input with the file and the place, and never a
+ * wrong answer. Lower halves are looked at where they matter; elsewhere the answer stays. */
 static void damage_is_found(void **state)
 {
     gq_bytes whole;
     gq_error err = {0};
+    answer   good, now;
     (void)state;
 
-    write_index(true, 3);
-    assert_ok(open_and_find(&err), &err);
+    for (int bf16 = 0; bf16 < 2; bf16++) {
+        size_t missed = 0, tried = 0;
+        write_index(bf16, 3);
+        assert_ok(open_and_find(&good, &err), &err);
+        assert_ok(gq_read_file(path, 1 << 24, &whole, &err), &err);
+        for (size_t at = 0; at < whole.size; at += at < 64 || at + 128 >= whole.size ? 1 : 997) {
+            gq_status s;
+            whole.data[at] ^= 0x10;
+            assert_ok(gq_write_unsynced(path, whole.data, whole.size, &err), &err);
+            gq_error_clear(&err);
+            s = open_and_find(&now, &err);
+            tried++;
+            missed += s == GQ_OK;
+            if (s == GQ_OK)
+                assert_memory_equal(&now, &good, sizeof now);
+            else if (s != GQ_EINPUT || !strstr(err.text, "index.bin: ") ||
+                     (at >= 8 && !strstr(err.text, "byte ")))
+                fail_msg("byte %zu changed: %d, '%s'", at, (int)s, err.text);
+            whole.data[at] ^= 0x10;
+        }
+        assert_true(bf16 ? missed == 0 : missed < tried / 2);
+        for (size_t size = 0; size < whole.size; size += size < 200 ? 1 : 4999) {
+            assert_ok(gq_write_unsynced(path, whole.data, size, &err), &err);
+            gq_error_clear(&err);
+            assert_fails(open_and_find(&now, &err), GQ_EINPUT, &err, "index.bin: ");
+        }
+        gq_bytes_free(&whole);
+    }
+}
+
+/* A file whose checksums are right all the same: what a table may not say, and what is told. */
+static void tables_out_of_order_are_refused(void **state)
+{
+    static const struct {
+        int         table;              /* GQ_SEARCH_TABLES: the names; -1: the head; -2: counts */
+        size_t      at;                 /* number of the table, byte of the others */
+        uint64_t    value;
+        const char *needle;
+    } cases[] = {
+        {GQ_SEARCH_ROW, 0, 1, "rows of GIFs is out of order"},
+        {GQ_SEARCH_ROW, 7, 0, "rows of GIFs is out of order"},
+        {GQ_SEARCH_ROW, GIFS, 1u << 30, "rows of GIFs is out of order"},
+        {GQ_SEARCH_NAME, 5, UINT64_MAX, "places of names is out of order"},
+        {GQ_SEARCH_GIF, 1, 0, "GIFs of blocks is out of order"},
+        {GQ_SEARCH_SLACK, 1, 0x7FF0000000000000u, "the bound of block 1 is no length"},
+        {GQ_SEARCH_SLACK, 0, 0xBFF0000000000000u, "the bound of block 0 is no length"},
+        {GQ_SEARCH_SUM, 1, 7, "rows "},
+        {GQ_SEARCH_TABLES, 5, 'x', "the name of GIF 0 has no end"},
+        {-1, 8, 1, "byte 8: format version 1, this program reads 2; make it again"},
+        {-1, 12, 2, "byte 12: numbers of kind 2"},
+        {-1, 16, 65537, "byte 16: rows of 65537 numbers"},
+        {-1, 20, 0, "byte 20: rows of 0 frames"},
+        {-1, 60, 1, "byte 40: the end of its head"},
+        {-2, 0, 301, "do not fill a file of"},
+        {-2, 8, 1, "do not fill a file of"},
+        {-2, 16, 0, "do not fill a file of"},
+    };
+    gq_bytes whole, copy;
+    gq_error err = {0};
+    answer   out;
+    (void)state;
+
+    write_index(false, 1);
     assert_ok(gq_read_file(path, 1 << 24, &whole, &err), &err);
-    for (size_t at = 0; at < whole.size; at += at < 64 || at + 64 >= whole.size ? 1 : 997) {
-        whole.data[at] ^= 0x10;
-        assert_ok(gq_write_unsynced(path, whole.data, whole.size, &err), &err);
-        assert_fails(open_and_find(&err), GQ_EINPUT, &err, "index.bin: ");
-        whole.data[at] ^= 0x10;
+    copy = whole;
+    copy.data = malloc(whole.size);
+    assert_non_null(copy.data);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        gq_search_tail t;
+        size_t         n[GQ_SEARCH_TABLES], at, all = 0;
+        memcpy(copy.data, whole.data, whole.size);
+        memcpy(&t, copy.data + copy.size - sizeof t, sizeof t);
+        for (int k = 0; k < GQ_SEARCH_TABLES; k++)
+            all += n[k] = 8 * (k < 2    ? t.gifs + 1
+                               : k == 2 ? t.blocks + 1
+                                        : t.blocks);
+        at = copy.size - sizeof t - t.name_bytes - all;
+        for (int k = 0; k < cases[i].table; k++)
+            at += n[k];
+        if (cases[i].table == GQ_SEARCH_TABLES)
+            copy.data[at + cases[i].at] = (uint8_t)cases[i].value;
+        else if (cases[i].table == -1)
+            memcpy(copy.data + cases[i].at, &cases[i].value, 4);
+        else if (cases[i].table == -2)
+            memcpy((uint8_t *)&t + cases[i].at, &cases[i].value, 8);
+        else
+            memcpy(copy.data + at + 8 * cases[i].at, &cases[i].value, 8);
+        t.head = gq_xxh64(copy.data, GQ_SEARCH_HEAD);
+        if (cases[i].table >= 0 && cases[i].table < GQ_SEARCH_TABLES)
+            t.table[cases[i].table] = gq_xxh64(copy.data + at, n[cases[i].table]);
+        if (cases[i].table == GQ_SEARCH_TABLES)
+            t.names = gq_xxh64(copy.data + at, t.name_bytes);
+        t.sum = gq_search_tail_sum(&t);
+        memcpy(copy.data + copy.size - sizeof t, &t, sizeof t);
+        assert_ok(gq_write_unsynced(path, copy.data, copy.size, &err), &err);
+        gq_error_clear(&err);
+        assert_fails(open_and_find(&out, &err), GQ_EINPUT, &err, cases[i].needle);
+        gq_error_clear(&err);
     }
-    for (size_t size = 0; size < whole.size; size += size < 130 ? 1 : 4999) {
-        assert_ok(gq_write_unsynced(path, whole.data, size, &err), &err);
-        assert_fails(open_and_find(&err), GQ_EINPUT, &err, "index.bin: ");
-    }
+    free(copy.data);
     gq_bytes_free(&whole);
 }
 
@@ -262,7 +466,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(search_finds_what_brute_force_finds),
         cmocka_unit_test(equal_rows_come_in_order),
+        cmocka_unit_test(close_rows_are_told_apart),
         cmocka_unit_test(damage_is_found),
+        cmocka_unit_test(tables_out_of_order_are_refused),
         cmocka_unit_test(what_cannot_be_is_refused),
     };
     return cmocka_run_group_tests_name("search", tests, make, drop);
