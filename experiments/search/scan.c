@@ -67,7 +67,6 @@ int main(int argc, char **argv)
         return 1;
     }
     printf("seconds %.4f threads %d\nquery", best, gq_pool_size(pool));
-    state = 2; /* whether the file was made or there */
     for (int d = 0; d < DIM; d++)
         printf(" %.9g", (double)query[d]);
     printf("\nhits");

@@ -379,6 +379,7 @@ static void tables_out_of_order_are_refused(void **state)
         {GQ_SEARCH_SLACK, 1, 0x7FF0000000000000u, "the bound of block 1 is no length"},
         {GQ_SEARCH_SLACK, 0, 0xBFF0000000000000u, "the bound of block 0 is no length"},
         {GQ_SEARCH_SUM, 1, 7, "rows "},
+        {GQ_SEARCH_LOW, 0, 7, "rows 0 to "}, /* where the nearest is */
         {GQ_SEARCH_TABLES, 5, 'x', "the name of GIF 0 has no end"},
         {-1, 8, 1, "byte 8: format version 1, this program reads 2; make it again"},
         {-1, 12, 2, "byte 12: numbers of kind 2"},
