@@ -33,7 +33,7 @@ static const gq_cli_option index_options[] = {
     {"out", 'o', GQ_CLI_TEXT, &out, "FILE", "the index", 0, 0},
     {"group", 0, GQ_CLI_INT, &group, "N", "consecutive frames that are one row: 1", 1,
      GQ_CLIPCUT_MAX},
-    {"float", 0, GQ_CLI_FLAG, &f32, NULL, "store floats; bfloat16 needs half the space and time", 0,
+    {"float", 0, GQ_CLI_FLAG, &f32, NULL, "store floats; bfloat16 needs half the space", 0,
      0},
     OPTIONS_OF_CLIP,
     GQ_CLI_CACHE_OPTIONS(cache),

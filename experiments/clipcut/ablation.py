@@ -19,7 +19,7 @@ COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "yello
            "purple": (160, 32, 240), "white": (255, 255, 255)}
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073])
 STD = np.array([0.26862954, 0.26130258, 0.27577711])
-K, ANIMATIONS, SEEDS = 4, 400, (1, 2, 3)
+K, ANIMATIONS = 4, 400
 
 
 def run(*args):
@@ -149,14 +149,11 @@ def animations():
     return truth
 
 
-def measure(truth, weights, table, described, mode, apart, group):
-    out = f"{DIR}/sets/{weights.replace(':', '')}-{table}-{int(described)}-{mode}-{apart}-{group}"
-    options = ["--description"] * described + (["--apart", apart] if apart else [])
-    path = weights if ":" in weights else f"{DIR}/{weights}"
+def measure(truth, table, described, mode, apart):
+    out = f"{DIR}/sets/{table}-{described}-{mode}-{apart}"
     run("build", f"{DIR}/{table}.tsv", "-g", f"{DIR}/gifs", "-o", out, "-t", f"{DIR}/w", "-k", K, "--sampler", "clipcut",
-        "--weights", path, "--mode", mode, *options, "--set", f"model.tokenizer.clip={DIR}/w", "--set",
-        "image.filter=nearest", "--set", f"clipcut.group={group}", *(
-            [] if ":" not in weights else ["--config", f"{DIR}/random.yaml"]))
+        "--weights", f"{DIR}/clip", "--mode", mode, *(["--apart", apart] if apart else []),
+        *["--description"] * described, "--set", f"model.tokenizer.clip={DIR}/w", "--set", "image.filter=nearest")
     told = [json.loads(line) for line in run("head", out, "-n", ANIMATIONS, "--json").splitlines()]
     hit, share, gap = [], [], []
     for row in told:
@@ -182,6 +179,6 @@ if __name__ == "__main__":
     print("| mode | apart | text | hit | share | smallest gap |\n|---|---|---|---|---|---|")
     for mode, apart in (("clip", 0), ("clip", 2), ("clip", 4), ("clip", 8), ("mix", 0), ("mix", 4), ("uniform", 0)):
         for table, described in (("answer", 0), ("answer", 1), ("whole", 1)) if mode != "uniform" else (("answer", 0),):
-            h, s, g = measure(truth, "clip", table, described, mode, apart, 3)
+            h, s, g = measure(truth, table, described, mode, apart)
             text = "question" if not described else f"question + {'the answer' if table == 'answer' else 'all shots'}"
             print(f"| {mode} | {apart} | {text} | {h:.3f} | {s:.3f} | {g:.1f} |", flush=True)
