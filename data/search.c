@@ -99,8 +99,8 @@ typedef struct scan {
 
 /* A sum of squares in float is off by `rounding` of itself at most: each term has three roundings
  * (the difference's counts twice), then there are stride / 32 additions in each of 32 places and
- * five to add those up, each of 2^-24; twice that many leave room for the roundings of these bounds.
- * Numbers below float's normal ones may be lost: less than 1e-15 of a distance. */
+ * five to add those up, each of 2^-24; twice that many leave room for the roundings of the bounds
+ * themselves. Numbers below float's normal ones may be lost: less than 1e-15 of a distance. */
 static void set_bounds(scan *c)
 {
     double off = 0;
@@ -283,10 +283,10 @@ static int64_t gif_of(const gq_search *x, int64_t row)
 static void report(const gq_search *x, const best *b, gq_search_hit *hit)
 {
     for (int64_t i = 0; i < b->n; i++) {
-        int64_t g = gif_of(x, b->at[i].row);
+        int64_t g = gif_of(x, b->at[i].row), first = (int64_t)x->table[GQ_SEARCH_ROW][g];
         hit[i] = (gq_search_hit){.gif = x->names + x->table[GQ_SEARCH_NAME][g],
                                  .row = b->at[i].row,
-                                 .frame = (b->at[i].row - (int64_t)x->table[GQ_SEARCH_ROW][g]) * x->info.group,
+                                 .frame = (b->at[i].row - first) * x->info.group,
                                  .distance = sqrt(b->at[i].key)};
     }
 }

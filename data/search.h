@@ -14,10 +14,11 @@
  *         u64 name[gifs + 1]      where its name begins, then bytes of all names
  *         u64 gif[blocks + 1]     the first GIF of each block, then gifs
  *         u64 sum[blocks]         XXH3 of U of each block
- *         floats: u64 low[blocks] XXH3 of L; double slack[blocks], the largest |x - U(x)| of its rows
+ *         floats: u64 low[blocks] XXH3 of L; double slack[blocks], the largest |x - U(x)| of rows
  *         names, a NUL behind each
- *   -128  u64 gifs, rows, blocks, bytes of names; XXH3 of the head, of each of the six tables (those
- *         that are not there: of nothing), of the names; XXH3 of the tail so far; "GQFRAMES", zeros
+ *   -128  u64 gifs, rows, blocks, bytes of names; XXH3 of the head, of each of the six tables (of
+ *         nothing, for those that are not there), of the names; XXH3 of the tail so far;
+ *         "GQFRAMES", zeros
  *
  * Search maps the file and reads the upper halves of every row: blocks of whole GIFs are tiles for
  * the threads, each is compared with its checksum while it is in the cache. Reading memory is what
@@ -27,8 +28,8 @@
  * that is half of the file and the rows that matter.
  *
  * Invariants: what is found are the nearest of all rows as they are stored, by distances summed in
- * double in index order, ties to the lower row: the same hits, to the bit, for any number of threads
- * and on any machine. Nothing in the file is trusted: what is not exactly this is GQ_EINPUT, with
+ * double in index order, ties to the lower row: the same hits, to the bit, for any number of
+ * threads and on any machine. Nothing in the file is trusted: what is not exactly this is GQ_EINPUT, with
  * the byte or the rows where it is not. Ownership: what open functions return is the caller's;
  * strings of hits are the index's. One thread at a time per writer and per index.
  */

@@ -16,8 +16,8 @@ typedef enum gq_search_table {
     GQ_SEARCH_GIF,                      /* [blocks + 1] the first GIF of each block, then gifs */
     GQ_SEARCH_SUM,                      /* [blocks] hash of the upper halves of its rows */
     GQ_SEARCH_LOW,                      /* [blocks] of the lower halves; bfloat16: [0] */
-    GQ_SEARCH_SLACK,                    /* [blocks] double: largest length of what the upper halves of
-                                         * a row lack; bfloat16: [0] */
+    GQ_SEARCH_SLACK,                    /* [blocks] double: largest length of what the upper halves
+                                         * of a row lack; bfloat16: [0] */
     GQ_SEARCH_TABLES,
 } gq_search_table;
 

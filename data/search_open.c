@@ -114,8 +114,8 @@ static gq_status check_order(const gq_search *x, const gq_search_tail *t, gq_err
 
     for (int i = 0; i < 3; i++)
         if (!rises(x->table[list[i].table], list[i].n, list[i].end, &wrong))
-            return damaged(x, byte_of(x, x->table[list[i].table] + wrong), err, "the table of %s is out of order",
-                           part_name[list[i].table]);
+            return damaged(x, byte_of(x, x->table[list[i].table] + wrong), err,
+                           "the table of %s is out of order", part_name[list[i].table]);
     for (uint64_t i = 0; i < t->gifs; i++)
         if (x->names[x->table[GQ_SEARCH_NAME][i + 1] - 1])
             return damaged(x, names_at + (size_t)x->table[GQ_SEARCH_NAME][i + 1] - 1, err,
@@ -163,7 +163,8 @@ static gq_status read_tables(gq_search *x, gq_error *err)
                            "the checksum of the table of %s differs: it is damaged", part_name[i]);
     }
     if (gq_xxh64(x->names, (size_t)t.name_bytes) != t.names)
-        return damaged(x, x->tables_at + all, err, "the checksum of the names differs: they are damaged");
+        return damaged(x, x->tables_at + all, err,
+                       "the checksum of the names differs: they are damaged");
     x->info.gifs = (int64_t)t.gifs;
     x->info.rows = (int64_t)t.rows;
     x->blocks = (int64_t)t.blocks;

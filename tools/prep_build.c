@@ -67,7 +67,8 @@ static bool from_clip(void)
 static gq_status configure(gq_config **c, gq_error *err)
 {
     char                 count[48];
-    gq_prep_clip_options from = {.config = config, .weights = weights, .device = device, .sets = &sets};
+    gq_prep_clip_options from = {
+        .config = config, .weights = weights, .device = device, .sets = &sets};
 
     snprintf(count, sizeof count, "data.frames=%lld", (long long)frames);
     from.more = frames ? count : NULL;

@@ -1,6 +1,6 @@
-/* scan FILE GIFS f32|bf16: makes FILE, unless it is there, an index of GIFS x 41 random unit vectors
- * of 512 numbers; then the 10 nearest to a random vector, 7 times; prints the fastest time, the query,
- * rows and distances. */
+/* scan FILE GIFS f32|bf16: makes FILE, unless it is there, an index of GIFS x 41 random unit
+ * vectors of 512 numbers; then the 10 nearest to a random vector, 7 times; prints the fastest time,
+ * the query, rows and distances. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -217,7 +217,8 @@ static int by_distance(const void *a, const void *b)
  * index holds. Every ninth GIF has the frames of the one before it: ties. */
 static int64_t close_rows(int64_t dim, float spread, const float *query, row *list)
 {
-    static float      base[CLOSE_DIM], frame[CLOSE_FRAMES * CLOSE_DIM], unit[CLOSE_FRAMES * CLOSE_DIM];
+    static float      base[CLOSE_DIM], frame[CLOSE_FRAMES * CLOSE_DIM];
+    static float      unit[CLOSE_FRAMES * CLOSE_DIM];
     gq_search_opts    o = {.dim = dim, .group = 1};
     gq_clipcut_opts   cut = {.k = 1, .group = 1, .normalize = true};
     gq_search_writer *w;

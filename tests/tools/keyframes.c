@@ -221,7 +221,8 @@ static void modes_choose_other_frames(void **state)
         middles += mix[i] == 14 / 4 || mix[i] == 3 * 14 / 4;
         assert_true(i < 3 || middles == 2);
     }
-    expect("$K cat.gif 'the ring' --mode maximum", 2, "", "'maximum' is not one of clip, uniform, mix");
+    expect("$K cat.gif 'the ring' --mode maximum", 2, "",
+           "'maximum' is not one of clip, uniform, mix");
     expect("$K cat.gif 'the ring' --mode uniform --apart 3", 3, "", "clipcut.apart");
     expect("$K cat.gif 'the ring' --apart -1", 2, "", "--apart");
     expect("$K cat.gif 'the ring' --json --description 'a ring rolls'", 0, "", "99.3 %");
