@@ -12,7 +12,7 @@
  *                                              other, zeros at the end (when pooled > 0)
  *   /gif/pooled_at i64 [G], pooled_n i32 [G]   first vector of a GIF, and how many; GIFs that are
  *                                              stored more than once share them
- *   /gif/frames_xxh64, tokens_xxh64   u64 [G]   of each GIF's bytes as stored; pooled_xxh64 u64 [B];
+ *   /gif/frames_xxh64, tokens_xxh64 u64 [G], pooled_xxh64 u64 [B]   of a row's bytes as stored;
  *                                              attribute "stored" of the three: who can read them
  *   /gif/frame_idx      i32 [G, T]    which frames of the GIF were kept, in time order
  *   /gif/delay_cs       u16 [G, T]    their delays, 1/100 s
@@ -21,9 +21,9 @@
  *   /qa/gif i32 [Q], /qa/type i32 [Q], /qa/q_tok i32 flat, q_off i64 [Q+1], a_tok, a_off,
  *   /qa/q_text u8 flat (UTF-8), q_text_off i64 [Q+1], a_text, a_text_off
  *
- * Memory of an open dataset, bytes: a GIF 52 + 6 T and its name, 24 for frames and 24 for tokens, 12
- * and 24 for each 64 vectors of all frames; a question 48, 4 an id, its texts. Pixels and features
- * stay in the file.
+ * Memory of an open dataset, bytes: a GIF 52 + 6 T and its name, 24 for frames and 24 for tokens,
+ * 12 and 24 for each 64 vectors of all frames; a question 48, 4 an id, its texts. Pixels and
+ * features stay in the file.
  *
  * Invariants: a shard appears under its name only after it was written, synced, read back and
  * compared, and never changes afterwards. Everything in it is covered by a checksum: the arrays and
@@ -100,7 +100,7 @@ typedef struct gq_shard_gif {           /* one GIF beside its pixels            
     uint32_t        flags;              /* gq_gif_flags() and GQ_SHARD_REPEATED                   */
     const int32_t  *frame_idx;          /* [T], 0-based, ascending                                */
     const uint16_t *delay_cs;           /* [T], 1/100 s                                           */
-    int32_t         pooled_n;           /* vectors of all frames, or GQ_SHARD_POOLED_SAME; 0: none */
+    int32_t         pooled_n;           /* vectors of all frames; or GQ_SHARD_POOLED_SAME         */
     const float    *pooled;             /* writing: [pooled_n, P]                                 */
     int64_t         pooled_at;          /* reading: equal for GIFs of a shard that share them     */
 } gq_shard_gif;

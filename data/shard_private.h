@@ -78,7 +78,8 @@ gq_status gq_shard_put_meta(gq_h5 *f, const gq_shard_meta *m, uint64_t gifs, uin
 gq_status gq_shard_get_meta(gq_h5 *f, const char *path, gq_shard_meta *m, uint64_t *gifs,
                             uint64_t *questions, gq_error *err);
 extern const char *const gq_set_name[GQ_SETS], *const gq_set_hash_name[GQ_SETS];
-/* How rows of a set look, packed by the codec, and their type and shape; bytes 0: none are stored. */
+/* How rows of a set look, packed by the codec, and their type and shape; bytes 0: there are
+ * none. */
 gq_row_form gq_shard_form(const gq_shard_meta *m, gq_set_id set, gq_h5_type *type,
                           gq_h5_shape *shape);
 /* Sizes within their limits? `path` for the message. */

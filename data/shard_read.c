@@ -104,7 +104,8 @@ static gq_status read_at(const gq_shard *s, uint64_t at, void *dst, size_t bytes
 static gq_status row_fail(const gq_shard *s, gq_set_id set, int64_t row, gq_error *err,
                           const char *what)
 {
-    const char *gif = set == GQ_SET_POOLED ? "vectors of 64 frames" : s->name.text + s->name.off[row];
+    const char *gif =
+        set == GQ_SET_POOLED ? "vectors of 64 frames" : s->name.text + s->name.off[row];
     return gq_fail(err, GQ_EINPUT, "%s: %s: row %lld (%s): %s; build it again", s->path,
                    s->set[set].name, (long long)row, gif, what);
 }

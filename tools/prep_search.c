@@ -149,7 +149,7 @@ static gq_status add_all(indexing *x, const char *dir, gq_error *err)
 
 /* ---- of shards ------------------------------------------------------------------------------- */
 
-/* A data set holds the embeddings already, when it was built with --all-frames: no CLIP is needed. */
+/* A data set that was built with --all-frames holds the embeddings: no CLIP is needed. */
 static gq_status add_shards(indexing *x, const gq_dataset *d, gq_error *err)
 {
     gq_shard_cursor *c = NULL;

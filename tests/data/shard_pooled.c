@@ -110,7 +110,8 @@ static void h5py_reads_the_same(void **state)
         gq_error    err = {0};
         build(dir, (gq_shard_codec)(v / 2), v % 2, 1);
         FILE *f = read_with_h5py(python, dir);
-        snprintf(want, sizeof want, "%s 1 2 0 0 %d %d colour", gq_shard_codec_name[v / 2], GIFS, GIFS);
+        snprintf(want, sizeof want, "%s 1 2 0 0 %d %d colour", gq_shard_codec_name[v / 2], GIFS,
+                 GIFS);
         expect_line(f, want);
         for (int g = 0; g < GIFS; g++) {
             double sum = 0;

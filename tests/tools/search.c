@@ -108,20 +108,23 @@ static void shards_give_the_same_index(void **state)
                        "g0.gif\twhat is it?\tcat\ta\ng1.gif\twhat?\tcat\ta\n"
                        "g1.gif\ta red dog\tcat\ta\ng1.gif\ttwo\tcat\ta\ng2.gif\twho?\tcat\ta\n"
                        "g3.gif\twho?\tcat\ta\ng4.gif\twho?\tcat\ta\ng5.gif\twho?\tcat\ta\n");
-    shell_expect("gifqa-prep index gifs -o gifs.bin --float" CLIP, 0, "6 GIFs, 30 frames", "text.gif");
+    shell_expect("gifqa-prep index gifs -o gifs.bin --float" CLIP, 0, "6 GIFs, 30 frames",
+                 "text.gif");
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
         char command[512];
         snprintf(command, sizeof command,
-                 "rm -rf set; gifqa-prep build q.tsv --gifs gifs -o set -k 2 --all-frames%s --config "
-                 "tiny.yaml --weights random:1 --set model.tokenizer.clip=vocab --set gpt2.vocab=64",
+                 "rm -rf set; gifqa-prep build q.tsv --gifs gifs -o set -k 2 --all-frames%s "
+                 "--config tiny.yaml --weights random:1 --set model.tokenizer.clip=vocab "
+                 "--set gpt2.vocab=64",
                  ways[i]);
         shell_expect(command, 0, "8 questions", "");
         shell_expect("gifqa-prep stats set --json", 0, "\"pooled\":12", "");
-        shell_expect("gifqa-prep index set -o set.bin --float", 0, "set.bin: 6 GIFs, 30 frames", "");
+        shell_expect("gifqa-prep index set -o set.bin --float", 0, "set.bin: 6 GIFs, 30 frames",
+                     "");
         shell_expect("cmp gifs.bin set.bin", 0, "", "");
     }
-    shell_expect("rm -rf set; gifqa-prep build q.tsv --gifs gifs -o set -k 2 --config tiny.yaml --set "
-                 "gpt2.vocab=64", 0, "8 questions", "");
+    shell_expect("rm -rf set; gifqa-prep build q.tsv --gifs gifs -o set -k 2 --config tiny.yaml "
+                 "--set gpt2.vocab=64", 0, "8 questions", "");
     shell_expect("gifqa-prep index set -o none.bin", 4, NULL, "build it with --all-frames");
 }
 
