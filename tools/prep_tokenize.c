@@ -13,7 +13,7 @@ static bool                frame, no_frame, special, whole;
 static const gq_cli_option options[] = {
     {"tokenizer", 't', GQ_CLI_TEXT, &tokenizer, "DIR|FILE",
      "tokenizer.json, spiece.model, vocab.json + merges.txt, CLIP's "
-     ".txt.gz, or words.txt",
+     ".txt.gz, words.txt",
      0, 0},
     {"frame", 0, GQ_CLI_FLAG, &frame, NULL,
      "begin and end tokens around each line (CLIP: the default)", 0, 0},
