@@ -1,6 +1,6 @@
 /* The unigram model: of all ways to cut a text into pieces, the one whose scores sum to most.
  * Sums are float, begin again below LEAST_SUM, and only a larger one wins, as in SentencePiece
- * 0.2.3, so that ties fall the same way (0.1.97 compares in double, Hugging Face sums in double). */
+ * 0.2.3, so that ties fall the same way (0.1.97 compares in double, Hugging Face sums so). */
 #include <float.h>
 #include <string.h>
 
