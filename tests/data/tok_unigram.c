@@ -332,6 +332,40 @@ static void best_by_definition(void **state)
     gq_remove_tree(dir, NULL);
 }
 
+/* "bc d" and "b cd" sum to the same: the one whose last piece begins first was there first. */
+static void ties(void **state)
+{
+    const char   *dir = gq_scratch();
+    gq_tokenizer *t;
+    (void)state;
+
+    uni_write(dir, NULL);
+    t = fix_open(dir);
+    uni_expect(t, "bcd", 0, "▁ b cd");
+    gq_tokenizer_close(t);
+    gq_remove_tree(dir, NULL);
+}
+
+/* Behind two million unknown characters a sum that went on would be in steps of 4, in which "ca" is
+ * no worse than "c a". */
+static void sums_begin_again(void **state)
+{
+    const size_t  unknown = 2000000;
+    const char   *dir = gq_scratch();
+    gq_tokenizer *t;
+    char         *text = gq_malloc(unknown + 3, 1);
+    (void)state;
+
+    memset(text, 'z', unknown);
+    memcpy(text + unknown, "ca", 3);
+    uni_write(dir, NULL);
+    t = fix_open(dir);
+    uni_expect(t, text, 0, "▁ <unk> c a");
+    gq_free(text);
+    gq_tokenizer_close(t);
+    gq_remove_tree(dir, NULL);
+}
+
 /* Texts whose path is settled late (no place that no piece crosses) grow the window. */
 static void one_long_window(void **state)
 {
@@ -452,9 +486,9 @@ int main(void)
         cmocka_unit_test(golden),             cmocka_unit_test(published),
         cmocka_unit_test(small_model),        cmocka_unit_test(decoding),
         cmocka_unit_test(comes_back),         cmocka_unit_test(best_by_definition),
-        cmocka_unit_test(one_long_window),    cmocka_unit_test(added_tokens),
-        cmocka_unit_test(saving),
-        cmocka_unit_test(hard_texts),
+        cmocka_unit_test(one_long_window),    cmocka_unit_test(ties),
+        cmocka_unit_test(sums_begin_again),   cmocka_unit_test(added_tokens),
+        cmocka_unit_test(saving),             cmocka_unit_test(hard_texts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -45,7 +45,7 @@ static inline void uni_expect(const gq_tokenizer *t, const char *text, unsigned 
         used += (size_t)snprintf(got + used, sizeof got - used, "%s%.*s", i ? " " : "",
                                  (int)t->symbol[ids[i]].len, t->pool + t->symbol[ids[i]].off);
     if (strcmp(got, want) != 0)
-        fail_msg("'%s': got %s, want %s", text, got, want);
+        fail_msg("'%.80s': got %s, want %s", text, got, want);
 }
 
 /* ---- tokenizer.json -------------------------------------------------------------------------- */
