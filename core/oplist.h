@@ -15,9 +15,11 @@
  X(LINEAR,        "linear",        2, 4, 1,  1,  GQ_OP_GEMM,     "y = act(x W^T + b) + r")         \
  X(PATCH_EMBED,   "patch_embed",   2, 4, 1,  0,  GQ_OP_GEMM,     "normalised patches W^T, class row, positions") \
  X(EMBED,         "embed",         2, 3, 1,  0,  GQ_OP_CHEAP,    "y = table[ids] (+ base)")        \
- X(LAYERNORM,     "layernorm",     2, 3, 1,  2,  GQ_OP_CHEAP,    "rows; biased variance, eps inside the root") \
+ X(LAYERNORM,     "layernorm",     2, 3, 1,  2,  GQ_OP_CHEAP,    "rows; biased variance, or mean square; eps inside the root") \
  X(ADD_NORM,      "add_norm",      3, 4, 2,  2,  GQ_OP_CHEAP,    "s = a + b; y = layernorm(s)")    \
- X(SDPA,          "sdpa",          1, 4, 1,  1,  GQ_OP_GEMM,     "softmax(scale q k^T + mask) v per head") \
+ X(SDPA,          "sdpa",          1, 5, 1,  1,  GQ_OP_GEMM,     "softmax(scale q k^T + bias + mask) v per head") \
+ X(GLU,           "glu",           1, 1, 1,  0,  GQ_OP_CHEAP,    "y = act(left half) * right half, of each row") \
+ X(SCALE,         "scale",         1, 1, 1,  0,  GQ_OP_CHEAP,    "y = s x")                        \
  X(DROPOUT,       "dropout",       1, 1, 1,  0,  GQ_OP_CHEAP,    "inverted dropout by Philox, no stored mask") \
  X(MASK_ROWS,     "mask_rows",     2, 2, 1,  0,  GQ_OP_CHEAP,    "y = x * u, u per row or per element")    \
  X(GATHER_ROWS,   "gather_rows",   2, 2, 1,  0,  GQ_OP_CHEAP,    "y[r] = x[idx[r]], zero where idx < 0")   \

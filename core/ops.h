@@ -10,6 +10,10 @@
 
 #include "core/tape.h"
 
+/* Whose buckets (kernels/relative.h): keys before the query only; before and after; before, of queries
+ * that are the last positions of `lengths` (decoding over a cache). */
+typedef enum gq_rel { GQ_REL_BACK, GQ_REL_BOTH, GQ_REL_LAST } gq_rel;
+
 typedef struct gq_sdpa_opts {
     int     heads;
     gq_mask mask;
@@ -18,6 +22,9 @@ typedef struct gq_sdpa_opts {
     int     qoff, koff, voff;    /* first columns; all 0 means 0, C, 2C (self) or 0, 0, C (cross) */
     gq_t    lengths;                    /* i32 [B] or none                                        */
     gq_t    visible;                    /* real [B,Tk] or none                                    */
+    gq_t    table;                      /* real [buckets,heads] or none: bias by relative position */
+    gq_rel  relative;                   /* of the table                                           */
+    int     far;                        /* of the table: distances from here on share a bucket    */
     double  dropout;
 } gq_sdpa_opts;
 
@@ -28,6 +35,10 @@ gq_t gq__patch_embed(gq_tape *t, gq_t frames, gq_t w, gq_t cls, gq_t pos, const 
 gq_t gq__embed(gq_tape *t, gq_t ids, gq_t table, gq_t base);
 gq_t gq__layernorm(gq_tape *t, gq_t x, gq_t gain, gq_t bias, double eps);
 gq_t gq__add_norm(gq_tape *t, gq_t a, gq_t b, gq_t gain, gq_t bias, double eps, gq_t *sum);   /* sum may be NULL */
+gq_t gq__rmsnorm(gq_tape *t, gq_t x, gq_t gain, double eps);
+gq_t gq__add_rmsnorm(gq_tape *t, gq_t a, gq_t b, gq_t gain, double eps, gq_t *sum);        /* sum may be NULL */
+gq_t gq__glu(gq_tape *t, gq_t u, gq_act act);
+gq_t gq__scale(gq_tape *t, gq_t x, double s);
 gq_t gq__sdpa(gq_tape *t, gq_t q, gq_t kv, const gq_sdpa_opts *o);               /* kv none: self */
 gq_t gq__dropout(gq_tape *t, gq_t x, double p);                               /* p == 0: x itself */
 gq_t gq__mask_rows(gq_tape *t, gq_t x, gq_t u);
@@ -45,6 +56,10 @@ void gq__kv_append(gq_tape *t, gq_t qkv, gq_t cache, gq_t pos, int koff, int vof
 #define gq_embed(t, ...)       gq__embed(GQ_HERE(t), __VA_ARGS__)
 #define gq_layernorm(t, ...)   gq__layernorm(GQ_HERE(t), __VA_ARGS__)
 #define gq_add_norm(t, ...)    gq__add_norm(GQ_HERE(t), __VA_ARGS__)
+#define gq_rmsnorm(t, ...)     gq__rmsnorm(GQ_HERE(t), __VA_ARGS__)
+#define gq_add_rmsnorm(t, ...) gq__add_rmsnorm(GQ_HERE(t), __VA_ARGS__)
+#define gq_glu(t, ...)         gq__glu(GQ_HERE(t), __VA_ARGS__)
+#define gq_scale(t, ...)       gq__scale(GQ_HERE(t), __VA_ARGS__)
 #define gq_sdpa(t, ...)        gq__sdpa(GQ_HERE(t), __VA_ARGS__)
 #define gq_dropout(t, ...)     gq__dropout(GQ_HERE(t), __VA_ARGS__)
 #define gq_mask_rows(t, ...)   gq__mask_rows(GQ_HERE(t), __VA_ARGS__)

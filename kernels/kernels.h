@@ -38,26 +38,32 @@
  * embed        in: ids i32 [rows], table [V,D], base [rows,D]?   out: y [rows,D]
  *              bwd reads ids. Rows in order.
  * layernorm    in: x [rows,D], g [D], b [D]?   out: y   save: stat mean [rows], rstd [rows]
- *              attr: eps.   bwd reads x, g, mean, rstd.
+ *              attr: eps; rms: RMSNorm (Zhang & Sennrich 2019), mean is 0 (stored as such) and rstd =
+ *              1/sqrt(sum x^2 / D + eps).   bwd reads x, g, mean, rstd.
  * add_norm     in: a [rows,D], b [rows,D], g [D], beta [D]?   out: s = a + b, y = layernorm(s)
  *              save: stat mean, rstd
- *              attr: eps.
+ *              attr: eps, rms.
  *              bwd reads s, g, mean, rstd. din a and din b both get dout s + the norm's gradient.
  * sdpa         in: q source [B,Tq,Wq], kv source [B,Tk,Wk]? (absent: the q source), lengths i32
- *              [B]?, visible stat [B,Tk]?
+ *              [B]?, visible stat [B,Tk]?, table [buckets,H]?
  *              out: o [B,Tq,C]
- *              save: lse stat [B,H,Tq] (natural log of the sum of exp of scaled, masked scores)
+ *              save: lse stat [B,H,Tq] (natural log of the sum of exp of scaled, biased, masked scores)
  *              q = columns qoff..qoff+C of the q source, k and v = columns koff.. and voff.. of the
  *              kv source; head h owns columns h*C/H..(h+1)*C/H of each. Key j is visible to query i
  *              when all hold: mask == GQ_MASK_CAUSAL implies j <= i (then Tq == Tk); lengths given
  *              implies j < lengths[b]; visible given implies visible[b,j] != 0 or i == j
  *              (self-attention). A query without visible key gives 0 and lse = 0.
+ *              table: the score of (i, j) after scaling gets table[bucket(j - at(i))][h] added, at(i) = i, or
+ *              lengths[b] - Tq + i with rel.last (queries at the end of a cache); kernels/relative.h has bucket().
  *              attr: heads, mask, scale, qoff, koff, voff, width (C), p (dropout on the
  *              probabilities after softmax, element index ((b*H+h)*Tq+i)*Tk+j, kept ones scaled by
- *              1/(1-p)). bwd reads q source, kv source, o, lse.
+ *              1/(1-p)), rel (of the table). bwd reads q source, kv source, lengths, visible, table, o, lse.
+ *              din[4] = the sums of the scores' gradients over batch, queries and keys of a bucket.
  *              din[0] and din[1] are written whole (self-attention: only din[0]); without backward
  *              Wq may exceed what is read; with backward the q source has exactly the columns in
  *              use.
+ * glu          in: u [rows,2F]   out: y [rows,F] = act(u[:,:F]) * u[:,F:]   attr: act.   bwd reads u.
+ * scale        in: x   out: y = scale x   attr: scale.
  * dropout      in: x   out: y
  *              attr: p. Element e (flat index) is kept when u01(philox(seed, e, rng_op, step)) >=
  *              p.
@@ -110,12 +116,22 @@ typedef struct gq_buf {
     int32_t dtype;                      /* gq_dtype                                               */
 } gq_buf;
 
+/* Buckets of relative positions (T5): kernels/relative.h. */
+typedef struct gq_relative {
+    int32_t both;                       /* not 0: keys after the query have the upper half of the buckets */
+    int32_t last;                       /* not 0: the queries are the last positions of `lengths` */
+    int32_t exact, edges;               /* distances with a bucket of their own; buckets after them, less one */
+    int32_t edge[31];                   /* smallest distance of each bucket after the first of those */
+} gq_relative;
+
 typedef struct gq_attr {
     int32_t act, mask, kind;            /* gq_act, gq_mask, gq_mvm_kind                           */
     int32_t heads, width;               /* sdpa: H, C                                             */
     int32_t qoff, koff, voff;           /* sdpa, kv_append: first column                          */
     int32_t patch;                      /* patch_embed: side in pixels                            */
-    float   eps, scale, p;              /* norms; sdpa; dropout probability in [0,1)              */
+    float   eps, scale, p;              /* norms; sdpa, scale; dropout probability in [0,1)       */
+    int32_t rms;                        /* norms: no mean                                         */
+    gq_relative rel;                    /* sdpa with a table                                      */
     float   w[4];                       /* combine: weights                                       */
     float   mean[3], std[3];            /* patch_embed: per channel, in units of 0..1             */
 } gq_attr;

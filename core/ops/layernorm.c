@@ -1,4 +1,5 @@
-/* layernorm and add_norm: statistics of each row, biased variance, eps inside the root. */
+/* layernorm and add_norm: statistics of each row, biased variance, eps inside the root; RMSNorm is the
+ * same two ops without the mean. */
 #include <string.h>
 
 #include "core/ops.h"
@@ -59,18 +60,38 @@ static void cost(const gq_tape *t, const gq_node *n, gq_cost *c)
 const gq_op_rule gq__rule_LAYERNORM = {infer_norm, cost, .bwd_in = 1 | 2, .bwd_out = 0};
 const gq_op_rule gq__rule_ADD_NORM = {infer_add_norm, cost, .bwd_in = 4, .bwd_out = 1};
 
-gq_t gq__layernorm(gq_tape *t, gq_t x, gq_t gain, gq_t bias, double eps)
+static gq_t norm(gq_tape *t, gq_t x, gq_t gain, gq_t bias, const gq_attr *a)
 {
     gq_t     in[] = {x, gain, bias};
-    gq_node *n = gq__record(t, GQ_OP_LAYERNORM, 3, in, &(gq_attr){.eps = (float)eps});
+    gq_node *n = gq__record(t, GQ_OP_LAYERNORM, 3, in, a);
     return (gq_t){n ? n->out[0] : 0};
+}
+
+static gq_t add_norm(gq_tape *t, gq_t a, gq_t b, gq_t gain, gq_t bias, const gq_attr *attr, gq_t *sum)
+{
+    gq_t     in[] = {a, b, gain, bias};
+    gq_node *n = gq__record(t, GQ_OP_ADD_NORM, 4, in, attr);
+    if (sum)
+        sum->i = n ? n->out[0] : 0;
+    return (gq_t){n ? n->out[1] : 0};
+}
+
+gq_t gq__layernorm(gq_tape *t, gq_t x, gq_t gain, gq_t bias, double eps)
+{
+    return norm(t, x, gain, bias, &(gq_attr){.eps = (float)eps});
 }
 
 gq_t gq__add_norm(gq_tape *t, gq_t a, gq_t b, gq_t gain, gq_t bias, double eps, gq_t *sum)
 {
-    gq_t     in[] = {a, b, gain, bias};
-    gq_node *n = gq__record(t, GQ_OP_ADD_NORM, 4, in, &(gq_attr){.eps = (float)eps});
-    if (sum)
-        sum->i = n ? n->out[0] : 0;
-    return (gq_t){n ? n->out[1] : 0};
+    return add_norm(t, a, b, gain, bias, &(gq_attr){.eps = (float)eps}, sum);
+}
+
+gq_t gq__rmsnorm(gq_tape *t, gq_t x, gq_t gain, double eps)
+{
+    return norm(t, x, gain, GQ_T_NONE, &(gq_attr){.eps = (float)eps, .rms = 1});
+}
+
+gq_t gq__add_rmsnorm(gq_tape *t, gq_t a, gq_t b, gq_t gain, double eps, gq_t *sum)
+{
+    return add_norm(t, a, b, gain, GQ_T_NONE, &(gq_attr){.eps = (float)eps, .rms = 1}, sum);
 }

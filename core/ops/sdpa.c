@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "core/ops.h"
+#include "kernels/relative.h"
 
 static bool fits(const gq_tensor *x, int off, int64_t width)
 {
@@ -17,6 +18,21 @@ static bool whole(const gq_tape *t, const gq_node *n, int64_t c)
         return !(q->flags & GQ_TF_NEEDS_GRAD) || q->shape[2] == 3 * c;
     return (!(q->flags & GQ_TF_NEEDS_GRAD) || q->shape[2] == c) &&
            (!(kv->flags & GQ_TF_NEEDS_GRAD) || kv->shape[2] == 2 * c);
+}
+
+static bool table_fits(gq_tape *t, gq_node *n)
+{
+    const gq_tensor   *table = gq__in(t, n, 4);
+    const gq_relative *rel = &n->attr.rel;
+    int64_t            rows = (rel->exact + rel->edges + 1) * (rel->both ? 2 : 1);
+    char               s0[64];
+
+    if (table->rank != 2 || table->shape[1] != n->attr.heads || table->shape[0] != rows)
+        return gq__fail(t, n, "table of relative positions is %s, want [%lld,%d]", gq__shape(table, s0),
+                        (long long)rows, n->attr.heads);
+    if (rel->last && !n->in[2])
+        return gq__fail(t, n, "queries at the end of a sequence need lengths");
+    return true;
 }
 
 static bool infer(gq_tape *t, gq_node *n)
@@ -45,6 +61,8 @@ static bool infer(gq_tape *t, gq_node *n)
     if (n->in[3] && (vis->rank != 2 || vis->shape[0] != b || vis->shape[1] != kv->shape[1]))
         return gq__fail(t, n, "visible is %s, want [%lld,%lld]", gq__shape(vis, s0), (long long)b,
                         (long long)kv->shape[1]);
+    if (n->in[4] && !table_fits(t, n))
+        return false;
     return gq__out(t, n, 3, (int64_t[]){b, tq, c}) &&
            gq__save(t, n, 3, (int64_t[]){b, n->attr.heads, tq});
 }
@@ -67,11 +85,11 @@ static bool range(const gq_tape *t, const gq_node *n, int k, int64_t *lo, int64_
 }
 
 const gq_op_rule gq__rule_SDPA = {
-    infer, cost, .bwd_in = 1 | 2 | 4 | 8, .bwd_out = 1, .no_grad = 4 | 8, .range = range};
+    infer, cost, .bwd_in = 1 | 2 | 4 | 8 | 16, .bwd_out = 1, .no_grad = 4 | 8, .range = range};
 
 gq_t gq__sdpa(gq_tape *t, gq_t q, gq_t kv, const gq_sdpa_opts *o)
 {
-    gq_t     in[] = {q, kv, o->lengths, o->visible};
+    gq_t     in[] = {q, kv, o->lengths, o->visible, o->table};
     gq_attr  a = {.heads = o->heads,
                   .mask = (int32_t)o->mask,
                   .qoff = o->qoff,
@@ -89,6 +107,12 @@ gq_t gq__sdpa(gq_tape *t, gq_t q, gq_t kv, const gq_sdpa_opts *o)
     a.scale =
         (float)(o->scale != 0.0 ? o->scale
                                 : 1.0 / sqrt((double)a.width / (o->heads > 0 ? o->heads : 1)));
-    n = gq__record(t, GQ_OP_SDPA, 4, in, &a);
+    if (o->table.i) {
+        int rows = (int)gq_dim(t, o->table, 0);
+        if (!gq_relative_set(&a.rel, rows, o->far, o->relative == GQ_REL_BOTH))
+            a.rel = (gq_relative){0};                /* refused by the rule, with what was wanted */
+        a.rel.last = o->relative == GQ_REL_LAST;
+    }
+    n = gq__record(t, GQ_OP_SDPA, 5, in, &a);
     return (gq_t){n ? n->out[0] : 0};
 }

@@ -2,13 +2,14 @@
  *
  * y = xhat * g + b with xhat = (x - mean) * rstd, rstd = 1 / sqrt(var + eps), var the biased
  * variance of the row. Backward, with e = dy * g: dx = rstd * (e - mean(e) - xhat * mean(e *
- * xhat)).
+ * xhat)). RMSNorm is the same with a mean of 0, which does not depend on x: no mean(e).
  */
 #include "kernels/ref/ref.h"
 
 /* What both ops have in common: x is the normalised tensor, [rows,D]. */
 typedef struct norm {
     int64_t rows, D;
+    int     rms;
     const real *x, *g, *b;              /* b may be absent                                        */
     real *y;                            /* forward                                                */
     real *mean, *rstd;                  /* [rows], absent when nothing runs backward              */
@@ -20,7 +21,7 @@ static void norm_forward(const norm *o, double eps)
     for (int64_t r = 0; r < o->rows; r++) {
         const real *x = o->x + r * o->D;
         double      mean = 0, var = 0, rstd;
-        for (int64_t d = 0; d < o->D; d++)
+        for (int64_t d = 0; d < o->D && !o->rms; d++)
             mean += x[d];
         mean /= (double)o->D;
         for (int64_t d = 0; d < o->D; d++)
@@ -42,13 +43,13 @@ static double xhat(const norm *o, int64_t r, int64_t d)
     return ((double)o->x[r * o->D + d] - o->mean[r]) * o->rstd[r];
 }
 
-/* The mean of e and of e * xhat over a row. */
+/* The mean of e (RMSNorm: 0) and of e * xhat over a row. */
 static void row_means(const norm *o, int64_t r, double *mean_e, double *mean_ex)
 {
     *mean_e = *mean_ex = 0;
     for (int64_t d = 0; d < o->D; d++) {
         double e = ref_get(o->dy, r * o->D + d) * o->g[d];
-        *mean_e += e / (double)o->D;
+        *mean_e += o->rms ? 0 : e / (double)o->D;
         *mean_ex += e * xhat(o, r, d) / (double)o->D;
     }
 }
@@ -79,7 +80,7 @@ static void gain_and_bias(const gq_call *c, const norm *o, int kg)
 
 static norm norm_of(const gq_call *c, const gq_buf *x, int kg, int ky)
 {
-    return (norm){gq_rows(x), gq_cols(x), x->p, c->in[kg].p, c->in[kg + 1].p, c->out[ky].p,
+    return (norm){gq_rows(x), gq_cols(x), c->attr.rms, x->p, c->in[kg].p, c->in[kg + 1].p, c->out[ky].p,
                   c->save[0].p, c->save[1].p, c->dout[ky].p};
 }
 

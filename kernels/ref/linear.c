@@ -5,7 +5,7 @@
 #define SQRT_1_OVER_2  0.70710678118654752440
 #define INV_SQRT_2_PI  0.39894228040143267794
 
-static double act_value(int act, double x)
+double REF(act_value)(int act, double x)
 {
     switch (act) {
     case GQ_GELU:       return 0.5 * x * (1 + erf(x * SQRT_1_OVER_2));
@@ -16,7 +16,7 @@ static double act_value(int act, double x)
     }
 }
 
-static double act_slope(int act, double x)
+double REF(act_slope)(int act, double x)
 {
     double t, s;
     switch (act) {
@@ -48,7 +48,7 @@ void REF(linear_fwd)(const gq_call *c)
             if (u)
                 u[r * N + n] = (real)sum;
             y[r * N + n] =
-                (real)(act_value(c->attr.act, sum) + (res ? (double)res[r * N + n] : 0.0));
+                (real)(REF(act_value)(c->attr.act, sum) + (res ? (double)res[r * N + n] : 0.0));
         }
 }
 
@@ -58,7 +58,7 @@ static const double *gradient_of_u(const gq_call *c, int64_t size)
     const real *u = c->save[0].p, *dy = c->dout[0].p;
     double     *du = c->work->temp;
     for (int64_t i = 0; i < size; i++)
-        du[i] = ref_get(dy, i) * (c->attr.act == GQ_NONE ? 1.0 : act_slope(c->attr.act, u[i]));
+        du[i] = ref_get(dy, i) * (c->attr.act == GQ_NONE ? 1.0 : REF(act_slope)(c->attr.act, u[i]));
     return du;
 }
 

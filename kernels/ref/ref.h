@@ -38,6 +38,10 @@ void REF(add_norm_fwd)(const gq_call *c);
 void REF(add_norm_bwd)(const gq_call *c);
 void REF(sdpa_fwd)(const gq_call *c);
 void REF(sdpa_bwd)(const gq_call *c);
+void REF(glu_fwd)(const gq_call *c);
+void REF(glu_bwd)(const gq_call *c);
+void REF(scale_fwd)(const gq_call *c);
+void REF(scale_bwd)(const gq_call *c);
 void REF(dropout_fwd)(const gq_call *c);
 void REF(dropout_bwd)(const gq_call *c);
 void REF(mask_rows_fwd)(const gq_call *c);
@@ -92,6 +96,10 @@ static inline void ref_scatter_rows(real *dx, int adds, int64_t n, int64_t D, co
             ref_put(&dx[i * D + d], adds, sum[d]);
     }
 }
+
+/* The activations of linear and glu, and their slopes (ref32 and ref64 share linear.c's). */
+double REF(act_value)(int act, double x);
+double REF(act_slope)(int act, double x);
 
 /* Is this element kept by dropout with probability p? The draw is a pure function of its arguments
  * (core/philox.h). */

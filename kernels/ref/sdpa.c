@@ -1,11 +1,13 @@
 /* sdpa.c - scaled dot-product attention per head, with masks and dropout on the probabilities.
  *
- * Forward:  s_ij = scale <q_i, k_j>;  P = softmax of s over the visible keys;
+ * Forward:  s_ij = scale <q_i, k_j> + table[bucket(j - at(i))][h];  P = softmax of s over the visible keys;
  *           Z_ij = P_ij keep_ij / (1-p);  o_i = sum_j Z_ij v_j.
  * Backward: dP_ij = <do_i, v_j> keep_ij / (1-p);  ds_ij = P_ij (dP_ij - sum_k P_ik dP_ik);
- *           dq_i = scale sum_j ds_ij k_j;  dk_j = scale sum_i ds_ij q_i;  dv_j = sum_i Z_ij do_i.
+ *           dq_i = scale sum_j ds_ij k_j;  dk_j = scale sum_i ds_ij q_i;  dv_j = sum_i Z_ij do_i;
+ *           dtable[n][h] = sum of ds_ij over the (i, j) of bucket n.
  */
 #include "kernels/ref/ref.h"
+#include "kernels/relative.h"
 
 /* One head of one sequence: pointers at its first column in row 0, and the row strides. */
 typedef struct head {
@@ -53,12 +55,22 @@ static int visible(const head *o, int64_t i, int64_t j)
     return 1;
 }
 
+/* The table's row of (i, j). */
+static int64_t bucket(const head *o, int64_t i, int64_t j)
+{
+    const gq_relative *rel = &o->c->attr.rel;
+    const int32_t     *lengths = o->c->in[2].p;
+    int64_t            at = rel->last ? lengths[o->b] - o->Tq + i : i;
+    return gq_relative_bucket(rel, (int32_t)(j - at));
+}
+
 static double score(const head *o, int64_t i, int64_t j)
 {
-    double sum = 0;
+    const real *table = o->c->in[4].p;
+    double      sum = 0;
     for (int64_t d = 0; d < o->width; d++)
         sum += (double)o->q[i * o->qstep + d] * o->k[j * o->kstep + d];
-    return sum * o->c->attr.scale;
+    return sum * o->c->attr.scale + (table ? (double)table[bucket(o, i, j) * o->H + o->h] : 0.0);
 }
 
 /* keep_ij / (1-p): what dropout multiplies a probability with */
@@ -171,24 +183,41 @@ static void add_head(const head *o, const double *Z, const double *ds, real *dq,
     }
 }
 
+/* Adds to the table's gradients, sum [buckets,H], what one head has of them. */
+static void add_table(const head *o, const double *ds, double *sum)
+{
+    for (int64_t i = 0; i < o->Tq; i++)
+        for (int64_t j = 0; j < o->Tk; j++)
+            if (visible(o, i, j))
+                sum[bucket(o, i, j) * o->H + o->h] += ds[i * o->Tk + j];
+}
+
 void REF(sdpa_bwd)(const gq_call *c)
 {
-    real *dq = c->din[0].p, *dkv = c->in[1].p ? c->din[1].p : dq;
+    real   *dq = c->din[0].p, *dkv = c->in[1].p ? c->din[1].p : dq, *dtable = c->din[4].p;
+    double *sum = c->work->temp;                                      /* [buckets,H]              */
+    int64_t entries = dtable ? gq_size(&c->in[4]) : 0;
     for (int k = 0; k < 2; k++)
         if (c->din[k].p && !ref_adds(c, k))
             memset(c->din[k].p, 0, (size_t)gq_size(&c->in[k]) * sizeof(real));
+    for (int64_t i = 0; i < entries; i++)
+        sum[i] = 0;
     for (int64_t b = 0; b < c->in[0].shape[0]; b++)
         for (int64_t h = 0; h < c->attr.heads; h++) {
             head    o = head_of(c, b, h);
-            double *Z = c->work->temp, *ds = Z + o.Tq * o.Tk;
+            double *Z = sum + entries, *ds = Z + o.Tq * o.Tk;
             score_gradients(&o, Z, ds);
             add_head(&o, Z, ds, dq, dkv);
+            if (dtable)
+                add_table(&o, ds, sum);
         }
+    for (int64_t i = 0; i < entries; i++)
+        ref_put(&dtable[i], ref_adds(c, 4), sum[i]);
 }
 
 size_t REF(sdpa_temp)(const gq_call *c, int backward, int threads)
 {
     int64_t Tq = c->in[0].shape[1], Tk = c->in[1].shape[1] > Tq ? c->in[1].shape[1] : Tq;
     (void)threads;
-    return (size_t)(backward ? 2 * Tq * Tk : Tk) * sizeof(double);
+    return (size_t)(backward ? 2 * Tq * Tk + (c->in[4].rank ? gq_size(&c->in[4]) : 0) : Tk) * sizeof(double);
 }

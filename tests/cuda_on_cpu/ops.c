@@ -33,15 +33,15 @@ static const linear_shape linear_wide_shapes[] = {
 static const patch_embed_shape patch_embed_wide_shapes[] = {{2, 32, 16, 64, 1, 1}, {1, 16, 8, 128, 0, 0}};
 static const embed_shape embed_wide_shapes[] = {{3, 40, 50, 64, 1}, {2, 9, 5, 768, 0}, {1, 3, 7, 4104, 1}};
 static const layernorm_shape layernorm_wide_shapes[] = {
-    {1600, 8, 1, 1e-5f, FILL_NORMAL}, {33, 64, 0, 1e-5f, FILL_EQUAL_ROWS}, {13, 768, 1, 1e-5f, FILL_NORMAL},
-    {3, 1024, 1, 1e-5f, FILL_NORMAL}, {5, 1408, 1, 1e-5f, FILL_FAR},       {2, 4104, 0, 1e-5f, FILL_NORMAL},
-    {2, 2051, 1, 1e-5f, FILL_NORMAL},
+    {1600, 8, 1, 1e-5f, FILL_NORMAL, 0}, {33, 64, 0, 1e-5f, FILL_EQUAL_ROWS, 0}, {13, 768, 1, 1e-5f, FILL_NORMAL, 0},
+    {3, 1024, 1, 1e-5f, FILL_NORMAL, 0}, {5, 1408, 1, 1e-5f, FILL_FAR, 0},       {2, 4104, 0, 1e-5f, FILL_NORMAL, 0},
+    {2, 2051, 1, 1e-5f, FILL_NORMAL, 0},
 };
 static const add_norm_shape add_norm_wide_shapes[] = {
-    {1600, 8, 1, 3}, {13, 768, 1, 3}, {3, 768, 0, 1}, {5, 1408, 1, 3}, {2, 4104, 1, 2},
+    {1600, 8, 1, 3, 0}, {13, 768, 1, 3, 0}, {3, 768, 0, 1, 0}, {5, 1408, 1, 3, 0}, {2, 4104, 1, 2, 0},
 };
 static const sdpa_shape sdpa_wide_shapes[] = {
-    {1, 1, 70, 0, 64, GQ_MASK_CAUSAL, 0, 0, 0, 0, 1}, {1, 2, 8, 50, 64, GQ_MASK_NONE, 51, 0, 0, 0.1f, 1},
+    {1, 1, 70, 0, 64, GQ_MASK_CAUSAL, 0, 0, 0, 0, 1, 0, 0, 0}, {1, 2, 8, 50, 64, GQ_MASK_NONE, 51, 0, 0, 0.1f, 1, 0, 0, 0},
 };
 static const dropout_shape dropout_wide_shapes[] = {{33, 768, 0.1f}, {3, 4104, 0.5f}};
 static const mask_rows_shape mask_rows_wide_shapes[] = {

@@ -325,6 +325,42 @@ static inline void dropout_gradients(const op_case *c, const values *v, estimate
         to->din[0][i] = mul(exact(v->dout[0] ? v->dout[0][i] : 0), dropout_factor(c, i));
 }
 
+/* ---- glu, scale ------------------------------------------------------------------------------ */
+
+static inline void glu_values(const op_case *c, const values *v, estimate *to)
+{
+    int64_t F = columns(&c->out[0]);
+    for (int64_t i = 0; i < count(&c->out[0]); i++) {
+        const double *u = v->in[0] + i / F * 2 * F + i % F;
+        to->out[0][i] = mul(activation(c->attr.act, exact(u[0])), exact(u[F]));
+    }
+}
+
+static inline void glu_gradients(const op_case *c, const values *v, estimate *to)
+{
+    int64_t F = columns(&c->out[0]);
+    for (int64_t i = 0; i < count(&c->out[0]); i++) {
+        int64_t at = i / F * 2 * F + i % F;
+        double  a = v->in[0][at], b = v->in[0][at + F];
+        num     up = exact(v->dout[0] ? v->dout[0][i] : 0);
+        num     slope = c->attr.act == GQ_NONE ? exact(1) : activation_slope(c->attr.act, a);
+        to->din[0][at] = mul(mul(up, exact(b)), slope);
+        to->din[0][at + F] = mul(up, activation(c->attr.act, exact(a)));
+    }
+}
+
+static inline void scale_values(const op_case *c, const values *v, estimate *to)
+{
+    for (int64_t i = 0; i < count(&c->in[0]); i++)
+        to->out[0][i] = mul(exact(v->in[0][i]), exact(c->attr.scale));
+}
+
+static inline void scale_gradients(const op_case *c, const values *v, estimate *to)
+{
+    for (int64_t i = 0; i < count(&c->in[0]); i++)
+        to->din[0][i] = mul(exact(v->dout[0] ? v->dout[0][i] : 0), exact(c->attr.scale));
+}
+
 /* ---- layernorm, add_norm --------------------------------------------------------------------- */
 
 /* One row x[D] to y[D], with its statistics. */
@@ -334,7 +370,7 @@ static inline void norm_row(const op_case *c, const num *x, int64_t D, const dou
     sum total = {0}, squares = {0};
     for (int64_t d = 0; d < D; d++)
         sum_add(&total, x[d]);
-    *mean = quotient(sum_of(&total), exact((double)D));
+    *mean = c->attr.rms ? exact(0) : quotient(sum_of(&total), exact((double)D));
     for (int64_t d = 0; d < D; d++)
         sum_add(&squares, mul(sub(x[d], *mean), sub(x[d], *mean)));
     *rstd = quotient(exact(1),
@@ -371,15 +407,17 @@ static inline void add_norm_values(const op_case *c, const values *v, estimate *
 }
 
 /* Backward of the norm of x: dx[D] of row r, and its share of the gain's and bias' sums. */
-static inline void norm_row_gradient(const values *v, int64_t r, int64_t D, const double *x,
-                                     const double *g, const double *dy, num *dx, sum *dg, sum *db)
+static inline void norm_row_gradient(const op_case *c, const values *v, int64_t r, int64_t D,
+                                     const double *x, const double *g, const double *dy, num *dx,
+                                     sum *dg, sum *db)
 {
     sum mean_e = {0}, mean_ex = {0};
     num n = exact((double)D), rstd = exact(v->save[1][r]);
     for (int64_t d = 0; d < D; d++) {
         num up = exact(dy ? dy[r * D + d] : 0),
             hat = mul(sub(exact(x[r * D + d]), exact(v->save[0][r])), rstd);
-        sum_add(&mean_e, mul(up, exact(g[d])));
+        if (!c->attr.rms)
+            sum_add(&mean_e, mul(up, exact(g[d])));
         sum_add(&mean_ex, mul(mul(up, exact(g[d])), hat));
         sum_add(&dg[d], mul(up, hat));
         sum_add(&db[d], up);
@@ -399,7 +437,7 @@ static inline void norm_gradients(const op_case *c, const values *v, estimate *t
     num    *dx = nums(D);
     sum    *dg = sums(D), *db = sums(D);
     for (int64_t r = 0; r < rows; r++) {
-        norm_row_gradient(v, r, D, x, v->in[gain], dy, dx, dg, db);
+        norm_row_gradient(c, v, r, D, x, v->in[gain], dy, dx, dg, db);
         for (int64_t d = 0; d < D; d++)
             for (int k = 0; k < gain; k++)                    /* layernorm: x; add_norm: a and b  */
                 to->din[k][r * D + d] = dsum ? add(dx[d], exact(dsum[r * D + d])) : dx[d];
@@ -426,7 +464,7 @@ static inline void add_norm_gradients(const op_case *c, const values *v, estimat
 
 typedef struct attention {
     int64_t B, H, Tq, Tk, C, Wq, Wk, width;
-    const double *q, *kv, *lengths, *visible;
+    const double *q, *kv, *lengths, *visible, *table;
     int self;
 } attention;
 
@@ -446,6 +484,7 @@ static inline attention attention_of(const op_case *c, const values *v)
                        v->in[self ? 0 : 1],
                        v->in[2],
                        v->in[3],
+                       v->in[4],
                        self};
 }
 
@@ -474,13 +513,29 @@ static inline int64_t v_at(const op_case *c, const attention *a, int64_t b, int6
     return (b * a->Tk + j) * a->Wk + c->attr.voff + h * a->width + d;
 }
 
+/* Row of the table of relative positions for (i, j): the formula of T5 as it was published, with
+ * 1e-9 for the powers that are whole numbers in theory. */
+static inline int64_t table_row(const op_case *c, const attention *a, int64_t b, int64_t i, int64_t j)
+{
+    int64_t at = c->attr.rel.last ? (int64_t)a->lengths[b] - a->Tq + i : i, r = j - at;
+    int64_t rows = c->in[4].shape[0], n = c->attr.rel.both ? rows / 2 : rows, exact_rows = n / 2;
+    int64_t d = c->attr.rel.both ? llabs(r) : r < 0 ? -r : 0, row = d;
+    if (d >= exact_rows) {
+        double ratio = log((double)d / (double)exact_rows) / log((double)c->far / (double)exact_rows);
+        row = exact_rows + (int64_t)(ratio * (double)(n - exact_rows) + 1e-9);
+        row = row < n - 1 ? row : n - 1;
+    }
+    return c->attr.rel.both && r > 0 ? n + row : row;
+}
+
 static inline num scaled_score(const op_case *c, const attention *a, int64_t b, int64_t h,
                                int64_t i, int64_t j)
 {
     sum s = {0};
     for (int64_t d = 0; d < a->width; d++)
         sum_add(&s, mul(exact(a->q[q_at(c, a, b, h, i, d)]), exact(a->kv[k_at(c, a, b, h, j, d)])));
-    return mul(sum_of(&s), exact(c->attr.scale));
+    num score = mul(sum_of(&s), exact(c->attr.scale));
+    return a->table ? add(score, exact(a->table[table_row(c, a, b, i, j) * a->H + h])) : score;
 }
 
 static inline num attention_factor(const op_case *c, const attention *a, int64_t b, int64_t h,
@@ -579,9 +634,14 @@ static inline void sdpa_gradients(const op_case *c, const values *v, estimate *t
     attention a = attention_of(c, v);
     num      *Z = nums(a.Tq * a.Tk), *ds = nums(a.Tq * a.Tk), *dkv = to->din[a.self ? 0 : 1];
     num       scale = exact(c->attr.scale);
+    int64_t   entries = to->din[4] ? count(&c->in[4]) : 0;
+    sum      *dtable = sums(entries + 1);
     for (int64_t n = 0; n < a.B * a.H; n++) {
         int64_t h = n % a.H, b = n / a.H;
         score_estimates(c, v, &a, b, h, Z, ds);
+        for (int64_t e = 0; e < a.Tq * a.Tk && entries; e++)
+            if (sees(c, &a, b, e / a.Tk, e % a.Tk))
+                sum_add(&dtable[table_row(c, &a, b, e / a.Tk, e % a.Tk) * a.H + h], ds[e]);
         for (int64_t i = 0; i < a.Tq; i++)
             for (int64_t d = 0; d < a.width; d++) {
                 sum s = {0};
@@ -601,7 +661,10 @@ static inline void sdpa_gradients(const op_case *c, const values *v, estimate *t
                 dkv[v_at(c, &a, b, h, j, d)] = sum_of(&sv);
             }
     }
+    for (int64_t e = 0; e < entries; e++)
+        to->din[4][e] = sum_of(&dtable[e]);
     to->terms[0] = to->terms[1] = a.Tq > a.Tk ? a.Tq : a.Tk;
+    to->terms[4] = a.B * a.Tq * a.Tk;
 }
 
 /* ---- losses ---------------------------------------------------------------------------------- */

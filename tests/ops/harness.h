@@ -122,6 +122,7 @@ typedef struct op_case {
     uint32_t wants;                     /* bit k: din[k] exists                                   */
     uint32_t gives;                     /* bit k: out[k] may carry a gradient                     */
     int      in_place;                /* in[1] is what the op writes, out[0] describes its result */
+    int      far;                     /* sdpa with a table of relative positions: see core/ops.h  */
     int      rough;                 /* no finite differences: large, or not smooth on their scale */
 } op_case;
 

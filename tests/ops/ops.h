@@ -8,6 +8,7 @@
 #ifndef GIFQA_TESTS_OPS_OPS_H
 #define GIFQA_TESTS_OPS_OPS_H
 
+#include "kernels/relative.h"
 #include "tests/ops/formulas.h"
 
 #define COUNT(table) ((int)(sizeof(table) / sizeof(table)[0]))
@@ -98,7 +99,7 @@ static const embed_shape embed_shapes[] = {
 };
 CASES(embed)
 
-typedef struct layernorm_shape { int rows, D, bias; float eps; fill how; } layernorm_shape;
+typedef struct layernorm_shape { int rows, D, bias; float eps; fill how; int rms; } layernorm_shape;
 
 static inline void layernorm_of(const layernorm_shape *t, op_case *c)
 {
@@ -109,19 +110,22 @@ static inline void layernorm_of(const layernorm_shape *t, op_case *c)
     c->out[0] = c->in[0];
     c->save[0] = c->save[1] = stats(FILL_NORMAL, 1, t->rows, 1, 1);
     c->attr.eps = t->eps;
+    c->attr.rms = t->rms;
     c->wants = 7;
     c->gives = 1;
-    c->rough = t->how == FILL_EQUAL_ROWS || t->D == 2 || t->rows > 50;
+    c->rough = (t->how == FILL_EQUAL_ROWS && !t->rms) || t->D == 2 || t->rows > 50;
 }
 
 static const layernorm_shape layernorm_shapes[] = {
-    {1, 2, 1, 1e-5f, FILL_NORMAL},     {5, 7, 0, 1e-5f, FILL_NORMAL},
-    {4, 33, 1, 1e-12f, FILL_NORMAL},   {3, 16, 1, 0.1f, FILL_FAR},
-    {7, 9, 1, 1e-5f, FILL_EQUAL_ROWS}, {67, 131, 1, 1e-5f, FILL_NORMAL},
+    {1, 2, 1, 1e-5f, FILL_NORMAL, 0},     {5, 7, 0, 1e-5f, FILL_NORMAL, 0},
+    {4, 33, 1, 1e-12f, FILL_NORMAL, 0},   {3, 16, 1, 0.1f, FILL_FAR, 0},
+    {7, 9, 1, 1e-5f, FILL_EQUAL_ROWS, 0}, {67, 131, 1, 1e-5f, FILL_NORMAL, 0},
+    {5, 33, 0, 1e-6f, FILL_NORMAL, 1}, {3, 7, 1, 0.1f, FILL_FAR, 1},
+    {6, 9, 0, 1e-6f, FILL_EQUAL_ROWS, 1}, {65, 129, 0, 1e-6f, FILL_NORMAL, 1},
 };
 CASES(layernorm)
 
-typedef struct add_norm_shape { int rows, D, bias, gives; } add_norm_shape;
+typedef struct add_norm_shape { int rows, D, bias, gives, rms; } add_norm_shape;
 
 static inline void add_norm_of(const add_norm_shape *t, op_case *c)
 {
@@ -132,22 +136,26 @@ static inline void add_norm_of(const add_norm_shape *t, op_case *c)
     c->out[0] = c->out[1] = c->in[0];
     c->save[0] = c->save[1] = stats(FILL_NORMAL, 1, t->rows, 1, 1);
     c->attr.eps = 1e-5f;
+    c->attr.rms = t->rms;
     c->wants = 15;
     c->gives = (uint32_t)t->gives;
     c->rough = t->rows > 50;
 }
 
 static const add_norm_shape add_norm_shapes[] = {
-    {1, 3, 1, 3}, {5, 7, 0, 3}, {4, 33, 1, 2}, {6, 17, 1, 1}, {63, 65, 1, 3},
+    {1, 3, 1, 3, 0}, {5, 7, 0, 3, 0}, {4, 33, 1, 2, 0}, {6, 17, 1, 1, 0}, {63, 65, 1, 3, 0},
+    {5, 33, 0, 3, 1}, {4, 7, 0, 2, 1}, {3, 65, 1, 1, 1}, {66, 31, 0, 3, 1},
 };
 CASES(add_norm)
+
+enum { NO_TABLE, BACK, BOTH, LAST };                                  /* sdpa: whose buckets      */
 
 /* Tk 0: self-attention on packed q, k, v columns. `wider`: columns of the kv source that nobody
  * reads. */
 typedef struct sdpa_shape {
     int   B, H, Tq, Tk, C, mask, hi_length, visible, wider;
     float p;
-    int   large;
+    int   large, relative, buckets, far;                      /* relative: NO_TABLE..LAST         */
 } sdpa_shape;
 
 static inline void sdpa_of(const sdpa_shape *t, op_case *c)
@@ -170,26 +178,72 @@ static inline void sdpa_of(const sdpa_shape *t, op_case *c)
                         .koff = t->Tk ? t->wider : (int32_t)C,
                         .voff = (int32_t)(t->Tk ? C + t->wider : 2 * C)};
     c->wants = t->Tk ? 3 : 1;
+    if (t->relative) {
+        c->in[4] = parameters(FILL_NORMAL, 2, t->buckets, t->H);
+        c->wants |= 16;
+        c->far = t->far;
+        assert_true(gq_relative_set(&c->attr.rel, t->buckets, t->far, t->relative == BOTH));
+        c->attr.rel.last = t->relative == LAST;
+    }
     c->gives = 1;
     c->rough = t->large;
 }
 
 static const sdpa_shape sdpa_shapes[] = {
-    {1, 1, 1, 0, 1, GQ_MASK_NONE, 0, 0, 0, 0, 0},
-    {2, 3, 5, 0, 9, GQ_MASK_CAUSAL, 0, 0, 0, 0, 0},
-    {1, 2, 7, 0, 10, GQ_MASK_NONE, 8, 0, 0, 0, 0},
-    {3, 2, 4, 0, 6, GQ_MASK_CAUSAL, 5, 1, 0, 0, 0},
-    {2, 2, 5, 0, 6, GQ_MASK_CAUSAL, 0, 1, 0, 0.3f, 0},
-    {2, 1, 6, 0, 5, GQ_MASK_NONE, 0, 1, 0, 0, 0},
-    {2, 3, 3, 5, 9, GQ_MASK_NONE, 0, 0, 0, 0, 0},
-    {2, 2, 1, 7, 6, GQ_MASK_NONE, 8, 0, 3, 0, 0},
-    {4, 2, 4, 3, 10, GQ_MASK_NONE, 4, 1, 1, 0.25f, 0},
-    {1, 2, 9, 0, 34, GQ_MASK_CAUSAL, 0, 0, 0, 0.1f, 0},
-    {2, 3, 67, 0, 57, GQ_MASK_CAUSAL, 0, 0, 0, 0, 1},
-    {1, 2, 33, 71, 128, GQ_MASK_NONE, 72, 0, 0, 0, 1},
-    {1, 3, 130, 0, 24, GQ_MASK_NONE, 131, 1, 0, 0.2f, 1},
+    {1, 1, 1, 0, 1, GQ_MASK_NONE, 0, 0, 0, 0, 0, 0, 0, 0},
+    {2, 3, 5, 0, 9, GQ_MASK_CAUSAL, 0, 0, 0, 0, 0, 0, 0, 0},
+    {1, 2, 7, 0, 10, GQ_MASK_NONE, 8, 0, 0, 0, 0, 0, 0, 0},
+    {3, 2, 4, 0, 6, GQ_MASK_CAUSAL, 5, 1, 0, 0, 0, 0, 0, 0},
+    {2, 2, 5, 0, 6, GQ_MASK_CAUSAL, 0, 1, 0, 0.3f, 0, 0, 0, 0},
+    {2, 1, 6, 0, 5, GQ_MASK_NONE, 0, 1, 0, 0, 0, 0, 0, 0},
+    {2, 3, 3, 5, 9, GQ_MASK_NONE, 0, 0, 0, 0, 0, 0, 0, 0},
+    {2, 2, 1, 7, 6, GQ_MASK_NONE, 8, 0, 3, 0, 0, 0, 0, 0},
+    {4, 2, 4, 3, 10, GQ_MASK_NONE, 4, 1, 1, 0.25f, 0, 0, 0, 0},
+    {1, 2, 9, 0, 34, GQ_MASK_CAUSAL, 0, 0, 0, 0.1f, 0, 0, 0, 0},
+    {2, 3, 67, 0, 57, GQ_MASK_CAUSAL, 0, 0, 0, 0, 1, 0, 0, 0},
+    {1, 2, 33, 71, 128, GQ_MASK_NONE, 72, 0, 0, 0, 1, 0, 0, 0},
+    {1, 3, 130, 0, 24, GQ_MASK_NONE, 131, 1, 0, 0.2f, 1, 0, 0, 0},
+    {2, 2, 7, 0, 6, GQ_MASK_CAUSAL, 0, 0, 0, 0, 0, BACK, 4, 5},
+    {3, 3, 6, 0, 9, GQ_MASK_NONE, 7, 0, 0, 0.2f, 0, BOTH, 8, 4},
+    {2, 2, 3, 5, 6, GQ_MASK_NONE, 6, 1, 1, 0, 0, BOTH, 4, 2},
+    {3, 2, 1, 9, 10, GQ_MASK_NONE, 10, 0, 0, 0, 0, LAST, 6, 8},
+    {2, 1, 2, 7, 4, GQ_MASK_NONE, 8, 0, 0, 0, 0, LAST, 4, 6},
+    {2, 3, 67, 0, 57, GQ_MASK_CAUSAL, 0, 0, 0, 0, 1, BACK, 32, 128},
+    {1, 2, 150, 0, 24, GQ_MASK_NONE, 151, 0, 0, 0.1f, 1, BOTH, 32, 128},
+    {1, 2, 33, 71, 128, GQ_MASK_NONE, 72, 0, 0, 0, 1, BOTH, 32, 60},
 };
 CASES(sdpa)
+
+typedef struct glu_shape { int rows, F, act; } glu_shape;
+
+static inline void glu_of(const glu_shape *t, op_case *c)
+{
+    c->in[0] = reals(t->act == GQ_RELU ? FILL_FAR : FILL_NORMAL, 2, t->rows, 2 * t->F, 1);
+    c->out[0] = reals(FILL_NORMAL, 2, t->rows, t->F, 1);
+    c->attr.act = t->act;
+    c->wants = c->gives = 1;
+    c->rough = t->rows > 50;
+}
+
+static const glu_shape glu_shapes[] = {
+    {1, 1, GQ_GELU_TANH}, {5, 7, GQ_GELU_TANH}, {3, 33, GQ_GELU},      {4, 16, GQ_QUICK_GELU},
+    {7, 9, GQ_RELU},      {2, 5, GQ_NONE},      {67, 71, GQ_GELU_TANH}, {3, 264, GQ_GELU_TANH},
+};
+CASES(glu)
+
+typedef struct scale_shape { int rows, D; float s; } scale_shape;
+
+static inline void scale_of(const scale_shape *t, op_case *c)
+{
+    c->in[0] = c->out[0] = reals(FILL_NORMAL, 2, t->rows, t->D, 1);
+    c->attr.scale = t->s;
+    c->wants = c->gives = 1;
+}
+
+static const scale_shape scale_shapes[] = {
+    {1, 1, 0.5f}, {5, 7, -3.0f}, {11, 33, 0.0360843918f}, {3, 264, 0.1f},
+};
+CASES(scale)
 
 typedef struct dropout_shape { int rows, D; float p; } dropout_shape;
 
@@ -374,6 +428,7 @@ static const op_row op_rows[GQ_OP_COUNT] = {
     [GQ_OP_LINEAR] = ROW(linear),           [GQ_OP_PATCH_EMBED] = ROW(patch_embed),
     [GQ_OP_EMBED] = ROW(embed),             [GQ_OP_LAYERNORM] = ROW(layernorm),
     [GQ_OP_ADD_NORM] = ROW(add_norm),       [GQ_OP_SDPA] = ROW(sdpa),
+    [GQ_OP_GLU] = ROW(glu),                 [GQ_OP_SCALE] = ROW(scale),
     [GQ_OP_DROPOUT] = ROW(dropout),         [GQ_OP_MASK_ROWS] = ROW(mask_rows),
     [GQ_OP_COMBINE] = ROW(combine),         [GQ_OP_GATHER_ROWS] = ROW(gather_rows),
     [GQ_OP_CONCAT_ROWS] = ROW(concat_rows), [GQ_OP_LM_LOSS] = ROW(lm_loss),
