@@ -12,6 +12,8 @@
     [GQ_OP_LAYERNORM]   = {CPU(layernorm_fwd), CPU(layernorm_bwd), CPU(norm_temp)},                \
     [GQ_OP_ADD_NORM]    = {CPU(add_norm_fwd), CPU(add_norm_bwd), CPU(norm_temp)},                  \
     [GQ_OP_SDPA]        = {CPU(sdpa_fwd), CPU(sdpa_bwd), CPU(sdpa_temp)},                          \
+    [GQ_OP_GLU]         = {CPU(glu_fwd), CPU(glu_bwd), NULL},                                      \
+    [GQ_OP_SCALE]       = {CPU(scale_fwd), CPU(scale_bwd), NULL},                                  \
     [GQ_OP_DROPOUT]     = {CPU(dropout_fwd), CPU(dropout_bwd), NULL},                              \
     [GQ_OP_MASK_ROWS]   = {CPU(mask_rows_fwd), CPU(mask_rows_bwd), NULL},                          \
     [GQ_OP_GATHER_ROWS] = {CPU(gather_rows_fwd), CPU(gather_rows_bwd), NULL},                      \

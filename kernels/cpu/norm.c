@@ -1,4 +1,5 @@
-/* norm.c - layernorm and add_norm, a row at a time: a row stays in L1 over its passes. */
+/* norm.c - layernorm and add_norm, a row at a time: a row stays in L1 over its passes. RMSNorm is the
+ * same with a mean of 0, and without the share of the gradient that flows through the mean. */
 #include "kernels/cpu/cpu.h"
 
 typedef struct norm_job {
@@ -45,7 +46,7 @@ static void forward_rows(const void *ctx, int64_t lo, int64_t hi)
             int64_t at = r * n + i;
             store_part(j->s + at, load_part(j->a + at, n - i) + load_part(j->b + at, n - i), n - i);
         }
-        mean = row_sum(x, n, 0, 0) / (float)n;
+        mean = j->c->attr.rms ? 0 : row_sum(x, n, 0, 0) / (float)n;
         rstd = 1.0f / __builtin_sqrtf(row_sum(x, n, mean, 1) / (float)n + j->c->attr.eps);
         for (int64_t i = 0; i < n; i += VL) {
             vf v = (load_part(x + i, n - i) - mean) * rstd * load_part(j->g + i, n - i);
@@ -85,7 +86,7 @@ static void backward_sums(const norm_job *j, int64_t r, float *dg, float *se, fl
 static void backward_row(const norm_job *j, int64_t r, float se, float sex)
 {
     int64_t n = j->n;
-    float   mean_e = se / (float)n, mean_ex = sex / (float)n;
+    float   mean_e = j->c->attr.rms ? 0 : se / (float)n, mean_ex = sex / (float)n;
     for (int64_t i = 0; i < n; i += VL) {
         int64_t left = n - i, at = r * n + i;
         vf      v = {0};
