@@ -4,9 +4,14 @@
  * the softmax runs down the columns without any sum across lanes, and what it leaves is already in
  * the layout both products want.
  *
- *   forward    S^T = K Q^T;  P = exp(scale S - max);  o = (P keep) V / sum
- *   backward   P = exp(scale S - lse);  dP^T = V dO^T;  ds = scale P (dP keep - sum_k P dP keep);
- *              dq = ds K;  dk = ds^T Q;  dv = (P keep)^T dO
+ *   forward    S^T = K Q^T;  P = exp(scale S + bias - max);  o = (P keep) V / sum
+ *   backward   P = exp(scale S + bias - lse);  dP^T = V dO^T;
+ *              db = P (dP keep - sum_k P dP keep);  ds = scale db;
+ *              dq = ds K;  dk = ds^T Q;  dv = (P keep)^T dO;  dtable = db summed by bucket
+ *
+ * The bias of (query i, key k) depends on i - k alone. Per head the table is spread over `cells`, one
+ * for each i - k, from i - k = 1 - Tk on: what key k adds to a vector of queries is a vector of cells.
+ * Gradients are summed by cell first, then the cells of each bucket.
  *
  * Scratch is per thread; a head is computed wholly by one thread, so nothing depends on the pool.
  */
@@ -14,6 +19,7 @@
 #include "kernels/cpu/pack.h"
 #include "kernels/cpu/rng.h"
 #include "kernels/cpu/tile.h"
+#include "kernels/relative.h"
 
 enum { GROUP_FLOPS = 400000 };          /* heads are handed out in groups of at least this work   */
 
@@ -26,6 +32,9 @@ typedef struct sdpa_job {
     int     addq, addkv, self;
     int64_t group;                      /* heads per tile                                         */
     int64_t scratch;                    /* floats per thread                                      */
+    int64_t rows, cells;                /* of the table and of what it is spread over, 0: none    */
+    int64_t sums;                       /* floats of `partial`, before the threads' scratch       */
+    float  *partial;                    /* [B*H][rows] gradients of the table, NULL: unwanted     */
 } sdpa_job;
 
 typedef struct head {                   /* one head of one sequence, and this thread's scratch    */
@@ -37,6 +46,7 @@ typedef struct head {                   /* one head of one sequence, and this th
     float  *QT, *dOT;                   /* [w][NR] transposed query block                         */
     float  *Q, *dO;                     /* [NR][wp] query block                                   */
     float  *keep, *keepT;               /* dropout factors [NR][Tk] and [Tk][NR]                  */
+    float  *bias, *dbias;               /* [cells], NULL: no table                                */
 } head;
 
 /* Lays out one thread's scratch; with base NULL only its size in floats matters. */
@@ -48,10 +58,10 @@ static int64_t lay_out(const sdpa_job *j, int backward, float *base, head *o)
         {&o->K, keys}, {&o->V, keys}, {&o->P, scores}, {&o->QT, w},
         {&o->keep, j->c->attr.p > 0 ? scores : 0}, {&o->keepT, j->c->attr.p > 0 ? scores : 0},
         {&o->dP, backward ? scores : 0}, {&o->dOT, backward ? w : 0}, {&o->Q, backward ? block : 0},
-        {&o->dO, backward ? block : 0},
+        {&o->dO, backward ? block : 0}, {&o->bias, j->cells}, {&o->dbias, backward ? j->cells : 0},
     };
     for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
-        *part[i].p = base ? base + at : NULL;
+        *part[i].p = base && part[i].n ? base + at : NULL;
         at += (part[i].n + 15) / 16 * 16;
     }
     return at;
@@ -72,6 +82,11 @@ static sdpa_job job_of(const gq_call *c, int backward)
                        .kv = ks->p,
                        .self = !c->in[1].p};
     head          none;
+    if (c->in[4].p) {
+        j.rows = c->in[4].shape[0];
+        j.cells = (j.Tq + NR - 1) / NR * NR + j.Tk;
+        j.sums = backward ? (j.B * j.H * j.rows + 15) / 16 * 16 : 0;
+    }
     j.wp = (j.w + VL - 1) / VL * VL;
     j.group = imax(1, GROUP_FLOPS / imax(1, (backward ? 10 : 4) * j.Tq * j.Tk * j.w));
     j.scratch = lay_out(&j, backward, NULL, &none);
@@ -108,6 +123,65 @@ static void turn_block(float *dst, const float *src, int64_t ld, int64_t queries
         pack_turn(dst + i, NR, VL, src + i * ld, ld, queries - i, w);
 }
 
+/* ---- the table of relative positions --------------------------------------------------------- */
+
+/* Smallest distance of row `row` of one side */
+static int64_t first_distance(const gq_relative *rel, int64_t row)
+{
+    return row <= rel->exact ? row : rel->edge[row - rel->exact - 1];
+}
+
+/* The cells [lo, hi) whose bucket is `row`. A key at distance d before its query is d cells behind the
+ * one of the key at the query itself, a key after the query as many before that. */
+static void cells_of_row(const head *o, int64_t row, int64_t *lo, int64_t *hi)
+{
+    const sdpa_job    *j = o->j;
+    const gq_relative *rel = &j->c->attr.rel;
+    const int32_t     *lengths = j->c->in[2].p;
+    int64_t            side = rel->exact + rel->edges + 1, after = row >= side;
+    int64_t            from = first_distance(rel, row - after * side);
+    int64_t            to = row + 1 == side || row + 1 == 2 * side
+                                ? INT32_MAX : first_distance(rel, row - after * side + 1);
+    int64_t            here = j->Tk - 1 - (rel->last ? lengths[o->b] - j->Tq : 0);
+    *lo = after ? here - to + 1 : here + from;
+    *hi = after ? here - imax(from, 1) + 1 : here + to;
+    if (!rel->both && row == 0)
+        *lo = 0;                                               /* keys after the query, too       */
+    *lo = imin(imax(*lo, 0), j->cells);
+    *hi = imax(*lo, imin(*hi, j->cells));
+}
+
+static void spread_table(const head *o)
+{
+    const float *table = (const float *)o->j->c->in[4].p + o->h;
+    for (int64_t row = 0, lo, hi; row < o->j->rows; row++) {
+        cells_of_row(o, row, &lo, &hi);
+        for (int64_t x = lo; x < hi; x++)
+            o->bias[x] = table[row * o->j->H];
+    }
+}
+
+/* The gradients of the table in this head, from those of the cells */
+static void gather_table(const head *o)
+{
+    float *to = o->j->partial + (o->b * o->j->H + o->h) * o->j->rows;
+    for (int64_t row = 0, lo, hi; row < o->j->rows; row++) {
+        float sum = 0;
+        cells_of_row(o, row, &lo, &hi);
+        for (int64_t x = lo; x < hi; x++)
+            sum += o->dbias[x];
+        to[row] = sum;
+    }
+}
+
+/* The cells of query i and key 0; those of key k are k before. cells: bias or dbias, NULL: none */
+GQ_INLINE float *cells_at(const head *o, float *cells, int64_t i)
+{
+    return cells ? cells + i + o->j->Tk - 1 : NULL;
+}
+
+/* ---- heads ----------------------------------------------------------------------------------- */
+
 static void take_head(head *o, int64_t index)
 {
     const sdpa_job *j = o->j;
@@ -120,14 +194,22 @@ static void take_head(head *o, int64_t index)
     kv = j->kv + o->b * j->Tk * j->wk + o->h * j->w;
     copy_rows(o->K, kv + j->c->attr.koff, j->wk, o->keys, j->w, j->wp);
     copy_rows(o->V, kv + j->c->attr.voff, j->wk, o->keys, j->w, j->wp);
+    if (o->bias)
+        spread_table(o);
+}
+
+GQ_INLINE vi queries_from(int64_t i)
+{
+    vi query = {0};
+    for (int l = 0; l < VL; l++)
+        query[l] = (int32_t)i + l;
+    return query;
 }
 
 /* Which of the VL queries from `i` on see key k */
 GQ_INLINE vi visible(const head *o, int64_t i, int64_t k)
 {
-    vi query = {0}, see;
-    for (int l = 0; l < VL; l++)
-        query[l] = (int32_t)i + l;
+    vi query = queries_from(i), see;
     see = query >= (o->j->c->attr.mask == GQ_MASK_CAUSAL ? (int32_t)k : INT32_MIN);
     if (o->shown && o->shown[k] == 0)
         see &= query == (o->j->self ? (int32_t)k : -1);
@@ -164,8 +246,11 @@ static void softmax(const head *o, float *p, const float *keep, int64_t i, int64
                     float *inverse, float *lse)
 {
     vf top = vset(-__builtin_inff()), sum = {0}, scale = vset(o->j->c->attr.scale);
+    const float *bias = cells_at(o, o->bias, i);
     for (int64_t k = 0; k < keys; k++) {
         vf t = vload(p + k * NR) * scale;
+        if (bias)
+            t += vload(bias - k);
         if (masked(o, i, k))
             t = vselect(visible(o, i, k), t, vset(-__builtin_inff()));
         vstore(p + k * NR, t);
@@ -227,15 +312,27 @@ void CPU(sdpa_fwd)(const gq_call *c)
 
 /* ---- backward -------------------------------------------------------------------------------- */
 
-/* P and dP of VL queries become P keep and ds, in place. The probabilities are divided by their sum
+/* Sums of gradients by cell: those of key k, `db`, join the ones of the keys before. A cell is one
+ * lane further up at each key, and has all it gets from these queries when it leaves the last lane. */
+GQ_INLINE vf add_diagonal(float *cell, vf diagonal, vf db)
+{
+    diagonal = vpush(diagonal) + db;
+    cell[VL - 1] += diagonal[VL - 1];
+    return diagonal;
+}
+
+/* P and dP of VL queries become P keep and ds, in place, and db goes to the cells. The probabilities are divided by their sum
  * once more: exp(scale S - lse) is off by what rounding lse cost, the same factor for all keys of a
  * query, which would leave a sum of ds that is not zero. */
 static void score_gradients(const head *o, float *p, float *dp, const float *keep, int64_t i,
                             int64_t keys, vf lse)
 {
     vf scale = vset(o->j->c->attr.scale), mean = {0}, sum = {0};
+    const float *bias = cells_at(o, o->bias, i);
     for (int64_t k = 0; k < keys; k++) {
-        vf e = vexp(vfma(vload(p + k * NR), scale, -lse)), d = vload(dp + k * NR);
+        vf t = bias ? vload(p + k * NR) * scale + vload(bias - k) - lse
+                    : vfma(vload(p + k * NR), scale, -lse);
+        vf e = vexp(t), d = vload(dp + k * NR);
         if (masked(o, i, k))
             e = vselect(visible(o, i, k), e, vset(0.0f));
         if (keep) {
@@ -247,12 +344,19 @@ static void score_gradients(const head *o, float *p, float *dp, const float *kee
         mean = vfma(e, d, mean);
     }
     vf inverse = vselect(sum == 0.0f, vset(0.0f), 1.0f / sum);
+    vf diagonal = {0};
+    vi real = queries_from(i) < (int32_t)o->j->Tq;
+    float *cell = cells_at(o, o->dbias, i);
     mean *= inverse;
     for (int64_t k = 0; k < keys; k++) {
-        vf e = vload(p + k * NR) * inverse;
-        vstore(dp + k * NR, e * (vload(dp + k * NR) - mean) * scale);
+        vf e = vload(p + k * NR) * inverse, db = e * (vload(dp + k * NR) - mean);
+        vstore(dp + k * NR, db * scale);
         vstore(p + k * NR, keep ? e * vload(keep + k * NR) : e);
+        if (cell)
+            diagonal = add_diagonal(cell - k, diagonal, vselect(real, db, vset(0.0f)));
     }
+    for (int64_t l = 0; cell && l < VL - 1; l++)
+        cell[l - keys + 1] += diagonal[l];
 }
 
 /* Queries i.. of a head. The last block of a head comes first: it sees every key, and stores the
@@ -302,13 +406,31 @@ static void backward_tile(void *ctx, int64_t tile, int thread)
     const sdpa_job *j = ctx;
     head            o = {.j = j};
     int64_t         last = (j->Tq - 1) / NR * NR;
-    lay_out(j, 1, (float *)j->c->work->temp + thread * j->scratch, &o);
+    lay_out(j, 1, (float *)j->c->work->temp + j->sums + thread * j->scratch, &o);
+    if (!j->partial)
+        o.dbias = NULL;
     for (int64_t x = tile * j->group; x < imin((tile + 1) * j->group, j->B * j->H); x++) {
         take_head(&o, x);
         if (j->dkv && !j->addkv)
             clear_hidden(&o);
+        if (o.dbias)
+            memset(o.dbias, 0, (size_t)j->cells * sizeof(float));
         for (int64_t i = last; i >= 0; i -= NR)
             backward_block(&o, i, j->addkv || i < last);
+        if (o.dbias)
+            gather_table(&o);
+    }
+}
+
+/* The heads' gradients of the table, added over the sequences in their order */
+static void put_table(const sdpa_job *j)
+{
+    float *d = j->c->din[4].p;
+    for (int64_t e = 0; e < j->rows * j->H; e++) {
+        float sum = 0;
+        for (int64_t b = 0; b < j->B; b++)
+            sum += j->partial[(b * j->H + e % j->H) * j->rows + e / j->H];
+        d[e] = adds(j->c, 4) ? d[e] + sum : sum;
     }
 }
 
@@ -341,10 +463,14 @@ void CPU(sdpa_bwd)(const gq_call *c)
         put_gradient(c, 1, NULL);
         j.addkv = 1;
     }
+    j.partial = c->din[4].p ? c->work->temp : NULL;
     gq_parallel(c->work->pool, (j.B * j.H + j.group - 1) / j.group, backward_tile, &j);
+    if (j.partial)
+        put_table(&j);
 }
 
 size_t CPU(sdpa_temp)(const gq_call *c, int backward, int threads)
 {
-    return (size_t)(job_of(c, backward).scratch * (threads > 1 ? threads : 1)) * sizeof(float);
+    sdpa_job j = job_of(c, backward);
+    return (size_t)(j.sums + j.scratch * (threads > 1 ? threads : 1)) * sizeof(float);
 }

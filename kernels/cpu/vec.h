@@ -163,6 +163,20 @@ GQ_INLINE float vmax_lane(vf a)
     return m;
 }
 
+/* Every lane one up; lane 0 is zero. */
+GQ_INLINE vf vpush(vf a)
+{
+    const vf zero = {0};
+#if GQ_VLEN == 16
+    return __builtin_shufflevector(zero, a, 0, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29,
+                                   30);
+#elif GQ_VLEN == 8
+    return __builtin_shufflevector(zero, a, 0, 8, 9, 10, 11, 12, 13, 14);
+#else
+    return __builtin_shufflevector(zero, a, 0, 4, 5, 6);
+#endif
+}
+
 /* p * 2^n, n integral in [-150, 129], with gradual underflow and overflow to infinity */
 GQ_INLINE vf vscale2(vf p, vf n, vi ni)
 {
