@@ -382,7 +382,8 @@ enum { INIT_TILE = 8192 };                          /* even: normals come in pai
 
 static double init_value(const gq_param *q, int64_t i)
 {
-    return q->init.second != 0.0 && 2 * i >= q->n ? q->init.second : q->init.value;
+    int64_t split = q->init.split ? q->n / q->shape[0] * q->init.split : (q->n + 1) / 2;
+    return q->init.second != 0.0 && i >= split ? q->init.second : q->init.value;
 }
 
 static void fill_normal(const init_job *j, int64_t first, int64_t last, float *x)

@@ -20,7 +20,8 @@ typedef enum gq_init_dist { GQ_INIT_ZERO, GQ_INIT_CONST, GQ_INIT_NORMAL, GQ_INIT
 typedef struct gq_init {
     gq_init_dist dist;
     double       value;          /* constant; standard deviation; amplitude of the sinusoid table */
-    double       second;        /* value of the second half of the rows (packed k|v); 0: the same */
+    double       second;        /* value of the rows from `split` on (packed k|v, q|k|v); 0: the same */
+    int64_t      split;                 /* first of them; 0: the second half                      */
     double       base;                  /* sinusoid: wavelength base (200 in the nano recipe)     */
 } gq_init;
 

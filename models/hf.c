@@ -22,6 +22,10 @@ typedef struct entry {
 #define VISION "vision_model.encoder.layers.{i}."
 #define TEXT   "text_model.encoder.layers.{i}."
 #define QUERY  "qformer.encoder.layer.{i}."
+#define ENC    "encoder.block.{i}.layer."
+#define DEC    "decoder.block.{i}.layer."
+#define SELF   "0.SelfAttention."
+#define CROSS  "1.EncDecAttention."
 static const entry table[] = {
     {GQ_HF_CLIP, "clip.logit_scale", "logit_scale", 0, 1, SCALAR},
     {GQ_HF_CLIP, "clip.v.patch.w", "vision_model.embeddings.patch_embedding.weight", 0, 1, KERNEL},
@@ -77,6 +81,38 @@ static const entry table[] = {
     {GQ_HF_GPT2, "gpt2.h.{i}.mlp.fc2.*", "h.{i}.mlp.c_proj.*", 0, 1, TRANSPOSED},
     {GQ_HF_GPT2, "gpt2.ln_f.*", "ln_f.*", 0, 1, AS_IS},
     {GQ_HF_GPT2, "gpt2.head.w", "lm_head.weight", 0, 1, AS_IS},
+
+    {GQ_HF_T5, "t5.shared", "shared.weight", 0, 1, AS_IS},
+    {GQ_HF_T5, "t5.enc.rel", "encoder.block.0.layer." SELF "relative_attention_bias.weight", 0, 1, AS_IS},
+    {GQ_HF_T5, "t5.enc.h.{i}.ln_1.*", ENC "0.layer_norm.*", 0, 1, AS_IS},
+    {GQ_HF_T5, "t5.enc.h.{i}.attn.qkv.*", ENC SELF "q.*", 0, 3, AS_IS},
+    {GQ_HF_T5, "t5.enc.h.{i}.attn.qkv.*", ENC SELF "k.*", 1, 3, AS_IS},
+    {GQ_HF_T5, "t5.enc.h.{i}.attn.qkv.*", ENC SELF "v.*", 2, 3, AS_IS},
+    {GQ_HF_T5, "t5.enc.h.{i}.attn.out.*", ENC SELF "o.*", 0, 1, AS_IS},
+    {GQ_HF_T5, "t5.enc.h.{i}.ln_2.*", ENC "1.layer_norm.*", 0, 1, AS_IS},
+    {GQ_HF_T5, "t5.enc.h.{i}.mlp.fc1.*", ENC "1.DenseReluDense.wi.*", 0, 1, AS_IS},
+    {GQ_HF_T5, "t5.enc.h.{i}.mlp.gated.*", ENC "1.DenseReluDense.wi_0.*", 0, 2, AS_IS},
+    {GQ_HF_T5, "t5.enc.h.{i}.mlp.gated.*", ENC "1.DenseReluDense.wi_1.*", 1, 2, AS_IS},
+    {GQ_HF_T5, "t5.enc.h.{i}.mlp.fc2.*", ENC "1.DenseReluDense.wo.*", 0, 1, AS_IS},
+    {GQ_HF_T5, "t5.enc.ln_f.*", "encoder.final_layer_norm.*", 0, 1, AS_IS},
+    {GQ_HF_T5, "t5.dec.rel", "decoder.block.0.layer." SELF "relative_attention_bias.weight", 0, 1, AS_IS},
+    {GQ_HF_T5, "t5.dec.h.{i}.ln_1.*", DEC "0.layer_norm.*", 0, 1, AS_IS},
+    {GQ_HF_T5, "t5.dec.h.{i}.attn.qkv.*", DEC SELF "q.*", 0, 3, AS_IS},
+    {GQ_HF_T5, "t5.dec.h.{i}.attn.qkv.*", DEC SELF "k.*", 1, 3, AS_IS},
+    {GQ_HF_T5, "t5.dec.h.{i}.attn.qkv.*", DEC SELF "v.*", 2, 3, AS_IS},
+    {GQ_HF_T5, "t5.dec.h.{i}.attn.out.*", DEC SELF "o.*", 0, 1, AS_IS},
+    {GQ_HF_T5, "t5.dec.h.{i}.ln_2.*", DEC "1.layer_norm.*", 0, 1, AS_IS},
+    {GQ_HF_T5, "t5.dec.h.{i}.cross.q.*", DEC CROSS "q.*", 0, 1, AS_IS},
+    {GQ_HF_T5, "t5.dec.h.{i}.cross.kv.*", DEC CROSS "k.*", 0, 2, AS_IS},
+    {GQ_HF_T5, "t5.dec.h.{i}.cross.kv.*", DEC CROSS "v.*", 1, 2, AS_IS},
+    {GQ_HF_T5, "t5.dec.h.{i}.cross.out.*", DEC CROSS "o.*", 0, 1, AS_IS},
+    {GQ_HF_T5, "t5.dec.h.{i}.ln_3.*", DEC "2.layer_norm.*", 0, 1, AS_IS},
+    {GQ_HF_T5, "t5.dec.h.{i}.mlp.fc1.*", DEC "2.DenseReluDense.wi.*", 0, 1, AS_IS},
+    {GQ_HF_T5, "t5.dec.h.{i}.mlp.gated.*", DEC "2.DenseReluDense.wi_0.*", 0, 2, AS_IS},
+    {GQ_HF_T5, "t5.dec.h.{i}.mlp.gated.*", DEC "2.DenseReluDense.wi_1.*", 1, 2, AS_IS},
+    {GQ_HF_T5, "t5.dec.h.{i}.mlp.fc2.*", DEC "2.DenseReluDense.wo.*", 0, 1, AS_IS},
+    {GQ_HF_T5, "t5.dec.ln_f.*", "decoder.final_layer_norm.*", 0, 1, AS_IS},
+    {GQ_HF_T5, "t5.head.*", "lm_head.*", 0, 1, AS_IS},
 
     {GQ_HF_STLLM, "bridge.ln.*", "bridge_ln.*", 0, 1, AS_IS},
     {GQ_HF_STLLM, "bridge.*", "bridge.*", 0, 1, AS_IS},
@@ -166,6 +202,15 @@ int gq_hf_parts(gq_hf_family f, const gq_param *q, gq_hf_part part[3])
     return count;
 }
 
+bool gq_hf_has(const gq_params *p, gq_hf_family f)
+{
+    gq_hf_part part[3];
+    for (int32_t i = 0; i < p->count; i++)
+        if (gq_hf_parts(f, &p->param[i], part))
+            return true;
+    return false;
+}
+
 /* ---- loading --------------------------------------------------------------------------------- */
 
 static const char *const prefixes[] = {
@@ -180,7 +225,8 @@ static const gq_st_tensor *find(const gq_safetensors *st, const char *name)
         if ((t = gq_st_find(st, full)) != NULL)
             return t;
     }
-    return NULL;
+    /* T5's token table, as files name it that keep one name of a tied tensor */
+    return strcmp(name, "shared.weight") == 0 ? find(st, "encoder.embed_tokens.weight") : NULL;
 }
 
 /* Shapes agree up to dimensions of one (old files store logit_scale as [] or [1]). */
@@ -299,12 +345,13 @@ static gq_status load_part(gq_params *p, gq_param *q, const gq_hf_part *part, co
     return GQ_OK;
 }
 
-/* Buffers of old checkpoints, heads tied to an embedding, and what belongs to towers that are not
- * built. */
+/* Buffers of old checkpoints, tied tensors under a second name, a table that T5's code never reads,
+ * and what belongs to towers that are not built. */
 static bool ignorable(const char *name)
 {
     static const char *const tails[] = {"*.attn.bias", "*.attn.masked_bias", "*.position_ids",
-                                        "lm_head.weight", "*.lm_head.weight"};
+                                        "lm_head.weight", "*.lm_head.weight", "*.embed_tokens.weight",
+                                        "*.EncDecAttention.relative_attention_bias.weight"};
     for (size_t i = 0; i < sizeof tails / sizeof *tails; i++)
         if (gq_glob(tails[i], name))
             return true;
@@ -317,6 +364,7 @@ static bool of_family(gq_hf_family f, const char *name)
         [GQ_HF_CLIP] = {"*vision_model.*", "*text_model.*", "*_projection.weight"},
         [GQ_HF_QFORMER] = {"*qformer.*", "*query_tokens", "*query_tokens"},
         [GQ_HF_GPT2] = {"*h.*.*.*", "*ln_f.*", "*wte.weight"},
+        [GQ_HF_T5] = {"*encoder.*", "*decoder.*", "*shared.weight"},
         [GQ_HF_STLLM] = {"bridge*", "proj.*", "mvm_*"},
     };
     for (int i = 0; i < 3; i++)

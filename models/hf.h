@@ -4,8 +4,8 @@
  * up: one or several stacked along the rows (our packed qkv and kv), stored as [out,in] or
  * transposed (GPT-2's Conv1D), with the checkpoint's shape where it differs from ours by dimensions
  * of one or by a flattened kernel. Loader, exporter and the parity tests read this table. Families
- * are files: a CLIP directory, a BLIP-2 directory, a GPT-2 directory, and our own `stllm` extras
- * (bridge, projection, predictor).
+ * are files: a CLIP directory, a BLIP-2 directory, a GPT-2 directory, a T5 directory, and our own
+ * `stllm` extras (bridge, projection, predictor).
  */
 #ifndef GIFQA_MODELS_HF_H
 #define GIFQA_MODELS_HF_H
@@ -15,7 +15,7 @@
 #include "core/params.h"
 #include "core/safetensors.h"
 
-typedef enum gq_hf_family { GQ_HF_CLIP, GQ_HF_QFORMER, GQ_HF_GPT2, GQ_HF_STLLM, GQ_HF_FAMILIES } gq_hf_family;
+typedef enum gq_hf_family { GQ_HF_CLIP, GQ_HF_QFORMER, GQ_HF_GPT2, GQ_HF_STLLM, GQ_HF_T5, GQ_HF_FAMILIES } gq_hf_family;
 
 typedef struct gq_hf_part {
     char    name[160];                  /* in the checkpoint                                      */
@@ -27,6 +27,9 @@ typedef struct gq_hf_part {
 
 /* Which checkpoint tensors hold parameter q in this family: 0 (not of this family) to 3 parts. */
 int gq_hf_parts(gq_hf_family f, const gq_param *q, gq_hf_part part[3]);
+
+/* Are there parameters of this family among these? */
+bool gq_hf_has(const gq_params *p, gq_hf_family f);
 
 typedef struct gq_load_report {         /* what a load did, for the log                           */
     int  matched, missing, unexpected;  /* parameters with, parameters without, tensors without a use    */
