@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/mem.h"
+#include "models/decode.h"
 
 typedef struct hypothesis {
     int32_t *ids;                                   /* [max_new]                                  */
@@ -92,7 +93,8 @@ static void collect(gq_beam *b, const float *logits)
         norm = b->open[r].sum - top - log(sum);
         for (int i = 0; i < b->o.vocab; i++)
             if (x[i] + norm > b->best[2 * b->o.beams - 1].sum &&
-                (i != b->o.end_id || b->steps >= b->o.min_new))
+                (i != b->o.end_id || b->steps >= b->o.min_new) &&
+                !gq_decode_repeats(b->open[r].ids, b->open[r].n, b->o.no_repeat, i))
                 offer(b, (candidate){x[i] + norm, r, i});
     }
 }

@@ -1,11 +1,9 @@
 #include "models/generate.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "core/io.h"
 #include "core/mem.h"
-#include "models/beam.h"
 
 typedef struct prefill {                            /* one recorded prompt pass                   */
     gq_stllm_tape h;
@@ -21,7 +19,6 @@ struct gq_generator {
     gq_decode_opts  o;
     int             batch, rows, frames, visual;  /* rows = batch * beams; visual tokens a prompt */
     bool            live;
-    int             choices;                        /* ids that may be chosen: [0, choices)    */
     int             cap;                            /* positions in the caches                    */
     size_t          row_bytes;                      /* of one row of one layer's cache            */
     char           *prompt_cache, *beam_cache;   /* [layers][B][cap][2C], [layers][rows][cap][2C] */
@@ -163,7 +160,6 @@ gq_status gq_generator_new(gq_engine *e, gq_params *p, const gq_stllm_config *c,
     g->frames = frames;
     g->visual = frames * c->qformer.queries;
     g->live = live;
-    g->choices = o->tokens > 0 && o->tokens < c->gpt2.vocab ? o->tokens : c->gpt2.vocab;
     g->row = gq_calloc((size_t)g->rows * (size_t)c->gpt2.vocab, sizeof *g->row);
     g->token = gq_calloc((size_t)g->rows, sizeof *g->token);
     g->used = gq_calloc((size_t)batch, sizeof *g->used);
@@ -268,8 +264,9 @@ static gq_status run_prefill(gq_generator *g, const gq_prompt *prompt, int count
 }
 
 /* Feeds token[] as the step-th new token (from 0) of every row; logits land in g->row. */
-static gq_status run_step(gq_generator *g, int step, gq_error *err)
+static gq_status run_step(void *ctx, int step, gq_error *err)
 {
+    gq_generator *g = ctx;
     int32_t  *ids = gq_data(g->step, g->ids), *pos = gq_data(g->step, g->pos);
     int32_t  *cache_pos = gq_data(g->step, g->cache_pos), *lengths = gq_data(g->step, g->lengths);
     gq_status s;
@@ -286,69 +283,8 @@ static gq_status run_step(gq_generator *g, int step, gq_error *err)
     return s;
 }
 
-/* Index of the largest logit but that of `without` (-1: none), lowest index on ties, and its log
- * probability. */
-static int32_t best_token(const float *x, int vocab, int32_t without, double *logprob)
-{
-    int32_t best = without == 0 && vocab > 1;
-    double  sum = 0.0;
-    for (int i = best + 1; i < vocab; i++)
-        if (x[i] > x[best] && i != without)
-            best = i;
-    for (int i = 0; i < vocab; i++)
-        sum += exp((double)x[i] - (double)x[best]);
-    *logprob = -log(sum);
-    return best;
-}
-
-static gq_status greedy(gq_generator *g, int count, gq_answer *answer, gq_error *err)
-{
-    int       open = count;
-    gq_status s = GQ_OK;
-
-    for (int step = 0; s == GQ_OK && open > 0; step++) {
-        for (int b = 0; b < g->batch; b++) {
-            gq_answer *a = &answer[b < count ? b : 0];
-            double     logprob;
-            int32_t    id = best_token(g->row + (size_t)b * (size_t)g->cfg.gpt2.vocab,
-                                       g->choices, step < g->o.min_new ? g->o.end_id : -1,
-                                       &logprob);
-            g->token[b] = id;
-            if (b >= count || a->ended || a->n >= g->o.max_new)
-                continue;
-            a->logprob += logprob;
-            if (id == g->o.end_id)
-                a->ended = true;
-            else
-                a->ids[a->n++] = id;
-            open -= a->ended || a->n == g->o.max_new;
-        }
-        if (open > 0)
-            s = run_step(g, step, err);
-    }
-    return s;
-}
-
-/* Row r of every cache becomes what row parent[r] was. */
-static void reorder(gq_generator *g, const int *parent)
-{
-    for (int l = 0; l < g->cfg.gpt2.layers; l++) {
-        char *base = g->beam_cache + (size_t)l * (size_t)g->rows * g->row_bytes;
-        bool  moved = false;
-        for (int r = 0; r < g->rows; r++)
-            moved |= parent[r] != r;
-        if (!moved)
-            return;
-        gq_engine_copy(g->engine, g->spare, base, (size_t)g->rows * g->row_bytes);
-        for (int r = 0; r < g->rows; r++)
-            if (parent[r] != r)
-                gq_engine_copy(g->engine, base + (size_t)r * g->row_bytes,
-                               g->spare + (size_t)parent[r] * g->row_bytes, g->row_bytes);
-    }
-}
-
-static void
-spread_prompts(gq_generator *g) /* every beam of a prompt starts from its prompt's cache */
+/* Every beam of a prompt starts from its prompt's cache. */
+static void spread_prompts(gq_generator *g)
 {
     for (int l = 0; l < g->cfg.gpt2.layers; l++)
         for (int r = 0; r < g->rows; r++)
@@ -359,66 +295,31 @@ spread_prompts(gq_generator *g) /* every beam of a prompt starts from its prompt
                 g->row_bytes);
 }
 
-static gq_status beam_search(gq_generator *g, int count, gq_answer *answer, gq_error *err)
-{
-    gq_beam_opts o = {.beams = g->o.beams,
-                      .max_new = g->o.max_new,
-                      .min_new = g->o.min_new,
-                      .vocab = g->choices,
-                      .stride = g->cfg.gpt2.vocab,
-                      .end_id = g->o.end_id,
-                      .length_penalty = g->o.length_penalty,
-                      .legacy_length = g->o.legacy_length,
-                      .early = (int)g->o.early};
-    gq_beam    **beam = gq_calloc((size_t)count, sizeof *beam);
-    int         *parent = gq_calloc((size_t)g->rows, sizeof *parent), open = count;
-    gq_status    s = beam && parent ? GQ_OK : gq_fail(err, GQ_ENOMEM, "decoding: out of memory");
-
-    spread_prompts(g);
-    for (int b = 0; s == GQ_OK && b < count; b++)
-        if (!(beam[b] = gq_beam_new(&o, g->used[b])))
-            s = gq_fail(err, GQ_ENOMEM, "decoding: out of memory");
-    for (int step = 0; s == GQ_OK && open > 0; step++) {
-        open = 0;
-        for (int r = 0; r < g->rows; r++)
-            parent[r] = r;
-        for (int b = 0; b < count; b++) {
-            size_t first = (size_t)(step == 0 ? b : b * o.beams) * (size_t)o.stride;
-            if (gq_beam_step(beam[b], g->row + first, g->token + b * o.beams, parent + b * o.beams))
-                open++;
-            for (int i = 0; i < o.beams; i++)
-                parent[b * o.beams + i] += b * o.beams;
-        }
-        if (open > 0) {
-            reorder(g, parent);
-            s = run_step(g, step, err);
-        }
-    }
-    for (int b = 0; b < count && beam; b++) {
-        if (s == GQ_OK)
-            gq_beam_best(beam[b], answer[b].ids, &answer[b].n, &answer[b].ended,
-                         &answer[b].logprob);
-        gq_beam_free(beam[b]);
-    }
-    gq_free(beam);
-    gq_free(parent);
-    return s;
-}
-
 gq_status gq_generate(gq_generator *g, const gq_prompt *prompt, int count, gq_answer *answer,
                       double seconds[2], gq_error *err)
 {
-    double    start = gq_now(), middle;
-    gq_status s = run_prefill(g, prompt, count, err);
+    double      start = gq_now(), middle;
+    gq_status   s = run_prefill(g, prompt, count, err);
+    gq_decoding d = {.o = &g->o,
+                     .engine = g->engine,
+                     .batch = g->batch,
+                     .lead = 1,
+                     .vocab = g->cfg.gpt2.vocab,
+                     .row = g->row,
+                     .token = g->token,
+                     .prompt = g->used,
+                     .cache = g->beam_cache,
+                     .spare = g->spare,
+                     .layers = g->cfg.gpt2.layers,
+                     .row_bytes = g->row_bytes,
+                     .step = run_step,
+                     .ctx = g};
 
     middle = gq_now();
-    for (int b = 0; b < count; b++) {
-        answer[b].n = 0;
-        answer[b].ended = false;
-        answer[b].logprob = 0.0;
-    }
+    if (s == GQ_OK && g->o.beams > 1)
+        spread_prompts(g);
     if (s == GQ_OK)
-        s = g->o.beams > 1 ? beam_search(g, count, answer, err) : greedy(g, count, answer, err);
+        s = gq_decode(&d, count, answer, err);
     if (seconds) {
         seconds[0] += middle - start;
         seconds[1] += gq_now() - middle;
