@@ -94,7 +94,7 @@ static void collect(gq_beam *b, const float *logits)
         for (int i = 0; i < b->o.vocab; i++)
             if (x[i] + norm > b->best[2 * b->o.beams - 1].sum &&
                 (i != b->o.end_id || b->steps >= b->o.min_new) &&
-                !gq_decode_repeats(b->open[r].ids, b->open[r].n, b->o.no_repeat, i))
+                !gq_decode_repeats(b->o.start, b->open[r].ids, b->open[r].n, b->o.no_repeat, i))
                 offer(b, (candidate){x[i] + norm, r, i});
     }
 }

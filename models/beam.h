@@ -9,6 +9,7 @@
 typedef struct gq_beam_opts {
     int     beams, max_new, min_new;    /* no end token among the first min_new */
     int     no_repeat;                  /* gq_decode_opts */
+    int32_t start;                      /* gq_decoding */
     int     vocab, stride;              /* ids to choose from; logits from one row to the next */
     int32_t end_id;
     double  length_penalty;

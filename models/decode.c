@@ -6,14 +6,18 @@
 #include "core/mem.h"
 #include "models/beam.h"
 
-bool gq_decode_repeats(const int32_t *ids, int n, int length, int32_t token)
+bool gq_decode_repeats(int32_t start, const int32_t *ids, int n, int length, int32_t token)
 {
-    if (length < 1)
-        return false;
-    for (int i = 0; i + length <= n; i++)           /* a run, against the last one with `token`   */
-        if (ids[i + length - 1] == token &&
-            memcmp(ids + i, ids + n - (length - 1), (size_t)(length - 1) * sizeof *ids) == 0)
+    int first = start < 0 ? 0 : -1;                 /* ids[-1] stands for start                   */
+
+    for (int i = first; length > 0 && i + length <= n; i++) {
+        int same = 0;                               /* of the run from i and the last one         */
+        while (same < length - 1 &&
+               (i + same < 0 ? start : ids[i + same]) == ids[n - (length - 1) + same])
+            same++;
+        if (same == length - 1 && (i + same < 0 ? start : ids[i + same]) == token)
             return true;
+    }
     return false;
 }
 
@@ -37,7 +41,7 @@ static int32_t best_token(const gq_decoding *d, const float *x, const gq_answer 
     for (int32_t i = 0; i < n; i++) {
         top = x[i] > top ? x[i] : top;
         if ((best < 0 || x[i] > x[best]) && i != without &&
-            !gq_decode_repeats(a->ids, a->n, d->o->no_repeat, i))
+            !gq_decode_repeats(d->start, a->ids, a->n, d->o->no_repeat, i))
             best = i;
     }
     best = best < 0 ? d->o->end_id : best;          /* everything would repeat                    */
@@ -104,6 +108,7 @@ static gq_status beam_search(const gq_decoding *d, int count, gq_answer *answer,
                       .max_new = d->o->max_new,
                       .min_new = d->o->min_new,
                       .no_repeat = d->o->no_repeat,
+                      .start = d->start,
                       .vocab = choices(d),
                       .stride = d->vocab,
                       .end_id = d->o->end_id,

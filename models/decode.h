@@ -46,6 +46,7 @@ typedef struct gq_decoding {
     int      batch;                     /* prompts of a full batch; rows = batch * beams          */
     int      lead;
     int      vocab;                     /* logits of a row                                        */
+    int32_t  start;                     /* token in front of all new ones that counts for no_repeat; -1: none */
     float   *row;                       /* [rows * vocab]                                         */
     int32_t *token;                     /* [rows]: chosen, fed by the next step                   */
     const int *prompt;                  /* [batch] lengths, for legacy_length                     */
@@ -59,7 +60,8 @@ typedef struct gq_decoding {
 /* Answers the first `count` prompts of the batch; answer[].ids are the caller's. */
 gq_status gq_decode(const gq_decoding *d, int count, gq_answer *answer, gq_error *err);
 
-/* Would `token` after ids[0,n) end a run of `length` tokens that is there already? length 0: never. */
-bool gq_decode_repeats(const int32_t *ids, int n, int length, int32_t token);
+/* Would `token` after start, ids[0,n) end a run of `length` tokens that is there already? start -1: there is
+ * none. length 0: never. */
+bool gq_decode_repeats(int32_t start, const int32_t *ids, int n, int length, int32_t token);
 
 #endif

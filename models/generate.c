@@ -305,6 +305,7 @@ gq_status gq_generate(gq_generator *g, const gq_prompt *prompt, int count, gq_an
                      .batch = g->batch,
                      .lead = 1,
                      .vocab = g->cfg.gpt2.vocab,
+                     .start = -1,
                      .row = g->row,
                      .token = g->token,
                      .prompt = g->used,

@@ -29,6 +29,8 @@ modeling_t5.T5LayerNorm.forward = norm
 def model_of(config, name):
     model = T5ForConditionalGeneration(T5Config(**config, dropout_rate=0.0, decoder_start_token_id=0, pad_token_id=0,
                                                 eos_token_id=1, attn_implementation="sdpa"))
+    if not config["tie_word_embeddings"]:          # transformers 5 ties them whatever the configuration says
+        model.lm_head.weight = torch.nn.Parameter(torch.empty_like(model.shared.weight))
     fill(model, name + ".")
     with torch.no_grad():                          # queries small, as T5 has them: nothing divides the scores
         for key, p in model.named_parameters():
