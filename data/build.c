@@ -75,13 +75,16 @@ static gq_status reopen_rejects(build *b, gq_error *err)
 
 /* ---- text ------------------------------------------------------------------------------------ */
 
-static gq_status encode_row(build *b, const gq_item_row *row, gq_qa *qa, gq_error *err)
+static gq_status encode_row(build *b, const gq_item *it, const gq_item_row *row, gq_qa *qa,
+                            gq_error *err)
 {
+    const char *context =
+        b->o->context ? b->o->context(b->o->ctx, b->items.text + it->name) : "";
     gq_status s;
     qa->question = b->items.text + row->question;
     qa->answer = b->items.text + row->answer;
     qa->type = row->type;
-    s = gq_prompt_question(&b->form, b->o->tokenizer, qa->question, &b->question, err);
+    s = gq_prompt_question(&b->form, b->o->tokenizer, qa->question, context, &b->question, err);
     if (s == GQ_OK)
         s = gq_prompt_answer(&b->form, b->o->tokenizer, qa->answer, &b->answer, err);
     if (s != GQ_OK)
@@ -170,7 +173,7 @@ static gq_status add_row(build *b, const gq_item *it, const gq_item_row *row, in
 {
     gq_qa     qa = {.gif = gif};
     gq_error  why = {0};
-    gq_status s = encode_row(b, row, &qa, &why);
+    gq_status s = encode_row(b, it, row, &qa, &why);
     if (s == GQ_OK) {
         b->cut_questions += b->question.cut;
         b->cut_answers += b->answer.cut;
@@ -196,6 +199,10 @@ static void work(void *ctx, int64_t tile, int thread)
     if (b->at + (uint64_t)tile >= b->items.items)
         return;
     const char *name = b->items.text + b->items.item[b->at + (uint32_t)tile].name;
+    if (b->o->context) {
+        gq_worked_text(w, b->o, name, &w->err);
+        return;
+    }
     if (gq_worked_open(w, b->o, name, &w->err) != GQ_OK || b->o->choose)
         return;
     gq_frames_evenly(w->frames, b->o->keyframes, w->choice.frame);
@@ -311,11 +318,23 @@ static gq_status work_through(build *b, gq_error *err)
 
 /* ---- what it is made from -------------------------------------------------------------------- */
 
-static void describe(build *b)
+static void describe_text(build *b)
 {
     const gq_build_opts *o = b->o;
     gq_shard_meta       *m = &b->meta;
     uint8_t              hash[32];
+    snprintf(m->prompt, sizeof m->prompt, "%s", o->template);
+    snprintf(m->answer_prefix, sizeof m->answer_prefix, "%s", o->answer_prefix);
+    snprintf(m->tokenizer, sizeof m->tokenizer, "%s",
+             gq_tokenizer_kind_name(gq_tokenizer_kind(o->tokenizer)));
+    gq_tokenizer_hash(o->tokenizer, hash);
+    gq_hex(hash, sizeof hash, m->tokenizer_sha256);
+}
+
+static void describe(build *b)
+{
+    const gq_build_opts *o = b->o;
+    gq_shard_meta       *m = &b->meta;
     m->keyframes = o->keyframes;
     m->size = o->store_frames ? o->size : 0;
     m->tokens = o->features ? o->tokens : 0;
@@ -325,17 +344,14 @@ static void describe(build *b)
     snprintf(m->pooled_tower, sizeof m->pooled_tower, "%s", o->all_frames ? o->pooled_tower : "");
     m->codec = o->codec;
     snprintf(m->source, sizeof m->source, "%s", o->source ? o->source : "");
-    snprintf(m->sampler, sizeof m->sampler, "%s", o->choose ? o->chooser : "evenly");
-    snprintf(m->preprocess, sizeof m->preprocess, "%s, short side %d, centre",
-             o->filter == GQ_NEAREST ? "nearest" : "pil-bicubic-a-0.5", o->size);
-    snprintf(m->matte, sizeof m->matte, "#%02x%02x%02x", o->matte[0], o->matte[1], o->matte[2]);
-    snprintf(m->features, sizeof m->features, "%s", o->features ? o->tower : "");
-    snprintf(m->prompt, sizeof m->prompt, "%s", o->template);
-    snprintf(m->answer_prefix, sizeof m->answer_prefix, "%s", o->answer_prefix);
-    snprintf(m->tokenizer, sizeof m->tokenizer, "%s",
-             gq_tokenizer_kind_name(gq_tokenizer_kind(o->tokenizer)));
-    gq_tokenizer_hash(o->tokenizer, hash);
-    gq_hex(hash, sizeof hash, m->tokenizer_sha256);
+    if (!o->context) {                  /* of a set of texts nothing was chosen or resized        */
+        snprintf(m->sampler, sizeof m->sampler, "%s", o->choose ? o->chooser : "evenly");
+        snprintf(m->preprocess, sizeof m->preprocess, "%s, short side %d, centre",
+                 o->filter == GQ_NEAREST ? "nearest" : "pil-bicubic-a-0.5", o->size);
+        snprintf(m->matte, sizeof m->matte, "#%02x%02x%02x", o->matte[0], o->matte[1], o->matte[2]);
+        snprintf(m->features, sizeof m->features, "%s", o->features ? o->tower : "");
+    }
+    describe_text(b);
 }
 
 /* The same id: the same shards. */
@@ -348,7 +364,7 @@ static void identify(build *b)
     gq_hex(b->items.table_sha256, 32, table);
     int n = snprintf(
         text, sizeof text, "%d|%s|%s|T%d S%d f%d|%d %d %d %d %d|%u|%d %d|%llu %u %llu %u %g|%u|",
-        GQ_SHARD_VERSION, table, o->gifs, o->keyframes, o->size, (int)o->filter, b->meta.size,
+        GQ_SHARD_VERSION, table, o->gifs ? o->gifs : o->contexts_sha256, o->keyframes, o->size, (int)o->filter, b->meta.size,
         b->meta.tokens, b->meta.width, b->meta.bf16, (int)b->meta.codec, b->per_shard,
         o->max_question, o->max_answer, (unsigned long long)l->max_bytes, l->max_side,
         (unsigned long long)l->max_pixels_total, l->max_frames, l->max_seconds, b->meta.ntypes);
@@ -365,8 +381,10 @@ static void identify(build *b)
 
 static gq_status check_opts(const gq_build_opts *o, gq_error *err)
 {
-    if (!o->store_frames && !o->features)
+    if (!o->store_frames && !o->features && !o->context)
         return gq_fail(err, GQ_EUSAGE, "%s: a dataset needs frames or features", o->out);
+    if (o->context && (o->store_frames || o->features || o->choose || o->keyframes != 1))
+        return gq_fail(err, GQ_EUSAGE, "%s: a set of texts has no frames", o->out);
     if (o->keyframes < 1 || o->keyframes > 4096 || o->size < 1 || o->size > 4096)
         return gq_fail(err, GQ_EUSAGE, "%s: %d frames of %d pixels", o->out, o->keyframes, o->size);
     if (o->max_question < 1 || o->max_answer < 1)
@@ -376,7 +394,7 @@ static gq_status check_opts(const gq_build_opts *o, gq_error *err)
         strlen(o->answer_prefix) >= sizeof((gq_shard_meta *)0)->answer_prefix)
         return gq_fail(err, GQ_EUSAGE, "%s: the template of questions or answers is too long",
                        o->out);
-    if (!gq_is_dir(o->gifs))
+    if (!o->context && !gq_is_dir(o->gifs))
         return gq_fail(err, GQ_EINPUT, "%s: is not a directory of GIFs", o->gifs);
     return GQ_OK;
 }
@@ -499,8 +517,9 @@ static gq_status run(build *b, gq_error *err)
     if ((s = gq_items_read(b->o, &b->meta, NULL, &b->items, err)) != GQ_OK)
         return s;
     uint64_t limit = b->o->shard_bytes ? b->o->shard_bytes : 1ull << 30,
-             per = limit / row_bytes(&b->meta);
+             bytes = row_bytes(&b->meta);
     uint32_t most = gq_shard_most_gifs(b->o->codec);
+    uint64_t per = bytes ? limit / bytes : most;
     b->per_shard = per < 1 ? 1 : per > most ? most : (uint32_t)per;
     identify(b);
     b->rejects_path = gq_path(b->o->out, "rejects.tsv");

@@ -14,6 +14,10 @@
  * again. progress() comes between GIFs. Finished shards are skipped when a build continues: nothing
  * is called for their GIFs, so a result must depend on the arguments alone.
  *
+ * A set of texts has neither pixels nor features: context(), which gives the text that a GIF's
+ * questions are about (NULL: there is none, the GIF is bad), makes one. No GIF is read, the folder of
+ * GIFs, frames and features are not looked at. For models that read text, T5.
+ *
  * Bad rows and bad GIFs are skipped and listed in <out>/rejects.tsv (file, line, reason); more than
  * max_bad of them (bad rows plus bad GIFs) are an error. Nothing is ever half there: a shard
  * appears when it is whole, the manifest is marked complete at the end. Stopped or killed, the same
@@ -51,7 +55,7 @@ typedef gq_status (*gq_pooled_fn)(void *ctx, const gq_gif_file *gif, const float
                                   int32_t *n, gq_error *err);
 
 typedef struct gq_build_opts {
-    const char         *table, *gifs, *out;      /* a file, a directory, a directory              */
+    const char         *table, *gifs, *out;      /* a file, a directory (NULL: texts), a directory */
     int32_t             keyframes;      /* T                                                      */
     int32_t             size;           /* S, pixels                                              */
     gq_filter           filter;         /* of the resize                                          */
@@ -61,7 +65,9 @@ typedef struct gq_build_opts {
     gq_shard_codec      codec;
     uint64_t            shard_bytes;    /* of pixels and features in a shard; 0: 1 GiB            */
     const gq_tokenizer *tokenizer;
-    const char         *template;       /* text after the visual tokens; {q} is the question      */
+    const char         *template;       /* {q} is the question; {c} its context                   */
+    const char       *(*context)(void *ctx, const char *gif);     /* see above; NULL: not a set of texts */
+    const char         *contexts_sha256;       /* of all contexts, in hex; NULL without           */
     const char         *answer_prefix;  /* before the answer                                      */
     int32_t             max_question;   /* tokens; longer ones lose their start                   */
     int32_t             max_answer;     /* tokens; longer ones lose their end                     */

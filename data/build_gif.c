@@ -105,6 +105,17 @@ gq_status gq_worked_open(gq_worked *w, const gq_build_opts *o, const char *name,
     return GQ_OK;
 }
 
+gq_status gq_worked_text(gq_worked *w, const gq_build_opts *o, const char *name, gq_error *err)
+{
+    if (has_control(name))
+        return gq_fail(err, GQ_EINPUT, "the name of the GIF has control characters");
+    if (!o->context(o->ctx, name))
+        return gq_fail(err, GQ_EINPUT, "%s: has no context", name);
+    w->frames = 1;
+    w->choice.frame[0] = w->choice.delay_cs[0] = 0;
+    return GQ_OK;
+}
+
 gq_status gq_worked_decode(gq_worked *w, const gq_build_opts *o, const char *name, gq_error *err)
 {
     size_t      t = (size_t)o->keyframes, side = (size_t)o->size;

@@ -61,6 +61,8 @@ gq_status gq_worked_init(gq_worked *w, const gq_build_opts *o, gq_error *err);
 void      gq_worked_free(gq_worked *w);
 /* Reads the file and its frame count. */
 gq_status gq_worked_open(gq_worked *w, const gq_build_opts *o, const char *name, gq_error *err);
+/* Of a set of texts: there must be a context; no file is read. */
+gq_status gq_worked_text(gq_worked *w, const gq_build_opts *o, const char *name, gq_error *err);
 /* Decodes the frames of w->choice.frame into w->choice.pixels. */
 gq_status gq_worked_decode(gq_worked *w, const gq_build_opts *o, const char *name, gq_error *err);
 

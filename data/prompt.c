@@ -23,36 +23,58 @@ static gq_status encode(const gq_tokenizer *t, const char *text, gq_prompt_ids *
     return gq_tokenizer_encode(t, text, bytes, 0, out->buffer, out->room, count, err);
 }
 
-/* before, inner, after: one text, its ids. */
-static gq_status encode_joined(const gq_tokenizer *t, const char *before, size_t n_before,
-                               const char *inner, const char *after, gq_prompt_ids *out,
-                               size_t *count, gq_error *err)
+/* The template with its places filled, in out[GQ_PROMPT_BYTES]; false: it has no room there. */
+static bool fill(const char *template, const char *question, const char *context, char *out)
 {
-    size_t    bytes = n_before + strlen(inner) + strlen(after) + 1;
-    char     *text;
+    size_t at = 0;
+    while (*template) {
+        const char *from = template;
+        size_t      n = 1;
+        if (strncmp(template, "{q}", 3) == 0 || strncmp(template, "{c}", 3) == 0) {
+            from = template[1] == 'q' ? question : context;
+            n = strlen(from);
+            template += 2;
+        }
+        if (n >= GQ_PROMPT_BYTES - at)
+            return false;
+        memcpy(out + at, from, n);
+        at += n;
+        template++;
+    }
+    out[at] = '\0';
+    return true;
+}
+
+/* The ids of a template with its places filled. */
+static gq_status encode_filled(const gq_tokenizer *t, const char *template, const char *question,
+                               const char *context, gq_prompt_ids *out, size_t *count, gq_error *err)
+{
+    char     *text = gq_malloc(GQ_PROMPT_BYTES, 1);
     gq_status s;
 
-    if (bytes > GQ_PROMPT_BYTES)
-        return gq_fail(
-            err, GQ_EINPUT,
-            "a text of %zu bytes is too long for a question or an answer: the limit is %d", bytes,
-            GQ_PROMPT_BYTES);
-    text = gq_malloc(bytes, 1);
     if (!text)
-        return gq_fail(err, GQ_ENOMEM, "no memory for a text of %zu bytes", bytes);
-    snprintf(text, bytes, "%.*s%s%s", (int)n_before, before, inner, after);
-    s = encode(t, text, out, count, err);
+        return gq_fail(err, GQ_ENOMEM, "no memory for a text of %d bytes", GQ_PROMPT_BYTES);
+    s = fill(template, question, context, text)
+            ? encode(t, text, out, count, err)
+            : gq_fail(err, GQ_EINPUT,
+                      "a text of %zu bytes is too long for a question or an answer: the limit is %d",
+                      strlen(template) + strlen(question) + strlen(context), GQ_PROMPT_BYTES);
     gq_free(text);
     return s;
 }
 
-gq_status gq_prompt_question(const gq_prompt_form *f, const gq_tokenizer *t, const char *question,
-                             gq_prompt_ids *out, gq_error *err)
+/* Where does a text that is too long lose ids? */
+static bool loses_its_end(const char *template)
 {
-    const char *hole = strstr(f->template, "{q}");
-    size_t      before = hole ? (size_t)(hole - f->template) : strlen(f->template), count = 0;
-    gq_status   s =
-        encode_joined(t, f->template, before, question, hole ? hole + 3 : "", out, &count, err);
+    const char *question = strstr(template, "{q}"), *context = strstr(template, "{c}");
+    return question && context && question < context;
+}
+
+gq_status gq_prompt_question(const gq_prompt_form *f, const gq_tokenizer *t, const char *question,
+                             const char *context, gq_prompt_ids *out, gq_error *err)
+{
+    size_t    count = 0;
+    gq_status s = encode_filled(t, f->template, question, context, out, &count, err);
 
     if (s != GQ_OK)
         return s;
@@ -60,7 +82,7 @@ gq_status gq_prompt_question(const gq_prompt_form *f, const gq_tokenizer *t, con
         return gq_fail(err, GQ_EINPUT, "the question has no token: ask something");
     out->cut = count > (size_t)f->max_question;
     out->n = out->cut ? f->max_question : (int32_t)count;
-    out->ids = out->buffer + (count - (size_t)out->n);
+    out->ids = out->buffer + (loses_its_end(f->template) ? 0 : count - (size_t)out->n);
     return GQ_OK;
 }
 
@@ -68,8 +90,7 @@ gq_status gq_prompt_answer(const gq_prompt_form *f, const gq_tokenizer *t, const
                            gq_prompt_ids *out, gq_error *err)
 {
     size_t    count = 0;
-    gq_status s =
-        encode_joined(t, f->answer_prefix, strlen(f->answer_prefix), answer, "", out, &count, err);
+    gq_status s = encode_filled(t, "{c}{q}", answer, f->answer_prefix, out, &count, err);
 
     if (s != GQ_OK)
         return s;

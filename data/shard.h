@@ -25,6 +25,9 @@
  * 12 and 24 for each 64 vectors of all frames; a question 48, 4 an id, its texts. Pixels and
  * features stay in the file.
  *
+ * A set of texts has neither frames nor tokens: its GIFs are names that questions share, T is 1 and says
+ * nothing.
+ *
  * Invariants: a shard appears under its name only after it was written, synced, read back and
  * compared, and never changes afterwards. Everything in it is covered by a checksum: the arrays and
  * attributes are checked when it is opened, a GIF's pixels or features each time they are read.
@@ -78,7 +81,7 @@ typedef struct gq_shard_meta {
     char           matte[32];           /* what transparent pixels became                         */
     char           features[128];       /* which tower made the tokens                            */
     char           pooled_tower[33];    /* hash of what made the vectors of all frames            */
-    char           prompt[256];         /* template around the question, {q}                      */
+    char           prompt[256];         /* template around the question {q} and its context {c}   */
     char           answer_prefix[256];  /* put before each answer                                 */
     char           tokenizer[16];       /* kind: gpt2, clip, words                                */
     char           tokenizer_sha256[65];

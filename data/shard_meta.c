@@ -102,8 +102,9 @@ gq_status gq_shard_check_meta(const gq_shard_meta *m, const char *path, gq_statu
         return gq_fail(err, code, "%s: vectors of %d numbers are not possible", path, m->pooled);
     if (gq_shard_frame_bytes(m) > max_row || gq_shard_token_count(m) > max_row / 4)
         return gq_fail(err, code, "%s: one GIF would take more than 1 GiB", path);
-    if (!m->size && !m->tokens)
-        return gq_fail(err, code, "%s: neither frames nor features: nothing to learn from", path);
+    if (!m->size && !m->tokens && m->keyframes != 1)
+        return gq_fail(err, code, "%s: %d keyframes of which neither pixels nor features are there",
+                       path, m->keyframes);
     if (m->ntypes < 1 || m->ntypes > GQ_SHARD_TYPES)
         return gq_fail(err, code, "%s: %d question types, 1..%d are possible", path, m->ntypes,
                        GQ_SHARD_TYPES);

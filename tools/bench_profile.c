@@ -196,7 +196,7 @@ static gq_status watch(const bench_profile *p, gq_error *err)
     gq_status     s = GQ_OK;
 
     for (int i = 0; s == GQ_OK && i < n->passes; i++)
-        s = gq_tape_profile(n->pass[i]->h.tape, true, err);
+        s = gq_tape_profile(n->pass[i]->tape, true, err);
     return s;
 }
 
@@ -209,7 +209,7 @@ gq_status bench_profile_begin(const gq_step *s, bench_profile **out, gq_error *e
         return gq_fail(err, GQ_ENOMEM, "out of memory");
     p->step = s;
     for (int i = 0; i < s->net->passes; i++)
-        p->events_cap += s->net->pass[i]->h.tape->nentry;
+        p->events_cap += s->net->pass[i]->tape->nentry;
     p->events = gq_calloc((size_t)p->events_cap, sizeof *p->events);
     return p->events ? watch(p, err) : gq_fail(err, GQ_ENOMEM, "out of memory");
 }
@@ -230,7 +230,7 @@ gq_status bench_profile_add(bench_profile *p, double seconds, gq_error *err)
 
     p->entries = p->forward_entries = 0;
     for (int i = 0; i < n->passes; i++) {
-        const gq_tape *t = n->pass[i]->h.tape;
+        const gq_tape *t = n->pass[i]->tape;
         if (!ran(t))
             continue;
         for (int32_t e = 0; s == GQ_OK && e < t->nentry; e++) {

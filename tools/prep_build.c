@@ -3,14 +3,16 @@
 
 #include "core/io.h"
 #include "core/mem.h"
+#include "data/contexts.h"
 #include "data/table.h"
 #include "tools/cli_cut.h"
 #include "tools/prep_build.h"
+#include "train/net.h"
 #include "train/retrieve.h"
 
 enum { SHOWN = 10, REJECTS_MAX = 1 << 28 };
 
-static const char    *gifs, *out, *config, *device, *tokenizer, *weights, *source;
+static const char    *gifs, *out, *config, *device, *tokenizer, *weights, *source, *contexts;
 static const char    *sampler = "uniform", *kind = "none", *codec = "none";
 static bool           example, bf16, all_frames, json, description;
 static gq_shard_codec packing;
@@ -20,9 +22,11 @@ static gq_cli_cut     cut = GQ_CLI_CUT;
 
 static const gq_cli_option options[] = {
     {"gifs", 'g', GQ_CLI_TEXT, &gifs, "DIR", "where the GIFs of the table are", 0, 0},
+    {"context", 0, GQ_CLI_TEXT, &contexts, "FILE",
+     "instead of GIFs: their captions, for a model that reads text (T5)", 0, 0},
     {"out", 'o', GQ_CLI_TEXT, &out, "DIR", "the data set", 0, 0},
     {"tokenizer", 't', GQ_CLI_TEXT, &tokenizer, "DIR|FILE",
-     "GPT-2's vocabulary, or words.txt; else the table's words", 0, 0},
+     "GPT-2's or T5's vocabulary, or words.txt; else the table's words", 0, 0},
     {"frames", 'k', GQ_CLI_INT, &frames, "N", "frames of each GIF: data.frames", 1, 1024},
     GQ_CLI_DEVICE(device),
     {"sampler", 0, GQ_CLI_TEXT, &sampler, "HOW",
@@ -48,7 +52,8 @@ static const gq_cli_program program = {
     .name = "gifqa-prep build",
     .summary = "a table of questions and its GIFs to shards",
     .usage = "TABLE --gifs DIR -o DIR [options]",
-    .examples = "gifqa-prep build questions.tsv --gifs gifs -o data/train --tokenizer gpt2",
+    .examples = "gifqa-prep build questions.tsv --gifs gifs -o data/train --tokenizer gpt2\n"
+                "gifqa-prep build questions.tsv --context captions.tsv -o data/text --config configs/t5_qa.yaml",
     .options = options,
     .n_options = sizeof options / sizeof options[0],
     .least = 0,
@@ -71,19 +76,21 @@ static gq_status configure(gq_config **c, gq_error *err)
         .config = config, .weights = weights, .device = device, .sets = &sets};
 
     snprintf(count, sizeof count, "data.frames=%lld", (long long)frames);
-    from.more = frames ? count : NULL;
+    from.more = contexts ? "model.kind=t5" : frames ? count : NULL;
     if (gq_cli_cut_set(&cut, &sets, err) != GQ_OK)
         return GQ_EUSAGE;
     return gq_prep_clip_config(&from, from_clip(), c, err);
 }
 
-static gq_status words_of(const char *table, const gq_config *c, gq_tokenizer **tok, gq_error *err)
+static gq_status words_of(const char *table, const gq_contexts *texts, const gq_config *c, gq_tokenizer **tok,
+                          gq_error *err)
 {
     gq_prep_words_report r;
+    gq_language          l = gq_net_language(c);
     gq_status            s = gq_mkdirs(out, err);
 
     if (s == GQ_OK)
-        s = gq_prep_words(table, out, c, tok, &r, err);
+        s = gq_prep_words(table, texts, out, c, tok, &r, err);
     if (s != GQ_OK)
         return s;
     fprintf(stderr,
@@ -93,27 +100,27 @@ static gq_status words_of(const char *table, const gq_config *c, gq_tokenizer **
             (int)gq_tokenizer_vocab_size(*tok) - (int)(r.words - r.lost), out);
     if (r.lost)
         gq_cli_warn(program.name,
-                    "%u of %u words do not fit into gpt2.vocab = %lld rows and become <unk>; "
-                    "%llu answers contain one: raise gpt2.vocab",
-                    r.lost, r.words, (long long)c->gpt2.vocab, (unsigned long long)r.lost_answers);
+                    "%u of %u words do not fit into %s = %lld rows and become <unk>; "
+                    "%llu answers contain one: raise %s",
+                    r.lost, r.words, l.vocab_key, (long long)l.vocab,
+                    (unsigned long long)r.lost_answers, l.vocab_key);
     return GQ_OK;
 }
 
-static gq_status open_tokenizer(const gq_config *c, const char *table, gq_tokenizer **tok,
-                                gq_error *err)
+static gq_status open_tokenizer(const gq_config *c, const char *table, const gq_contexts *texts,
+                                gq_tokenizer **tok, gq_error *err)
 {
-    const char *path = tokenizer                  ? tokenizer
-                       : *c->model.tokenizer.gpt2 ? c->model.tokenizer.gpt2
-                                                  : NULL;
+    gq_language l = gq_net_language(c);
+    const char *path = tokenizer ? tokenizer : *l.tokenizer ? l.tokenizer : NULL;
     gq_status   s;
 
-    if (!path && c->model.init == GQ_CFG_INIT_WEIGHTS && *c->model.weights.gpt2)
-        path = c->model.weights.gpt2;
-    s = path ? gq_tokenizer_open(path, tok, err) : words_of(table, c, tok, err);
-    if (s == GQ_OK && gq_tokenizer_vocab_size(*tok) > c->gpt2.vocab)
-        s = gq_fail(err, GQ_ECONFIG, "%s: %d tokens do not fit the %lld rows of gpt2.vocab",
-                    path ? path : table, (int)gq_tokenizer_vocab_size(*tok),
-                    (long long)c->gpt2.vocab);
+    if (!path && c->model.init == GQ_CFG_INIT_WEIGHTS && *l.weights)
+        path = l.weights;
+    s = path ? gq_tokenizer_open(path, tok, err) : words_of(table, texts, c, tok, err);
+    if (s == GQ_OK && gq_tokenizer_vocab_size(*tok) > l.vocab)
+        s = gq_fail(err, GQ_ECONFIG, "%s: %d tokens do not fit the %lld rows of %s",
+                    path ? path : table, (int)gq_tokenizer_vocab_size(*tok), (long long)l.vocab,
+                    l.vocab_key);
     return s;
 }
 
@@ -162,9 +169,9 @@ static void show_cuts(const gq_build_report *r, const gq_config *c)
 {
     if (r->cut_questions + r->cut_answers)
         gq_cli_warn(program.name,
-                    "%u questions lost their start beyond prompt.max_question_tokens = %lld and %u "
+                    "%u questions lost their %s beyond prompt.max_question_tokens = %lld and %u "
                     "answers their end beyond prompt.max_answer_tokens = %lld",
-                    r->cut_questions, (long long)c->prompt.max_question_tokens, r->cut_answers,
+                    r->cut_questions, contexts ? "context's end" : "start", (long long)c->prompt.max_question_tokens, r->cut_answers,
                     (long long)c->prompt.max_answer_tokens);
 }
 
@@ -195,7 +202,32 @@ typedef struct job {
     gq_tokenizer *tok;
     gq_pool      *pool;
     gq_prep_clip *clip;
+    gq_contexts  *contexts;
 } job;
+
+static const char *context_of(void *ctx, const char *gif)
+{
+    return gq_contexts_find(ctx, gif);
+}
+
+static gq_status open_contexts(job *j, gq_error *err)
+{
+    if (!strstr(j->c->prompt.template, "{c}"))
+        return gq_fail(err, GQ_ECONFIG, "prompt.template is '%s': without {c} no context would be read",
+                       j->c->prompt.template);
+    return gq_contexts_open(contexts, &j->contexts, err);
+}
+
+/* A set of texts. */
+static void take_contexts(const job *j, gq_build_opts *o)
+{
+    o->gifs = NULL;
+    o->keyframes = o->size = 1;
+    o->store_frames = false;
+    o->context = context_of;
+    o->contexts_sha256 = gq_contexts_sha256(j->contexts);
+    o->ctx = j->contexts;
+}
 
 static gq_build_opts build_opts(const job *j, const char *table, gq_prep_progress *progress)
 {
@@ -232,14 +264,18 @@ static gq_status run(job *j, const char *table, gq_error *err)
     gq_build_opts    o;
     gq_status        s = configure(&j->c, err);
 
+    if (s == GQ_OK && contexts)
+        s = open_contexts(j, err);
     if (s == GQ_OK)
-        s = open_tokenizer(j->c, table, &j->tok, err);
+        s = open_tokenizer(j->c, table, j->contexts, &j->tok, err);
     if (s == GQ_OK)
         s = gq_pool_new(j->c->engine.threads ? (int)j->c->engine.threads : gq_cpu_count(), &j->pool,
                         err);
     if (s != GQ_OK)
         return s;
     o = build_opts(j, table, &progress);
+    if (contexts)
+        take_contexts(j, &o);
     if (from_clip())
         s = gq_prep_clip_open(j->c, !strcmp(sampler, "clipcut"), strcmp(kind, "none") != 0,
                               all_frames, &o, &j->clip, err);
@@ -260,12 +296,15 @@ static int wrong_word(const char *option, const char *word, const char *allowed)
 
 static int usage_problem(const gq_cli_list *rest)
 {
-    if (!rest->n || !gifs || !out)
+    if (!rest->n || (!gifs && !contexts) || !out)
         return gq_cli_usage(program.name, "%s is missing: usage: %s %s",
-                            !rest->n ? "TABLE"
-                            : !gifs  ? "--gifs DIR"
-                                     : "-o DIR",
+                            !rest->n             ? "TABLE"
+                            : !gifs && !contexts ? "--gifs DIR"
+                                                 : "-o DIR",
                             program.name, program.usage);
+    if (contexts && (gifs || frames || from_clip() || weights))
+        return gq_cli_usage(program.name, "--context makes a set of texts: it has no frames, so --gifs, --frames, "
+                            "--sampler, --features and --weights do not go with it");
     if (strcmp(sampler, "uniform") != 0 && strcmp(sampler, "clipcut") != 0)
         return wrong_word("sampler", sampler, "uniform, clipcut");
     if (strcmp(sampler, "clipcut") != 0 && (gq_cli_cut_given(&cut) || description))
@@ -299,6 +338,7 @@ int gq_prep_build(int argc, char **argv)
     gq_prep_catch_signals();
     s = run(&j, rest.item[0], &err);
     gq_prep_clip_close(j.clip);
+    gq_contexts_close(j.contexts);
     gq_pool_free(j.pool);
     gq_tokenizer_close(j.tok);
     gq_free(j.c);

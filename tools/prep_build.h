@@ -3,19 +3,20 @@
 #define GIFQA_TOOLS_PREP_BUILD_H
 
 #include "data/build.h"
+#include "data/contexts.h"
 #include "data/tokenizer.h"
 #include "tools/prep.h"
 
 typedef struct gq_prep_words_report {
     uint32_t words;                     /* different ones, of the table and of the prompt       */
-    uint32_t lost;                      /* of them, those that gpt2.vocab has no row for        */
+    uint32_t lost;                      /* of them, those that the vocabulary has no row for    */
     uint64_t lost_answers;              /* answers of the table with one of those               */
 } gq_prep_words_report;
 
-/* A tokenizer of three special tokens and the words of a table and of the prompt, the most frequent
- * ones up to gpt2.vocab in all. `out` is the data set's directory, which exists; nothing stays
+/* A tokenizer of three special tokens and the words of a table, of its contexts (NULL: none) and of the
+ * prompt, the most frequent ones up to gpt2.vocab or t5.vocab in all. `out` is the data set's directory, which exists; nothing stays
  * there. */
-gq_status gq_prep_words(const char *table, const char *out, const gq_config *c, gq_tokenizer **tok,
+gq_status gq_prep_words(const char *table, const gq_contexts *contexts, const char *out, const gq_config *c, gq_tokenizer **tok,
                         gq_prep_words_report *report, gq_error *err);
 
 typedef struct gq_prep_clip gq_prep_clip;   /* CLIP as chooser and as source of features       */

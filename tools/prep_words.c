@@ -10,6 +10,7 @@
 #include "data/table.h"
 #include "data/unicode.h"
 #include "tools/prep_build.h"
+#include "train/net.h"
 
 enum { SPECIALS = 3, FIRST_SLOTS = 4096 };
 static const char *const specials[SPECIALS] = {"<pad>", "<end>", "<unk>"};
@@ -165,14 +166,15 @@ static gq_status count_table(bag *b, const char *table, const gq_config *c, gq_e
 {
     gq_table   *t;
     gq_row      row;
-    const char *hole = strstr(c->prompt.template, "{q}");
     char        around[GQ_TEXT_MAX + 1];
     gq_status   s = gq_table_open(table, ignore, NULL, &t, err);
 
     if (s != GQ_OK)
         return s;
-    snprintf(around, sizeof around, "%.*s %s", hole ? (int)(hole - c->prompt.template) : 0,
-             c->prompt.template, hole ? hole + 3 : c->prompt.template);
+    snprintf(around, sizeof around, "%s", c->prompt.template);
+    for (char *p = around; *p; p++)                  /* its places are no words */
+        if (strncmp(p, "{q}", 3) == 0 || strncmp(p, "{c}", 3) == 0)
+            memset(p, ' ', 3);
     s = count_text(b, around, err);
     if (s == GQ_OK)
         s = count_text(b, c->prompt.answer_prefix, err);
@@ -267,11 +269,11 @@ static gq_status through_a_file(const bag *b, const char *out, uint32_t most, gq
     return s;
 }
 
-gq_status gq_prep_words(const char *table, const char *out, const gq_config *c, gq_tokenizer **tok,
-                        gq_prep_words_report *report, gq_error *err)
+gq_status gq_prep_words(const char *table, const gq_contexts *contexts, const char *out, const gq_config *c,
+                        gq_tokenizer **tok, gq_prep_words_report *report, gq_error *err)
 {
     bag       b = {0};
-    uint32_t  most = (uint32_t)c->gpt2.vocab;
+    uint32_t  most = (uint32_t)gq_net_language(c).vocab;
     gq_status s = GQ_OK;
 
     *report = (gq_prep_words_report){0};
@@ -280,6 +282,8 @@ gq_status gq_prep_words(const char *table, const char *out, const gq_config *c, 
             s = gq_fail(err, GQ_ENOMEM, "no memory for a vocabulary");
     if (s == GQ_OK)
         s = count_table(&b, table, c, err);
+    for (uint32_t i = 0; s == GQ_OK && contexts && i < gq_contexts_gifs(contexts); i++)
+        s = count_text(&b, gq_contexts_text(contexts, i), err);
     if (s == GQ_OK) {
         qsort(b.entry + SPECIALS, b.used - SPECIALS, sizeof *b.entry, by_count);
         report->words = b.used - SPECIALS;

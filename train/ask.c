@@ -132,6 +132,11 @@ gq_status gq_asker_open(gq_session *s, const gq_ask_opts *o, gq_asker **out, gq_
     gq_status                st;
 
     *out = NULL;
+    if (c->model.kind == GQ_CFG_KIND_T5) {
+        gq_free(a);
+        return gq_fail(err, GQ_ECONFIG, "%s: a T5 reads text and this is about GIFs: ask a model of kind stllm, or "
+                       "measure this one with gifqa-eval", s->path);
+    }
     if (!a)
         return gq_fail(err, GQ_ENOMEM, "out of memory");
     a->session = s;
@@ -299,7 +304,7 @@ gq_status gq_asker_ask(gq_asker *a, const gq_gif_bytes *gif, const char *questio
     for (int i = 0; s == GQ_OK && i < out->k; i++)
         out->distance[i] = NAN;
     if (s == GQ_OK)
-        s = gq_prompt_question(&form, a->session->tokenizer, question, &a->question, err);
+        s = gq_prompt_question(&form, a->session->tokenizer, question, "", &a->question, err);
     if (s == GQ_OK)
         s = choose(a, gif, question, out, err);
     if (s == GQ_OK)

@@ -49,7 +49,7 @@ gq_status gq_chooser_new(gq_net *n, const gq_dataset *d, const gq_tokenizer *tok
     s = gq_data_fits(&n->cfg, d, &c->live, err);
     if (s == GQ_OK)
         bytes = c->live ? gq_shard_frame_bytes(m) : gq_shard_token_count(m) * sizeof(float);
-    if (s == GQ_OK && !(c->vision = gq_malloc(1, bytes)))
+    if (s == GQ_OK && !(c->vision = gq_malloc(1, bytes + 1)))                /* +1: texts have none */
         s = gq_fail(err, GQ_ENOMEM, "choices: out of memory");
     if (s == GQ_OK)
         s = gq_shard_cursor_new(d, &c->cursor, err);
@@ -63,7 +63,7 @@ gq_status gq_chooser_new(gq_net *n, const gq_dataset *d, const gq_tokenizer *tok
 static gq_status look(gq_chooser *c, int32_t gif, gq_error *err)
 {
     gq_status s;
-    if (c->gif == gif)
+    if (c->gif == gif || c->net->cfg.model.kind == GQ_CFG_KIND_T5)
         return GQ_OK;
     c->gif = -1;
     s = c->live ? gq_dataset_frames(c->data, c->cursor, gif, c->vision, err)
@@ -79,13 +79,13 @@ static gq_status pass(gq_chooser *c, const gq_sample *sample, int n, double *log
 {
     gq_feed_opts   o = {.inv_lm = 1.0, .end_id = gq_tokenizer_end_id(c->tok)};
     gq_stllm_shape shape;
-    gq_stllm_tape *h;
+    gq_pass       *h;
     float          stats[2];
     gq_feed_shape(&c->net->cfg, sample, n, c->live, false, false, NULL, &shape);
     gq_status s = gq_net_pass(c->net, &shape, &h, err);
     if (s != GQ_OK)
         return s;
-    gq_feed(&c->net->cfg, sample, NULL, NULL, &o, h);
+    gq_feed_pass(&c->net->cfg, sample, NULL, NULL, &o, h);
     s = gq_forward(h->tape, err);
     for (int i = 0, row = 0; s == GQ_OK && i < n; i++) {
         tokens[i] = sample[i].na + 1;

@@ -40,6 +40,14 @@ enum {
 
 /* ---- enumerations: one list each gives the C names and the YAML names ------------------------------- */
 
+#define GQ_LIST_KIND(X)     X(GQ_CFG_KIND_STLLM, "stllm") X(GQ_CFG_KIND_T5, "t5")
+#define GQ_LIST_T5(X)       X(GQ_CFG_T5_CUSTOM, "custom") X(GQ_CFG_T5_SMALL, "t5_small") X(GQ_CFG_T5_BASE, "t5_base") \
+                            X(GQ_CFG_T5_LARGE, "t5_large") X(GQ_CFG_FLAN_SMALL, "flan_t5_small") \
+                            X(GQ_CFG_FLAN_BASE, "flan_t5_base") X(GQ_CFG_FLAN_LARGE, "flan_t5_large") \
+                            X(GQ_CFG_FLAN_XL, "flan_t5_xl")
+#define GQ_LIST_T5_ACT(X)   X(GQ_CFG_T5_ACT_PRESET, "preset") X(GQ_CFG_T5_RELU, "relu") \
+                            X(GQ_CFG_T5_GATED_GELU, "gated_gelu")
+#define GQ_LIST_T5_HEAD(X)  X(GQ_CFG_T5_HEAD_PRESET, "preset") X(GQ_CFG_T5_TIED, "tied") X(GQ_CFG_T5_OWN, "own")
 #define GQ_LIST_INIT(X)     X(GQ_CFG_INIT_RANDOM, "random") X(GQ_CFG_INIT_WEIGHTS, "weights")
 #define GQ_LIST_CLIP(X)     X(GQ_CFG_CLIP_CUSTOM, "custom") X(GQ_CFG_CLIP_B32, "vit_b32") \
                             X(GQ_CFG_CLIP_B16, "vit_b16") X(GQ_CFG_CLIP_L14, "vit_l14")
@@ -87,6 +95,10 @@ enum {
 #define GQ_LIST_EARLY(X)    X(GQ_CFG_EARLY_FALSE, "false") X(GQ_CFG_EARLY_TRUE, "true") X(GQ_CFG_EARLY_NEVER, "never")
 
 #define GQ_ENUM_NAME(name, yaml) name,
+typedef enum gq_cfg_kind     { GQ_LIST_KIND(GQ_ENUM_NAME)     } gq_cfg_kind;
+typedef enum gq_cfg_t5       { GQ_LIST_T5(GQ_ENUM_NAME)       } gq_cfg_t5;
+typedef enum gq_cfg_t5_act   { GQ_LIST_T5_ACT(GQ_ENUM_NAME)   } gq_cfg_t5_act;
+typedef enum gq_cfg_t5_head  { GQ_LIST_T5_HEAD(GQ_ENUM_NAME)  } gq_cfg_t5_head;
 typedef enum gq_cfg_init     { GQ_LIST_INIT(GQ_ENUM_NAME)     } gq_cfg_init;
 typedef enum gq_cfg_clip     { GQ_LIST_CLIP(GQ_ENUM_NAME)     } gq_cfg_clip;
 typedef enum gq_cfg_feature  { GQ_LIST_FEATURE(GQ_ENUM_NAME)  } gq_cfg_feature;
@@ -177,16 +189,19 @@ typedef struct gq_rules { size_t n; gq_rule item[GQ_RULES_MAX]; } gq_rules;
 
 typedef struct gq_config {
     struct {
+        gq_cfg_kind kind;               /* stllm: frames and a question; t5: a text               */
         gq_cfg_init init;               /* random: seeded; weights: model.weights.* are required  */
         uint64_t    seed;               /* of the random initialisation                           */
         struct {                        /* "" = not given                                         */
             char clip[GQ_PATH_MAX];     /* safetensors file, sharded index or directory           */
             char qformer[GQ_PATH_MAX];  /* the same                                               */
             char gpt2[GQ_PATH_MAX];     /* the same                                               */
+            char t5[GQ_PATH_MAX];       /* the same                                               */
         } weights;
         struct {                        /* "" = beside the weights, or in the shard               */
             char clip[GQ_PATH_MAX];     /* directory or file                                      */
             char gpt2[GQ_PATH_MAX];     /* the same                                               */
+            char t5[GQ_PATH_MAX];       /* the same                                               */
         } tokenizer;
     } model;
 
@@ -242,6 +257,23 @@ typedef struct gq_config {
     } gpt2;
 
     struct {
+        gq_cfg_t5      preset;          /* base for what follows                                  */
+        int64_t        width;
+        int64_t        head_width;
+        int64_t        heads;
+        int64_t        mlp;             /* hidden width                                           */
+        int64_t        layers;          /* of the encoder                                         */
+        int64_t        decoder_layers;  /* resolved, never 0                                      */
+        int64_t        vocab;           /* rows of the token table                                */
+        int64_t        buckets;         /* of relative positions                                  */
+        int64_t        far;             /* distance about which the last bucket begins            */
+        gq_cfg_t5_act  act;             /* resolved, never preset                                 */
+        gq_cfg_t5_head head;            /* resolved, never preset                                 */
+        double         eps;
+        double         dropout;         /* probability                                            */
+    } t5;
+
+    struct {
         double init_scale;              /* multiplies the standard deviation of proj.w at init    */
     } proj;
 
@@ -251,7 +283,7 @@ typedef struct gq_config {
     } init;
 
     struct {
-        char    template[GQ_TEXT_MAX];  /* holds {q} once                                         */
+        char    template[GQ_TEXT_MAX];  /* holds {q} once; kind t5: {c} at most once              */
         char    answer_prefix[GQ_TEXT_MAX];
         int64_t max_question_tokens; /* of the filled template; longer ones are cut from the left */
         int64_t max_answer_tokens;      /* without the end token                                  */

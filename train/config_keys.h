@@ -11,7 +11,9 @@
  *   GQ_MIX(field, doc)                     GQ_LIST(field, fields, doc)
  */
 
-GQ_SECTION("model", "Where the parameters come from.")
+GQ_SECTION("model", "What is trained, and where its parameters come from.")
+GQ_ENUM(model.kind, kind, "stllm", "stllm: CLIP, Q-Former and GPT-2 read frames and a question; t5: T5 reads a question "
+        "and its context as text, and writes the answer.")
 GQ_ENUM(model.init, init, "random", "random: every tower from a seeded random initialisation; weights: the files of "
         "model.weights, and it is an error when one is missing.")
 GQ_UINT(model.seed, "1", 0, 0x1p63, "", "Seed of the random initialisation.")
@@ -19,11 +21,14 @@ GQ_SECTION("model.weights", "Pretrained weights in safetensors, as published on 
 GQ_STR(model.weights.clip, "", "path", "CLIP: a safetensors file, a sharded index or a directory.")
 GQ_STR(model.weights.qformer, "", "path", "BLIP-2 Q-Former: a safetensors file, a sharded index or a directory.")
 GQ_STR(model.weights.gpt2, "", "path", "GPT-2: a safetensors file, a sharded index or a directory.")
+GQ_STR(model.weights.t5, "", "path", "T5 or FLAN-T5: a safetensors file, a sharded index or a directory.")
 GQ_SECTION("model.tokenizer", "Vocabularies. Empty: beside the weights, or the one stored with the data.")
 GQ_STR(model.tokenizer.clip, "", "path", "CLIP's BPE: tokenizer.json, vocab.json + merges.txt in a directory, or "
        "bpe_simple_vocab_16e6.txt.gz.")
 GQ_STR(model.tokenizer.gpt2, "", "path", "GPT-2's byte-level BPE: tokenizer.json, or a directory with vocab.json and "
        "merges.txt.")
+GQ_STR(model.tokenizer.t5, "", "path", "T5's unigram model: spiece.model, tokenizer.json, or a directory with one of "
+       "them.")
 
 GQ_SECTION("clip", "The vision tower that reads frames, and the text tower that CLIP-Cut compares them with.")
 GQ_ENUM(clip.preset, clip, "vit_b32", "Published sizes; a size given below replaces the preset's. custom: every size "
@@ -84,6 +89,26 @@ GQ_REAL(gpt2.dropout, "0", 0, 0.99, "probability", "Dropout in training: embeddi
 GQ_BOOL(gpt2.bias, "true", "Biases in linear maps and norms.")
 GQ_BOOL(gpt2.tied, "true", "The output head is the token table.")
 
+GQ_SECTION("t5", "T5 or FLAN-T5, for model.kind t5: an encoder that reads text and a decoder that writes the answer.")
+GQ_ENUM(t5.preset, t5, "t5_base", "Published sizes; a size given below replaces the preset's. custom: every size must "
+        "be given.")
+GQ_INT(t5.width, "0", 0, 16384, "", "Width. 0 = from the preset.")
+GQ_INT(t5.head_width, "0", 0, 1024, "", "Width of an attention head. 0 = from the preset.")
+GQ_INT(t5.heads, "0", 0, 256, "", "Attention heads. 0 = from the preset.")
+GQ_INT(t5.mlp, "0", 0, 65536, "", "Hidden width of the MLP. 0 = from the preset.")
+GQ_INT(t5.layers, "0", 0, 64, "blocks", "Depth of the encoder. 0 = from the preset.")
+GQ_INT(t5.decoder_layers, "0", 0, 64, "blocks", "Depth of the decoder. 0 = t5.layers.")
+GQ_INT(t5.vocab, "0", 0, 1048576, "rows", "Token table. 0 = from the preset.")
+GQ_INT(t5.buckets, "32", 4, 64, "", "Rows of the tables of relative positions; a multiple of 4.")
+GQ_INT(t5.far, "128", 3, 65536, "tokens", "Keys about so far away and farther share the last bucket.")
+GQ_ENUM(t5.act, t5_act, "preset", "relu between two matrices (version 1.0); gated_gelu: the tanh form times a second "
+        "map (version 1.1, FLAN).")
+GQ_ENUM(t5.head, t5_head, "preset", "tied: the token table, states times 1/sqrt(width) (version 1.0); own: a matrix of "
+        "its own (version 1.1, FLAN).")
+GQ_REAL(t5.eps, "1e-6", 0, 1, "", "Added to the mean square in RMS norms.")
+GQ_REAL(t5.dropout, "0.1", 0, 0.99, "probability", "Dropout in training: embeddings, attention, both sides of every "
+        "branch. T5 was trained with 0.1.")
+
 GQ_SECTION("proj", "The linear map from Q-Former states to the language model's width.")
 GQ_REAL(proj.init_scale, "1", 1e-6, 1e6, "", "Multiplies the random initialisation of proj.w.")
 
@@ -94,8 +119,10 @@ GQ_ENUM(init.scheme, scheme, "hf", "What a parameter gets that no rule matches. 
 GQ_LIST(init.rules, rule, "Exceptions by parameter name; the last rule that matches decides.")
 
 GQ_SECTION("prompt", "How a question and its answer become text. Stored with every checkpoint.")
-GQ_STR(prompt.template, "Question: {q} Answer:", "text", "What follows the visual tokens; {q} is the question.")
-GQ_STR(prompt.answer_prefix, " ", "text", "Put before the answer in training and taken off what is generated.")
+GQ_STR(prompt.template, "Question: {q} Answer:", "text", "What follows the visual tokens; {q} is the question. "
+       "Kind t5: the whole text, {c} the context; when not given 'question: {q} context: {c}'.")
+GQ_STR(prompt.answer_prefix, " ", "text", "Put before the answer in training and taken off what is generated. "
+       "Kind t5, when not given: nothing.")
 GQ_INT(prompt.max_question_tokens, "64", 1, 4096, "tokens", "Length of the filled template; longer ones are cut from "
        "the left.")
 GQ_INT(prompt.max_answer_tokens, "31", 1, 4096, "tokens", "Length of an answer without the end token; longer ones are "

@@ -1,4 +1,5 @@
 /* config_rules.c - what one key means for another: presets, "0 = from ...", and combinations that cannot work. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,12 +59,54 @@ static void resolve_gpt2(gq_config *c)
     take(&c->gpt2.mlp, 4 * c->gpt2.width);
 }
 
+static void resolve_t5(gq_config *c)
+{
+    static const struct { int64_t width, head_width, heads, mlp, layers; } preset[] = {
+        [GQ_CFG_T5_SMALL] = {512, 64, 8, 2048, 6},    [GQ_CFG_T5_BASE] = {768, 64, 12, 3072, 12},
+        [GQ_CFG_T5_LARGE] = {1024, 64, 16, 4096, 24}, [GQ_CFG_FLAN_SMALL] = {512, 64, 6, 1024, 8},
+        [GQ_CFG_FLAN_BASE] = {768, 64, 12, 2048, 12}, [GQ_CFG_FLAN_LARGE] = {1024, 64, 16, 2816, 24},
+        [GQ_CFG_FLAN_XL] = {2048, 64, 32, 5120, 24},
+    };
+    bool first = c->t5.preset == GQ_CFG_T5_CUSTOM || c->t5.preset == GQ_CFG_T5_SMALL ||
+                 c->t5.preset == GQ_CFG_T5_BASE || c->t5.preset == GQ_CFG_T5_LARGE;
+
+    if (c->t5.preset != GQ_CFG_T5_CUSTOM) {
+        take(&c->t5.width, preset[c->t5.preset].width);
+        take(&c->t5.head_width, preset[c->t5.preset].head_width);
+        take(&c->t5.heads, preset[c->t5.preset].heads);
+        take(&c->t5.mlp, preset[c->t5.preset].mlp);
+        take(&c->t5.layers, preset[c->t5.preset].layers);
+        take(&c->t5.vocab, 32128);
+    }
+    take(&c->t5.decoder_layers, c->t5.layers);
+    if (c->t5.act == GQ_CFG_T5_ACT_PRESET)
+        c->t5.act = first ? GQ_CFG_T5_RELU : GQ_CFG_T5_GATED_GELU;
+    if (c->t5.head == GQ_CFG_T5_HEAD_PRESET)
+        c->t5.head = first ? GQ_CFG_T5_TIED : GQ_CFG_T5_OWN;
+}
+
+/* Defaults that are about frames. */
+static void resolve_text(gq_config_loader *l)
+{
+    gq_config *c = l->c;
+
+    if (!gq_config_given(l, "mvm.enable"))
+        c->mvm.enable = false;
+    if (!gq_config_given(l, "prompt.template"))
+        snprintf(c->prompt.template, sizeof c->prompt.template, "question: {q} context: {c}");
+    if (!gq_config_given(l, "prompt.answer_prefix"))
+        c->prompt.answer_prefix[0] = '\0';
+}
+
 void gq_config_resolve(gq_config_loader *l)
 {
     gq_config *c = l->c;
 
     resolve_clip(c);
     resolve_gpt2(c);
+    resolve_t5(c);
+    if (c->model.kind == GQ_CFG_KIND_T5)
+        resolve_text(l);
     if (c->clip.proj < 0 && !c->clip.text)
         c->clip.proj = 0;
     take(&c->qformer.mlp, 4 * c->qformer.width);
@@ -140,6 +183,29 @@ static void check_towers(gq_config_loader *l)
                        (long long)c->qformer.encoder_width, (long long)c->clip.width);
 }
 
+static void check_t5(gq_config_loader *l)
+{
+    const gq_config *c = l->c;
+    const char      *context = strstr(c->prompt.template, "{c}");
+
+    given(l, "t5.width", c->t5.width, "t5.preset");
+    given(l, "t5.head_width", c->t5.head_width, "t5.preset");
+    given(l, "t5.heads", c->t5.heads, "t5.preset");
+    given(l, "t5.mlp", c->t5.mlp, "t5.preset");
+    given(l, "t5.layers", c->t5.layers, "t5.preset");
+    given(l, "t5.vocab", c->t5.vocab, "t5.preset");
+    if (c->t5.buckets % 4)
+        gq_problem_key(l, "t5.buckets", "%lld is no multiple of 4: half of them are for keys behind the query, and half "
+                       "of those for single distances", (long long)c->t5.buckets);
+    if (c->t5.far <= c->t5.buckets / 2)
+        gq_problem_key(l, "t5.far", "%lld is not beyond the %lld distances that have a bucket of their own",
+                       (long long)c->t5.far, (long long)c->t5.buckets / 2);
+    if (c->mvm.enable)
+        gq_problem_key(l, "mvm.enable", "T5 (model.kind) reads no frames: there is nothing to mask");
+    if (context && strstr(context + 1, "{c}"))
+        gq_problem_key(l, "prompt.template", "must hold {c} at most once");
+}
+
 static void check_sequence(gq_config_loader *l)
 {
     const gq_config *c = l->c;
@@ -148,7 +214,7 @@ static void check_sequence(gq_config_loader *l)
     const char      *hole = strstr(c->prompt.template, "{q}");
 
     text = (text + c->prompt.bucket - 1) / c->prompt.bucket * c->prompt.bucket;
-    if (c->gpt2.positions > 0 && visual + text > c->gpt2.positions)
+    if (c->model.kind == GQ_CFG_KIND_STLLM && c->gpt2.positions > 0 && visual + text > c->gpt2.positions)
         gq_problem_key(l, "gpt2.positions",
                        "%lld are too few for %lld visual tokens (data.frames * qformer.queries) "
                        "and %lld of text (prompt.max_*, rounded up to prompt.bucket)",
@@ -158,6 +224,8 @@ static void check_sequence(gq_config_loader *l)
                        (long long)c->mvm.min_keep, (long long)visual);
     if (!hole || strstr(hole + 1, "{q}"))
         gq_problem_key(l, "prompt.template", "must hold {q} exactly once");
+    if (c->model.kind == GQ_CFG_KIND_STLLM && strstr(c->prompt.template, "{c}"))
+        gq_problem_key(l, "prompt.template", "{c}, a context, is read by model.kind 't5' alone");
     if (c->decode.min_new_tokens > c->decode.max_new_tokens)
         gq_problem_key(l, "decode.min_new_tokens",
                        "%lld is above decode.max_new_tokens, which is %lld",
@@ -244,8 +312,12 @@ static void check_clipcut(gq_config_loader *l)
 void gq_config_check(gq_config_loader *l)
 {
     check_engine(l);
-    check_clip(l);
-    check_towers(l);
+    if (l->c->model.kind == GQ_CFG_KIND_T5) {
+        check_t5(l);
+    } else {
+        check_clip(l);
+        check_towers(l);
+    }
     check_sequence(l);
     check_mvm(l);
     check_clipcut(l);

@@ -16,6 +16,7 @@
 #define GQ_ENUM_TEXT(name, yaml) yaml,
 #define NAMES(list, LIST)                                                                          \
     static const char *const names_##list[] = {GQ_LIST_##LIST(GQ_ENUM_TEXT) NULL};
+NAMES(kind, KIND) NAMES(t5, T5) NAMES(t5_act, T5_ACT) NAMES(t5_head, T5_HEAD)
 NAMES(init, INIT)
 NAMES(clip, CLIP) NAMES(feature, FEATURE) NAMES(act, ACT) NAMES(bridge, BRIDGE)
     NAMES(qtrain, QTRAIN) NAMES(gpt2, GPT2) NAMES(scheme, SCHEME) NAMES(dist, DIST)

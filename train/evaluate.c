@@ -7,6 +7,7 @@
 #include "core/mem.h"
 #include "core/philox.h"
 #include "data/prompt.h"
+#include "models/t5_generate.h"
 #include "train/feed.h"
 
 const char *gq_view_name(gq_view v)
@@ -21,8 +22,17 @@ gq_status gq_data_fits(const gq_config *c, const gq_dataset *d, bool *live, gq_e
 {
     const gq_shard_meta *m = gq_dataset_meta(d);
     bool has_tokens = m->tokens > 0, has_frames = m->size > 0;
+    bool text = c->model.kind == GQ_CFG_KIND_T5, set_of_texts = !has_tokens && !has_frames;
     int  grid = (int)(c->clip.image_size / c->clip.patch), tokens = grid * grid + 1;
 
+    *live = false;
+    if (text != set_of_texts)
+        return gq_fail(err, GQ_ECONFIG, "%s holds %s and model.kind is '%s': %s", gq_dataset_dir(d),
+                       set_of_texts ? "texts alone" : "frames", text ? "t5" : "stllm",
+                       text ? "build a set of texts, with --context"
+                            : "build it with GIFs, or set model.kind=t5");
+    if (text)
+        return GQ_OK;
     if (m->keyframes != c->data.frames)
         return gq_fail(
             err, GQ_ECONFIG,
@@ -83,11 +93,11 @@ gq_status gq_run_tokenizer(const gq_config *c, const char *run_dir, const gq_sha
         if (there)
             return s;
     }
-    if (*c->model.tokenizer.gpt2)
-        return checked_tokenizer(c->model.tokenizer.gpt2, meta, out, err);
-    return gq_fail(err, GQ_EWEIGHTS,
-                   "no tokenizer: %s/tokenizer is absent and model.tokenizer.gpt2 is not set",
-                   run_dir ? run_dir : "RUN");
+    gq_language l = gq_net_language(c);
+    if (*l.tokenizer)
+        return checked_tokenizer(l.tokenizer, meta, out, err);
+    return gq_fail(err, GQ_EWEIGHTS, "no tokenizer: %s/tokenizer is absent and %s is not set",
+                   run_dir ? run_dir : "RUN", l.tokenizer_key);
 }
 
 /* ---- views ------------------------------------------------------------------------------------------------------ */
@@ -98,7 +108,8 @@ typedef struct job {
     const gq_tokenizer  *tok;
     const gq_evaluate_opts *o;
     gq_shard_cursor     *cursor;
-    gq_generator        *generator;
+    gq_generator        *generator;                 /* of kind stllm                              */
+    gq_t5_generator     *t5;                        /* of kind t5; then nothing is seen           */
     gq_scorer           *scorer;
     bool                 live;
     int                  batch;
@@ -106,6 +117,7 @@ typedef struct job {
     size_t               frame;                     /* bytes of one frame of it                   */
     char                *vision, *scratch;          /* [batch*item], [item]                       */
     int32_t             *ids;                       /* [batch*max_new]                            */
+    int32_t             *texts;                     /* [batch*(max_question_tokens+1)], of kind t5 */
     double               nll;
     uint64_t             tokens, hits;
 } job;
@@ -122,6 +134,8 @@ static gq_status view(job *j, int64_t question, void *dst, gq_error *err)
     gq_qa     qa;
     gq_status s;
 
+    if (j->t5)
+        return GQ_OK;
     if (j->o->view == GQ_VIEW_OTHER)           /* the question half the dataset away: another GIF */
         gq_dataset_qa(j->data, (question + count / 2) % count, &qa);
     else
@@ -147,7 +161,7 @@ static gq_status measure_loss(job *j, const gq_qa *qa, int count, gq_error *err)
 {
     gq_sample      s[256];
     gq_stllm_shape shape;
-    gq_stllm_tape *h;
+    gq_pass       *h;
     gq_feed_opts   o = {.inv_lm = 1.0, .end_id = gq_tokenizer_end_id(j->tok)};
     gq_status      status;
     float          stats[2];
@@ -164,7 +178,7 @@ static gq_status measure_loss(job *j, const gq_qa *qa, int count, gq_error *err)
     status = gq_net_pass(j->net, &shape, &h, err);
     if (status != GQ_OK)
         return status;
-    gq_feed(&j->net->cfg, s, NULL, NULL, &o, h);
+    gq_feed_pass(&j->net->cfg, s, NULL, NULL, &o, h);
     status = gq_forward(h->tape, err);
     for (int b = 0, r = 0; status == GQ_OK && b < count; b++)
         for (int k = 0; k <= qa[b].na; k++, r++) {
@@ -232,6 +246,22 @@ static gq_status score_batch(job *j, int64_t first, const gq_qa *qa, const gq_an
     return s;
 }
 
+/* T5 reads the question and the end token. */
+static gq_status answer_texts(job *j, const gq_qa *qa, int count, gq_answer *answer, gq_error *err)
+{
+    int       most = (int)j->net->cfg.prompt.max_question_tokens + 1;
+    gq_source source[256];
+
+    for (int b = 0; b < count; b++) {
+        int32_t *ids = j->texts + (size_t)b * (size_t)most;
+        int      n = qa[b].nq < most ? qa[b].nq : most - 1;
+        memcpy(ids, qa[b].q_ids, (size_t)n * sizeof *ids);
+        ids[n] = gq_tokenizer_end_id(j->tok);
+        source[b] = (gq_source){ids, n + 1};
+    }
+    return gq_t5_generate(j->t5, source, count, answer, NULL, err);
+}
+
 static gq_status one_batch(job *j, int64_t first, int count, gq_error *err)
 {
     gq_qa     qa[256];
@@ -248,7 +278,8 @@ static gq_status one_batch(job *j, int64_t first, int count, gq_error *err)
         answer[b] = (gq_answer){.ids = j->ids + b * max_new};
     }
     if (s == GQ_OK)
-        s = gq_generate(j->generator, prompt, count, answer, NULL, err);
+        s = j->t5 ? answer_texts(j, qa, count, answer, err)
+                  : gq_generate(j->generator, prompt, count, answer, NULL, err);
     if (s == GQ_OK)
         s = score_batch(j, first, qa, answer, count, err);
     if (s == GQ_OK && j->o->loss)
@@ -285,13 +316,16 @@ static gq_status prepare(job *j, gq_error *err)
     j->batch = c->train.batch < 256 ? (int)c->train.batch : 256;
     j->item = j->live ? gq_shard_frame_bytes(m) : gq_shard_token_count(m) * sizeof(float);
     j->frame = j->item / (size_t)m->keyframes;
-    j->vision = gq_malloc((size_t)j->batch, j->item);
-    j->scratch = gq_malloc(1, j->item);
+    j->vision = gq_malloc((size_t)j->batch, j->item + 1);         /* +1: texts have none          */
+    j->scratch = gq_malloc(1, j->item + 1);
+    j->texts = gq_malloc((size_t)j->batch, ((size_t)c->prompt.max_question_tokens + 1) * sizeof *j->texts);
     j->ids = gq_malloc((size_t)j->batch * (size_t)o.max_new, sizeof *j->ids);
     j->scorer = gq_scorer_new();
-    if (!j->vision || !j->scratch || !j->ids || !j->scorer)
+    if (!j->vision || !j->scratch || !j->texts || !j->ids || !j->scorer)
         return gq_fail(err, GQ_ENOMEM, "evaluation: out of memory");
     s = gq_shard_cursor_new(j->data, &j->cursor, err);
+    if (s == GQ_OK && c->model.kind == GQ_CFG_KIND_T5)
+        return gq_t5_generator_new(j->net->engine, j->net->params, &j->net->t5, j->batch, &o, &j->t5, err);
     if (s == GQ_OK)
         s = gq_generator_new(j->net->engine, j->net->params, &j->net->model, j->batch,
                              (int)c->data.frames, j->live, &o, &j->generator, err);
@@ -301,11 +335,13 @@ static gq_status prepare(job *j, gq_error *err)
 static void finish(job *j)
 {
     gq_generator_free(j->generator);
+    gq_t5_generator_free(j->t5);
     gq_shard_cursor_free(j->cursor);
     gq_scorer_free(j->scorer);
     gq_free(j->vision);
     gq_free(j->scratch);
     gq_free(j->ids);
+    gq_free(j->texts);
 }
 
 gq_status gq_evaluate(gq_net *n, const gq_dataset *d, const gq_tokenizer *tok,

@@ -12,15 +12,16 @@
 #include "train/export_parts.h"
 #include "train/rundir.h"
 
-static const char *const folders[] = {"", "clip", "qformer", "gpt2", "tokenizer"};
-enum { FOLDERS = sizeof folders / sizeof *folders };
+static const char *const video_folders[] = {"", "clip", "qformer", "gpt2", "tokenizer", NULL};
+static const char *const text_folders[] = {"", "t5", "tokenizer", NULL};          /* of model.kind t5 */
 
 const char *gq_export_weights(gq_hf_family f)
 {
     static const char *const names[GQ_HF_FAMILIES] = {[GQ_HF_CLIP] = "clip",
                                                       [GQ_HF_QFORMER] = "qformer",
                                                       [GQ_HF_GPT2] = "gpt2",
-                                                      [GQ_HF_STLLM] = "stllm.safetensors"};
+                                                      [GQ_HF_STLLM] = "stllm.safetensors",
+                                                      [GQ_HF_T5] = "t5"};
     return names[f];
 }
 
@@ -97,6 +98,16 @@ static gq_status put_vocabulary(gq_session *s, const char *dir, gq_export_report
     return st;
 }
 
+/* What lies beside the weights of a T5. */
+static gq_status put_t5(gq_session *s, const char *dir, gq_error *err)
+{
+    gq_status st = put_json(dir, "t5/config.json", gq_export_t5(&s->cfg), err);
+
+    if (st == GQ_OK)
+        st = put_tokenizer(s->tokenizer, dir, "t5", err);
+    return st == GQ_OK ? put_tokenizer(s->tokenizer, dir, "tokenizer", err) : st;
+}
+
 static gq_status put_towers(gq_session *s, const char *dir, gq_export_report *r, gq_error *err)
 {
     const gq_config *c = &s->cfg;
@@ -104,7 +115,10 @@ static gq_status put_towers(gq_session *s, const char *dir, gq_export_report *r,
     gq_status        st = GQ_OK;
 
     for (int f = 0; st == GQ_OK && f < GQ_HF_FAMILIES; f++)
-        st = put_weights(s, (gq_hf_family)f, dir, err);
+        if (gq_hf_has(s->net->params, (gq_hf_family)f))
+            st = put_weights(s, (gq_hf_family)f, dir, err);
+    if (st == GQ_OK && c->model.kind == GQ_CFG_KIND_T5)
+        return put_t5(s, dir, err);
     if (st == GQ_OK)
         st = put_json(dir, "clip/config.json", gq_export_clip(c), err);
     if (st == GQ_OK)
@@ -225,9 +239,11 @@ static gq_status put_about(const gq_session *s, const char *dir, gq_export_repor
     json_t   *files = json_array(), *about;
     char     *path;
     gq_status st = files ? GQ_OK : gq_fail(err, GQ_ENOMEM, "%s: out of memory", dir);
+    const char *const *folder =
+        s->cfg.model.kind == GQ_CFG_KIND_T5 ? text_folders : video_folders;
 
-    for (int i = 0; st == GQ_OK && i < FOLDERS; i++)
-        st = list_folder(dir, folders[i], files, r, err);
+    for (; st == GQ_OK && *folder; folder++)
+        st = list_folder(dir, *folder, files, r, err);
     if (st != GQ_OK) {
         json_decref(files);
         return st;
@@ -471,8 +487,9 @@ static gq_status check_about(const char *dir, json_t *about, int threads, gq_exp
                        ", this program reads %d: use the gifqa that "
                        "made it",
                        dir, out->format, GQ_EXPORT_FORMAT);
+    bool text = listed(files, gq_export_weights(GQ_HF_T5));
     for (int f = 0; f < GQ_HF_FAMILIES; f++)
-        if (!listed(files, gq_export_weights((gq_hf_family)f)))
+        if ((f == GQ_HF_T5) == text && !listed(files, gq_export_weights((gq_hf_family)f)))
             return gq_fail(err, GQ_EWEIGHTS, "%s/gifqa.json: '%s' is not listed", dir,
                            gq_export_weights((gq_hf_family)f));
     if (!listed(files, "config.yaml"))

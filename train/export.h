@@ -6,6 +6,7 @@
  *   DIR/clip/                  CLIPModel, or CLIPVisionModel without a text tower; CLIP's vocabulary
  *   DIR/qformer/               Blip2QFormerModel; query_tokens beside it
  *   DIR/gpt2/                  GPT2LMHeadModel and its tokenizer files
+ *   DIR/t5/                    of model.kind t5 instead of all these: T5ForConditionalGeneration and its tokenizer
  *   DIR/stllm.safetensors      bridge, projection, predictor
  *   DIR/tokenizer/             the tokenizer of the run
  * Weights are float32: reading them back gives the same bits. Memory is bounded by the largest tensor

@@ -106,6 +106,24 @@ json_t *gq_export_gpt2(const gq_config *c, int end_id)
         c->gpt2.tied, "bos_token_id", end_id, "eos_token_id", end_id);
 }
 
+json_t *gq_export_t5(const gq_config *c)
+{
+    bool gated = c->t5.act != GQ_CFG_T5_RELU;
+    return json_pack(
+        "{s:[s], s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:s, s:b, s:s, s:b, s:b, s:i, "
+        "s:i, s:i}",
+        "architectures", "T5ForConditionalGeneration", "model_type", "t5", "vocab_size",
+        (json_int_t)c->t5.vocab, "d_model", (json_int_t)c->t5.width, "d_kv",
+        (json_int_t)c->t5.head_width, "num_heads", (json_int_t)c->t5.heads, "d_ff",
+        (json_int_t)c->t5.mlp, "num_layers", (json_int_t)c->t5.layers, "num_decoder_layers",
+        (json_int_t)c->t5.decoder_layers, "relative_attention_num_buckets",
+        (json_int_t)c->t5.buckets, "relative_attention_max_distance", (json_int_t)c->t5.far,
+        "layer_norm_epsilon", c->t5.eps, "dropout_rate", c->t5.dropout, "feed_forward_proj",
+        gated ? "gated-gelu" : "relu", "is_gated_act", gated, "dense_act_fn",
+        gated ? "gelu_new" : "relu", "tie_word_embeddings", c->t5.head == GQ_CFG_T5_TIED,
+        "is_encoder_decoder", 1, "pad_token_id", 0, "eos_token_id", 1, "decoder_start_token_id", 0);
+}
+
 json_t *gq_export_tokenizer(const gq_config *c)
 {
     return json_pack("{s:s, s:I, s:s, s:s, s:s, s:b}", "tokenizer_class", "GPT2Tokenizer",
@@ -143,6 +161,13 @@ static int64_t parameters(const gq_params *p)
 static gq_status card_model(const gq_session *s, gq_file *f, gq_error *err)
 {
     const gq_config         *c = &s->cfg;
+    if (c->model.kind == GQ_CFG_KIND_T5)
+        return gq_file_printf(f, err,
+                              "## Model\n\nT5 (width %lld, %lld and %lld blocks) reads a question and the text that "
+                              "holds its answer, and writes the\nanswer. %lld parameters, float32.\n\n"
+                              "Prompt: `%s`, {c} being the text.\n\n",
+                              (long long)c->t5.width, (long long)c->t5.layers, (long long)c->t5.decoder_layers,
+                              (long long)parameters(s->net->params), c->prompt.template);
     static const char *const bridges[] = {"no bridge", "a linear map and a layer norm",
                                           "a layer norm"};
 
@@ -164,6 +189,12 @@ static gq_status card_model(const gq_session *s, gq_file *f, gq_error *err)
 
 static gq_status card_use(const gq_session *s, gq_file *f, gq_error *err)
 {
+    if (s->cfg.model.kind == GQ_CFG_KIND_T5)
+        return gq_file_printf(f, err,
+                              "## Use\n\n    gifqa-eval DIR SHARDS\n\n`t5/` is a `T5ForConditionalGeneration` of "
+                              "transformers.\n\n## Limits\n\nIt knows what its training data showed it and nothing "
+                              "else; `config.yaml` says how it was trained. The licence\nof these weights follows "
+                              "from that data and from the weights the training started from.\n");
     return gq_file_printf(
         f, err,
         "## Use\n\n    gifqa-ask DIR cat.gif \"what is it doing?\"\n    gifqa-eval DIR SHARDS\n\n"

@@ -11,7 +11,8 @@ static int round_up(int n, int unit)
 
 int gq_feed_text(const gq_config *c, int nq, int na)
 {
-    return round_up(nq + na + 1, (int)c->prompt.bucket);
+    int text = c->model.kind == GQ_CFG_KIND_T5 ? nq : nq + na;
+    return round_up(text + 1, (int)c->prompt.bucket);
 }
 
 int gq_feed_labels(int na)
@@ -19,15 +20,10 @@ int gq_feed_labels(int na)
     return round_up(na + 1, 2);
 }
 
-static int visual_tokens(const gq_config *c)
-{
-    return (int)(c->data.frames * c->qformer.queries);
-}
-
 void gq_feed_shape(const gq_config *c, const gq_sample *s, int batch, bool live, bool masked,
                    bool train, const uint8_t *keep, gq_stllm_shape *out)
 {
-    int text = 0, answer = 0, kept = 0, n = visual_tokens(c);
+    int text = 0, answer = 0, kept = 0, n = gq_net_visual(c);
 
     for (int b = 0; b < batch; b++) {
         int held = 0;
@@ -42,7 +38,7 @@ void gq_feed_shape(const gq_config *c, const gq_sample *s, int batch, bool live,
     }
     memset(out, 0, sizeof *out);
     out->batch = batch;
-    out->frames = (int)c->data.frames;
+    out->frames = c->model.kind == GQ_CFG_KIND_T5 ? 0 : (int)c->data.frames;
     out->text = text;
     out->labels = batch * gq_feed_labels(answer);
     out->kept = round_up(kept, 16) < n ? round_up(kept, 16) : n;
@@ -103,7 +99,7 @@ static void feed_text(const gq_sample *s, int end_id, int seen, gq_stllm_tape *h
 /* Position ids of the whole sequence. keep (drop-mode): the places of the kept tokens, first in `seen` slots. */
 static void feed_positions(const gq_config *c, const uint8_t *keep, int seen, gq_stllm_tape *h)
 {
-    int      n = visual_tokens(c), t = h->shape.text, width = seen + t;
+    int      n = gq_net_visual(c), t = h->shape.text, width = seen + t;
     bool     drop = h->shape.masked && c->mvm.mode == GQ_CFG_MVM_DROP,
          compact = drop && c->mvm.pos == GQ_CFG_POS_COMPACT;
     int32_t *pos = gq_data(h->tape, h->pos);
@@ -132,18 +128,18 @@ static void put(gq_stllm_tape *h, gq_t x, int64_t i, float v)
 }
 
 /* Exact in double for the reference backend. */
-static void put_scale(gq_stllm_tape *h, gq_t x, double v)
+static void put_scale(gq_tape *t, gq_t x, double v)
 {
-    if (h->tape->tensor[x.i].dtype == GQ_F64)
-        *(double *)gq_data(h->tape, x) = v;
+    if (t->tensor[x.i].dtype == GQ_F64)
+        *(double *)gq_data(t, x) = v;
     else
-        put(h, x, 0, (float)v);
+        *(float *)gq_data(t, x) = (float)v;
 }
 
 static void feed_zero(const gq_config *c, const uint8_t *keep, const float *elements,
                       gq_stllm_tape *h)
 {
-    int      n = visual_tokens(c), t = h->shape.text, b_count = h->shape.batch;
+    int      n = gq_net_visual(c), t = h->shape.text, b_count = h->shape.batch;
     int32_t *rows = gq_data(h->tape, h->student_rows);
 
     if (elements)
@@ -165,7 +161,7 @@ static void feed_zero(const gq_config *c, const uint8_t *keep, const float *elem
 
 static void feed_drop(const gq_config *c, const uint8_t *keep, gq_stllm_tape *h)
 {
-    int      n = visual_tokens(c), seen = h->shape.kept, width = seen + h->shape.text;
+    int      n = gq_net_visual(c), seen = h->shape.kept, width = seen + h->shape.text;
     int32_t *rows = gq_data(h->tape, h->student_rows), *kept = gq_data(h->tape, h->kept);
 
     for (int b = 0; b < h->shape.batch; b++) {
@@ -189,17 +185,17 @@ static void feed_drop(const gq_config *c, const uint8_t *keep, gq_stllm_tape *h)
 void gq_feed(const gq_config *c, const gq_sample *s, const uint8_t *keep, const float *elements,
              const gq_feed_opts *o, gq_stllm_tape *h)
 {
-    int  n = visual_tokens(c);
+    int  n = gq_net_visual(c);
     bool drop = h->shape.masked && c->mvm.mode == GQ_CFG_MVM_DROP;
     int  seen = drop ? h->shape.kept : n;
 
     feed_vision(s, h);
     feed_text(s, o->end_id, seen, h);
     feed_positions(c, keep, seen, h);
-    put_scale(h, h->inv_lm, o->inv_lm);
+    put_scale(h->tape, h->inv_lm, o->inv_lm);
     if (!h->shape.masked)
         return;
-    put_scale(h, h->inv_mvm, o->inv_mvm);
+    put_scale(h->tape, h->inv_mvm, o->inv_mvm);
     for (int b = 0; b < h->shape.batch; b++)
         for (int j = 0; j < n; j++)
             ((int32_t *)gq_data(h->tape, h->teacher_pos))[b * n + j] = j;
@@ -207,4 +203,42 @@ void gq_feed(const gq_config *c, const gq_sample *s, const uint8_t *keep, const 
         feed_drop(c, keep, h);
     else
         feed_zero(c, keep, elements, h);
+}
+
+/* ---- T5 ------------------------------------------------------------------------------------------------------ */
+
+static void feed_t5(const gq_sample *s, const gq_feed_opts *o, gq_t5_tape *h)
+{
+    int      from = h->shape.source, to = h->shape.target, r = 0;
+    int32_t *source = gq_data(h->tape, h->source), *lengths = gq_data(h->tape, h->lengths),
+            *target = gq_data(h->tape, h->target), *rows = gq_data(h->tape, h->rows),
+            *labels = gq_data(h->tape, h->labels);
+
+    for (int b = 0; b < h->shape.batch; b++, source += from, target += to) {
+        memcpy(source, s[b].question, (size_t)s[b].nq * sizeof *source);
+        source[s[b].nq] = o->end_id;
+        for (int j = s[b].nq + 1; j < from; j++)
+            source[j] = GQ_T5_START;                              /* padding: nobody looks at it          */
+        lengths[b] = s[b].nq + 1;
+        for (int j = 0; j < to; j++)                              /* the labels, one place later          */
+            target[j] = j > 0 && j <= s[b].na ? s[b].answer[j - 1] : GQ_T5_START;
+        for (int j = 0; j <= s[b].na; j++, r++) {
+            rows[r] = b * to + j;
+            labels[r] = j < s[b].na ? s[b].answer[j] : o->end_id;
+        }
+    }
+    for (; r < h->shape.labels; r++) {
+        rows[r] = 0;
+        labels[r] = -100;
+    }
+    put_scale(h->tape, h->inv_lm, o->inv_lm);
+}
+
+void gq_feed_pass(const gq_config *c, const gq_sample *s, const uint8_t *keep, const float *elements,
+                  const gq_feed_opts *o, gq_pass *p)
+{
+    if (p->kind == GQ_CFG_KIND_T5)
+        feed_t5(s, o, &p->in.t5);
+    else
+        gq_feed(c, s, keep, elements, o, &p->in.stllm);
 }

@@ -1,15 +1,17 @@
-/* feed.h - from samples to the inputs of a recorded stllm pass: shapes by bucket, ids, positions, labels, masks.
+/* feed.h - from samples to the inputs of a recorded pass: shapes by bucket, ids, positions, labels, masks.
  *
  * A sample is what the loader delivers: pixels or cached features, question ids and answer ids (without end token). The
  * text of a sample is [question][answer][end]; labels are the answer and the end token; row s predicts the token at
  * s + 1, so the labelled rows run from the last question token to the last answer token.
+ *
+ * For T5 the question, which holds its context, and the end token are the source; the target is the answer and the
+ * end token, and every row of it has a label.
  */
 #ifndef GIFQA_TRAIN_FEED_H
 #define GIFQA_TRAIN_FEED_H
 
-#include "models/stllm.h"
-#include "train/config.h"
 #include "train/mask.h"
+#include "train/net.h"
 
 typedef struct gq_sample {
     const void    *vision;              /* u8 [k,S,S,3] when live, float [k,E,V] when cached      */
@@ -36,5 +38,8 @@ typedef struct gq_feed_opts {
  * granularity, else NULL. The number of samples is h->shape.batch. */
 void gq_feed(const gq_config *c, const gq_sample *s, const uint8_t *keep, const float *elements, const gq_feed_opts *o,
              gq_stllm_tape *h);
+/* The same for a pass of either kind; keep and elements are NULL for T5. */
+void gq_feed_pass(const gq_config *c, const gq_sample *s, const uint8_t *keep, const float *elements,
+                  const gq_feed_opts *o, gq_pass *p);
 
 #endif

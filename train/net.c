@@ -93,6 +93,38 @@ void gq_net_model(const gq_config *c, gq_stllm_config *m)
     m->proj_scale = c->proj.init_scale;
 }
 
+void gq_net_t5(const gq_config *c, gq_t5_config *m)
+{
+    *m = (gq_t5_config){.width = (int)c->t5.width,
+                        .head_width = (int)c->t5.head_width,
+                        .heads = (int)c->t5.heads,
+                        .mlp = (int)c->t5.mlp,
+                        .layers = (int)c->t5.layers,
+                        .decoder_layers = (int)c->t5.decoder_layers,
+                        .vocab = (int)c->t5.vocab,
+                        .buckets = (int)c->t5.buckets,
+                        .far = (int)c->t5.far,
+                        .eps = c->t5.eps,
+                        .dropout = c->t5.dropout,
+                        .act = c->t5.act == GQ_CFG_T5_RELU ? GQ_RELU : GQ_GELU_TANH,
+                        .gated = c->t5.act != GQ_CFG_T5_RELU,
+                        .tied = c->t5.head == GQ_CFG_T5_TIED};
+}
+
+gq_language gq_net_language(const gq_config *c)
+{
+    if (c->model.kind == GQ_CFG_KIND_T5)
+        return (gq_language){c->t5.vocab, "t5.vocab", c->model.tokenizer.t5, "model.tokenizer.t5",
+                             c->model.weights.t5};
+    return (gq_language){c->gpt2.vocab, "gpt2.vocab", c->model.tokenizer.gpt2, "model.tokenizer.gpt2",
+                         c->model.weights.gpt2};
+}
+
+int gq_net_visual(const gq_config *c)
+{
+    return c->model.kind == GQ_CFG_KIND_T5 ? 0 : (int)(c->data.frames * c->qformer.queries);
+}
+
 /* Asked before anything of CUDA is: machines without a driver load none of it. */
 static bool gpu_driver(void)
 {
@@ -290,7 +322,9 @@ static gq_status first_values(gq_net *n, gq_net_report *r, gq_error *err)
     const gq_config *c = &n->cfg;
     gq_status        s = GQ_OK;
 
-    if (c->model.init == GQ_CFG_INIT_WEIGHTS) {
+    if (c->model.init == GQ_CFG_INIT_WEIGHTS && c->model.kind == GQ_CFG_KIND_T5) {
+        s = load_family(n, GQ_HF_T5, c->model.weights.t5, "model.weights.t5", r, err);
+    } else if (c->model.init == GQ_CFG_INIT_WEIGHTS) {
         s = load_family(n, GQ_HF_CLIP, c->model.weights.clip, "model.weights.clip", r, err);
         if (s == GQ_OK &&
             *c->model.weights.qformer) /* optional: a Q-Former may start from nothing        */
@@ -329,11 +363,13 @@ gq_status gq_net_open(const gq_config *c, gq_net_use use, bool weights, gq_net *
     if (s == GQ_OK) {
         n->cfg = *c;
         gq_net_model(c, &n->model);
+        gq_net_t5(c, &n->t5);
         o.backend = use == GQ_NET_DECLARE ? gq_backend_cpu(NULL) : backend_of(n, err);
         s = o.backend ? gq_engine_new(&o, &n->engine, err) : GQ_ECONFIG;
     }
     if (s == GQ_OK && (s = gq_params_new(n->engine, &n->params, err)) == GQ_OK)
-        s = gq_stllm_declare(n->params, &n->model, err);
+        s = c->model.kind == GQ_CFG_KIND_T5 ? gq_t5_declare(n->params, &n->t5, err)
+                                            : gq_stllm_declare(n->params, &n->model, err);
     if (s == GQ_OK) {
         apply_groups(c, n->params);
         apply_init(c, n->params);
@@ -357,7 +393,7 @@ void gq_net_close(gq_net *n)
     if (!n)
         return;
     for (int i = 0; i < n->passes; i++) {
-        gq_tape_free(n->pass[i]->h.tape);
+        gq_tape_free(n->pass[i]->tape);
         gq_free(n->pass[i]);
     }
     gq_free(n->pass);
@@ -373,17 +409,45 @@ static bool same_shape(const gq_stllm_shape *a, const gq_stllm_shape *b)
            a->masked == b->masked && a->train == b->train;
 }
 
-gq_status gq_net_pass(gq_net *n, const gq_stllm_shape *shape, gq_stllm_tape **out, gq_error *err)
+static gq_status record_t5(gq_net *n, const gq_stllm_shape *shape, const gq_plan_opts *plan, gq_pass *p,
+                           gq_error *err)
 {
-    gq_plan_opts plan = {.policy = n->cfg.train.checkpoint == GQ_CFG_POLICY_SEGMENT ? GQ_SEGMENT
-                                                                                    : GQ_KEEP};
-    gq_pass     *p;
-    gq_status    s;
+    gq_t5_shape of = {.batch = shape->batch, .source = shape->text, .target = shape->labels / shape->batch,
+                      .labels = shape->labels, .train = shape->train};
+    gq_t5_tape  t;
+    gq_status   s = gq_t5_record(n->engine, n->params, &n->t5, &of, plan, &t, err);
+
+    if (s == GQ_OK)
+        *p = (gq_pass){.tape = t.tape, .shape = *shape, .lm_loss = t.lm_loss, .stats = t.stats,
+                       .kind = GQ_CFG_KIND_T5, .in.t5 = t};
+    return s;
+}
+
+static gq_status record(gq_net *n, const gq_stllm_shape *shape, gq_pass *p, gq_error *err)
+{
+    gq_plan_opts  plan = {.policy = n->cfg.train.checkpoint == GQ_CFG_POLICY_SEGMENT ? GQ_SEGMENT
+                                                                                     : GQ_KEEP};
+    gq_stllm_tape h;
+    gq_status     s;
+
+    if (n->cfg.model.kind == GQ_CFG_KIND_T5)
+        return record_t5(n, shape, &plan, p, err);
+    s = gq_stllm_record(n->engine, n->params, &n->model, shape, &plan, false, &h, err);
+    if (s == GQ_OK)
+        *p = (gq_pass){.tape = h.tape, .shape = *shape, .lm_loss = h.lm_loss, .mvm_loss = h.mvm_loss,
+                       .stats = h.stats, .kind = GQ_CFG_KIND_STLLM, .in.stllm = h};
+    return s;
+}
+
+gq_status gq_net_pass(gq_net *n, const gq_stllm_shape *shape, gq_pass **out, gq_error *err)
+{
+    gq_pass  *p;
+    gq_status s;
 
     for (int i = 0; i < n->passes; i++)
-        if (same_shape(&n->pass[i]->h.shape, shape) &&
+        if (same_shape(&n->pass[i]->shape, shape) &&
             (!shape->train || n->pass[i]->frozen_key == n->frozen_key)) {
-            *out = &n->pass[i]->h;
+            *out = n->pass[i];
             return GQ_OK;
         }
     if (n->passes == n->pass_cap) {
@@ -397,13 +461,13 @@ gq_status gq_net_pass(gq_net *n, const gq_stllm_shape *shape, gq_stllm_tape **ou
     p = gq_calloc(1, sizeof *p);
     if (!p)
         return gq_fail(err, GQ_ENOMEM, "out of memory");
-    p->frozen_key = n->frozen_key;
-    s = gq_stllm_record(n->engine, n->params, &n->model, shape, &plan, false, &p->h, err);
+    s = record(n, shape, p, err);
     if (s != GQ_OK) {
         gq_free(p);
         return s;
     }
+    p->frozen_key = n->frozen_key;
     n->pass[n->passes++] = p;
-    *out = &p->h;
+    *out = p;
     return GQ_OK;
 }

@@ -145,7 +145,7 @@ static gq_status open_export(gq_session *s, gq_error *err)
     gq_net_report   report;
     gq_status       st = gq_export_check(s->path, (int)s->cfg.engine.threads, &about, err);
 
-    if (st == GQ_OK && s->cfg.clip.text && !*s->cfg.model.tokenizer.clip) {
+    if (st == GQ_OK && s->cfg.model.kind == GQ_CFG_KIND_STLLM && s->cfg.clip.text && !*s->cfg.model.tokenizer.clip) {
         size_t n =
             sizeof s->cfg.model.tokenizer.clip; /* CLIP's vocabulary lies beside its weights */
         if (snprintf(s->cfg.model.tokenizer.clip, n, "%s/clip", s->path) >= (int)n)
@@ -154,7 +154,8 @@ static gq_status open_export(gq_session *s, gq_error *err)
     if (st == GQ_OK)
         st = gq_net_open(&s->cfg, GQ_NET_INFER, false, &s->net, &report, err);
     for (int f = 0; st == GQ_OK && f < GQ_HF_FAMILIES; f++)
-        st = load_family(s, (gq_hf_family)f, gq_export_weights((gq_hf_family)f), err);
+        if (gq_hf_has(s->net->params, (gq_hf_family)f))
+            st = load_family(s, (gq_hf_family)f, gq_export_weights((gq_hf_family)f), err);
     s->step = about.step;
     return st;
 }
@@ -191,6 +192,7 @@ gq_status gq_session_open(const char *path, const gq_session_opts *o, gq_session
 {
     static const gq_session_opts defaults;
     gq_session                  *s;
+    gq_language                  language;
     bool                         exported = false;
     gq_status                    st = tell_kind(path, &exported, err);
 
@@ -211,10 +213,10 @@ gq_status gq_session_open(const char *path, const gq_session_opts *o, gq_session
         st = s->exported ? open_export(s, err) : open_run(s, o, err);
     if (st == GQ_OK)
         st = gq_run_tokenizer(&s->cfg, path, NULL, &s->tokenizer, err);
-    if (st == GQ_OK && gq_tokenizer_vocab_size(s->tokenizer) > s->cfg.gpt2.vocab)
-        st = gq_fail(err, GQ_EWEIGHTS,
-                     "%s/tokenizer: %d tokens do not fit the %d rows of gpt2.vocab", path,
-                     gq_tokenizer_vocab_size(s->tokenizer), (int)s->cfg.gpt2.vocab);
+    language = gq_net_language(&s->cfg);
+    if (st == GQ_OK && gq_tokenizer_vocab_size(s->tokenizer) > language.vocab)
+        st = gq_fail(err, GQ_EWEIGHTS, "%s/tokenizer: %d tokens do not fit the %d rows of %s", path,
+                     gq_tokenizer_vocab_size(s->tokenizer), (int)language.vocab, language.vocab_key);
     if (st != GQ_OK) {
         gq_session_close(s);
         return st;

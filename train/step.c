@@ -13,11 +13,11 @@
 
 gq_status gq_step_open(gq_step *s, const gq_config *c, bool live, int labels, gq_error *err)
 {
-    size_t batch = (size_t)c->train.batch, n = (size_t)(c->data.frames * c->qformer.queries);
+    size_t batch = (size_t)c->train.batch, n = (size_t)gq_net_visual(c);
     bool   elements = c->mvm.enable && c->mvm.granularity == GQ_CFG_GRAIN_ELEMENT;
 
     *s = (gq_step){.cfg = c, .live = live, .n = (int)n, .labels = labels};
-    s->keep = gq_malloc(batch, n);
+    s->keep = gq_malloc(batch, n + 1);                /* +1: a T5 has none                    */
     if (elements)
         s->elements = gq_malloc(batch * n * (size_t)c->gpt2.width, sizeof *s->elements);
     return s->keep && (!elements || s->elements) ? GQ_OK : gq_fail(err, GQ_ENOMEM, "out of memory");
@@ -70,7 +70,7 @@ void gq_step_close(gq_step *s)
 static gq_stllm_shape shape_of(const gq_step *s, int text, int kept, bool masked)
 {
     return (gq_stllm_shape){.batch = (int)s->cfg->train.batch,
-                            .frames = (int)s->cfg->data.frames,
+                            .frames = s->n ? (int)s->cfg->data.frames : 0,
                             .text = text,
                             .labels = s->labels,
                             .kept = masked ? kept : 0,
@@ -84,7 +84,7 @@ gq_status gq_step_record(gq_step *s, int text, bool masked_too, gq_error *err)
     const gq_config *c = s->cfg;
     bool             drop = c->mvm.mode == GQ_CFG_MVM_DROP;
     gq_stllm_shape   shape = shape_of(s, text, 0, false);
-    gq_stllm_tape   *h;
+    gq_pass         *h;
     gq_status        status = s->flight[0].micro ? GQ_OK : open_flights(s, err);
 
     if (status == GQ_OK && !(c->mvm.enable && c->mvm.prob >= 1.0 &&
@@ -110,7 +110,7 @@ gq_step_bytes gq_step_plan(const gq_net *n)
                        .temp = (double)n->engine->temp.bytes};
 
     for (int i = 0; i < n->passes; i++) {        /* on a device the next step's wait beside them  */
-        const gq_tape *t = n->pass[i]->h.tape;
+        const gq_tape *t = n->pass[i]->tape;
         b.host += (t->stage ? 2.0 : 1.0) * (double)t->host_bytes;
     }
     return b;
@@ -147,7 +147,7 @@ static void draw_masks(gq_step *s, int micro)
 }
 
 /* The recorded pass for these samples, its inputs written. */
-static gq_status feed(gq_step *s, int micro, const gq_sample *samples, gq_stllm_tape **h,
+static gq_status feed(gq_step *s, int micro, const gq_sample *samples, gq_pass **h,
                       gq_error *err)
 {
     const gq_config *c = s->cfg;
@@ -162,12 +162,12 @@ static gq_status feed(gq_step *s, int micro, const gq_sample *samples, gq_stllm_
     shape = shape_of(s, shape.text, c->mvm.mode == GQ_CFG_MVM_DROP ? shape.kept : s->n, masked);
     status = gq_net_pass(s->net, &shape, h, err);
     if (status == GQ_OK)
-        gq_feed(c, samples, masked ? s->keep : NULL, masked ? s->elements : NULL, &s->feed, *h);
+        gq_feed_pass(c, samples, masked ? s->keep : NULL, masked ? s->elements : NULL, &s->feed, *h);
     return status;
 }
 
 /* What is known of a micro-batch before it runs. */
-static void note(gq_step *s, int micro, const gq_sample *samples, gq_stllm_tape *h)
+static void note(gq_step *s, int micro, const gq_sample *samples, gq_pass *h)
 {
     gq_cost          cost = gq_tape_cost(h->tape);
     gq_step_outcome *out = &s->now->out;
@@ -183,7 +183,7 @@ static void note(gq_step *s, int micro, const gq_sample *samples, gq_stllm_tape 
 }
 
 /* Asks for what the result of a micro-batch is made of. */
-static void ask(const gq_step *s, int micro, gq_stllm_tape *h)
+static void ask(const gq_step *s, int micro, gq_pass *h)
 {
     float *to = s->now->read + (size_t)micro * floats_of(s);
 
@@ -272,7 +272,7 @@ static gq_status collect(gq_step *s, gq_flight *f, int micro, gq_error *err)
 
 gq_status gq_step_micro(gq_step *s, int micro, const gq_sample *samples, gq_error *err)
 {
-    gq_stllm_tape *h;
+    gq_pass *h;
     double         begin = gq_now(), fed, forth;
     gq_status      status = feed(s, micro, samples, &h, err);
 

@@ -399,7 +399,7 @@ static void add_up(const gq_trainer *t, gq_dry_run *out)
 
     gq__trainer_memory(t, out);
     for (int i = 0; i < t->net->passes; i++) {
-        gq_cost c = gq_tape_cost(t->net->pass[i]->h.tape);
+        gq_cost c = gq_tape_cost(t->net->pass[i]->tape);
         double  flops = (c.fwd_flops + c.bwd_flops) * (double)t->cfg.train.accumulate;
         out->flops = flops > out->flops ? flops : out->flops;
     }

@@ -46,13 +46,14 @@ static void note_names(gq_trainer *t)
 
 gq_status gq__trainer_check(gq_trainer *t, gq_error *err)
 {
-    int32_t tokens = gq_tokenizer_vocab_size(t->tok);
+    int32_t     tokens = gq_tokenizer_vocab_size(t->tok);
+    gq_language l = gq_net_language(&t->cfg);
 
     note_names(t);
-    if (tokens > t->cfg.gpt2.vocab)
+    if (tokens > l.vocab)
         return gq_fail(err, GQ_ECONFIG,
-                       "gpt2.vocab: %d rows are too few for the %d tokens of the data's vocabulary",
-                       (int)t->cfg.gpt2.vocab, (int)tokens);
+                       "%s: %d rows are too few for the %d tokens of the data's vocabulary",
+                       l.vocab_key, (int)l.vocab, (int)tokens);
     return GQ_OK;
 }
 

@@ -53,7 +53,7 @@ static gq_status open_loader(gq_trainer *t, gq_error *err)
                                .seed = c->train.seed,
                                .shuffle = true,
                                .frames = t->step.live,
-                               .tokens = !t->step.live,
+                               .tokens = !t->step.live && t->cfg.model.kind == GQ_CFG_KIND_STLLM,
                                .max_bad = (uint32_t)c->data.max_bad,
                                .stage = stage};
     uint64_t         first = 0;
@@ -86,7 +86,7 @@ static int compare_int(const void *a, const void *b)
 static gq_status survey(gq_trainer *t, bool live, gq_error *err)
 {
     int64_t count = gq_dataset_count(t->data);
-    int     answer = 0, most = 0, n = (int)(t->cfg.data.frames * t->cfg.qformer.queries);
+    int     answer = 0, most = 0, n = gq_net_visual(&t->cfg);
 
     for (int64_t i = 0; i < count; i++) {
         gq_qa qa;
@@ -100,7 +100,7 @@ static gq_status survey(gq_trainer *t, bool live, gq_error *err)
         if (k == t->texts && t->texts < GQ_TEXT_SHAPES)
             t->text[t->texts++] = text;
     }
-    if (n + most > t->cfg.gpt2.positions)
+    if (t->cfg.model.kind == GQ_CFG_KIND_STLLM && n + most > t->cfg.gpt2.positions)
         return gq_fail(err, GQ_EINPUT,
                        "%s: the longest question and answer need %d positions beside %d visual "
                        "tokens; gpt2.positions"
@@ -363,7 +363,7 @@ static gq_status keep_tokenizer(gq_trainer *t, gq_error *err)
 
 static void report_weights(gq_trainer *t, const gq_net_report *r)
 {
-    static const char *const names[] = {"CLIP", "Q-Former", "GPT-2", "bridge and projection"};
+    static const char *const names[] = {"CLIP", "Q-Former", "GPT-2", "bridge and projection", "T5"};
     for (int f = 0; f < GQ_HF_FAMILIES; f++)
         if (r->given[f])
             gq__trainer_note(

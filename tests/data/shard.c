@@ -184,7 +184,7 @@ static void wrong_calls_are_refused(void **state)
 
     bad.size = 0;
     assert_fails(gq_shard_writer_open(dir, 0, &bad, &w, &err), GQ_EUSAGE, &err,
-                 "neither frames nor features");
+                 "neither pixels nor features");
     bad.size = 4096;
     bad.keyframes = 4096;
     assert_fails(gq_shard_writer_open(dir, 0, &bad, &w, &err), GQ_EUSAGE, &err, "1 GiB");
