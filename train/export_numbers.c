@@ -183,6 +183,46 @@ static gq_status language(numbers *n, const char *name, int frames)
     return s;
 }
 
+/* T5: logits of a target after a source. */
+static gq_status t5(numbers *n)
+{
+    const gq_t5_config *m = &n->s->net->t5;
+    const int64_t       words = WORDS;
+    gq_tape            *t = tape_of(n, "t5");
+    gq_t                source, lengths, target, x;
+    float              *logits = NULL;
+    gq_status           s;
+
+    if (!t)
+        return GQ_ENOMEM;
+    source = gq_input(t, "ids", GQ_I32, 2, GQ_SHAPE(1, words));
+    lengths = gq_input(t, "lengths", GQ_I32, 1, GQ_SHAPE(1));
+    target = gq_input(t, "target", GQ_I32, 2, GQ_SHAPE(1, words));
+    x = gq_t5_encode(t, m, source, lengths, 0.0);
+    x = gq_t5_decode(t, m, target, x, lengths, &(gq_t5_opts){0});
+    x = gq_linear(t, x, gq_t5_head(t, m), GQ_T_NONE, GQ_NONE, GQ_T_NONE);
+    s = finish(t, x, n->err);
+    if (s == GQ_OK)
+        s = begin(n, "t5");
+    if (s == GQ_OK) {
+        random_ids(n, gq_data(t, source), words, m->vocab);
+        *(int32_t *)gq_data(t, lengths) = (int32_t)words;
+        for (int64_t i = 0; i < words; i++)          /* the source backwards, behind the start */
+            ((int32_t *)gq_data(t, target))[i] =
+                i ? ((const int32_t *)gq_data(t, source))[words - i] : GQ_T5_START;
+        s = put_ids(n, "ids", gq_data(t, source), 2, GQ_SHAPE(1, words));
+    }
+    if (s == GQ_OK)
+        s = put_ids(n, "target_ids", gq_data(t, target), 2, GQ_SHAPE(1, words));
+    if (s == GQ_OK)
+        s = run(n, t, x, words * m->vocab, &logits);
+    if (s == GQ_OK)
+        s = put_reals(n, "logits", logits, 3, GQ_SHAPE(1, words, m->vocab));
+    gq_free(logits);
+    gq_tape_free(t);
+    return s;
+}
+
 static gq_status qformer(numbers *n)
 {
     const gq_stllm_config *m = &n->s->net->model;
@@ -298,8 +338,13 @@ static gq_status text(numbers *n)
 static gq_status all(numbers *n)
 {
     const gq_stllm_config *m = &n->s->net->model;
-    gq_status              s = language(n, "gpt2", 0);
+    gq_status              s;
 
+    if (n->s->cfg.model.kind == GQ_CFG_KIND_T5) {
+        s = t5(n);
+        return s == GQ_OK ? gq_file_printf(n->f, n->err, "}}\n") : s;
+    }
+    s = language(n, "gpt2", 0);
     if (s == GQ_OK)
         s = qformer(n);
     if (s == GQ_OK)

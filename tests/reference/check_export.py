@@ -7,6 +7,7 @@ bridge.*, bridge_ln.*, proj.*, query_tokens and mvm_predictor* may lie in any *.
 without a bridge has no bridge tensors; a GPT-2 without biases is compared as one whose biases are zero.
 NUMBERS.json has any of these objects; arrays are nested lists:
 
+    t5       {"ids": [B,S], "target_ids": [B,T], "logits": [B,T,V]}
     gpt2     {"ids": [B,S], "logits": [B,S,V]}
     clip     {"pixels": [n,3,H,W], "image_embeds": [n,P], "ids": [m,L], "text_embeds": [m,P]}   embeds of unit length
     qformer  {"encoder": [n,T,E], "states": [n,Q,W]}
@@ -22,7 +23,7 @@ import sys
 import torch
 from safetensors.torch import load_file
 from torch.nn import functional as F
-from transformers import Blip2QFormerConfig, Blip2QFormerModel, CLIPModel, GPT2LMHeadModel
+from transformers import Blip2QFormerConfig, Blip2QFormerModel, CLIPModel, GPT2LMHeadModel, T5ForConditionalGeneration
 
 
 def tower(model_class, path, missing_ok=()):
@@ -47,6 +48,9 @@ class Export:
 
     def gpt2(self):
         return tower(GPT2LMHeadModel, self.root / "gpt2", missing_ok=["lm_head"])
+
+    def t5(self):
+        return tower(T5ForConditionalGeneration, self.root / "t5")
 
     def clip(self):
         return tower(CLIPModel, self.root / "clip")
@@ -76,11 +80,15 @@ class Export:
 
 
 def numbers(case, key):
-    return torch.tensor(case[key], dtype=torch.long if key == "ids" else torch.float64)
+    return torch.tensor(case[key], dtype=torch.long if key.endswith("ids") else torch.float64)
 
 
 def check_gpt2(export, case):
     return {"logits": export.gpt2()(input_ids=numbers(case, "ids")).logits}
+
+
+def check_t5(export, case):
+    return {"logits": export.t5()(input_ids=numbers(case, "ids"), decoder_input_ids=numbers(case, "target_ids")).logits}
 
 
 def check_clip(export, case):
@@ -105,7 +113,7 @@ def check_stllm(export, case):
     return {"logits": logits[len(visual):]}
 
 
-CHECKS = {"gpt2": check_gpt2, "clip": check_clip, "qformer": check_qformer, "stllm": check_stllm}
+CHECKS = {"gpt2": check_gpt2, "clip": check_clip, "qformer": check_qformer, "stllm": check_stllm, "t5": check_t5}
 
 
 def main():
