@@ -1,4 +1,5 @@
-/* act.h - the activations of `linear` and `glu` and their derivatives, by vector. Private to kernels/cpu. */
+/* act.h - the activations of `linear` and `glu` and their derivatives, by vector. Private to
+ * kernels/cpu. */
 #ifndef GIFQA_CPU_ACT_H
 #define GIFQA_CPU_ACT_H
 

@@ -1,5 +1,5 @@
-/* norm.c - layernorm and add_norm, a row at a time: a row stays in L1 over its passes. RMSNorm is the
- * same with a mean of 0, and without the share of the gradient that flows through the mean. */
+/* norm.c - layernorm and add_norm, a row at a time: a row stays in L1 over its passes. RMSNorm is
+ * the same with a mean of 0, and without the share of the gradient that flows through the mean. */
 #include "kernels/cpu/cpu.h"
 
 typedef struct norm_job {

@@ -33,7 +33,8 @@ GQ_INLINE void glu_backward(const glu_job *j, int act, int64_t lo, int64_t hi)
         for (int64_t i = 0; i < F; i += VL) {
             int64_t left = F - i;
             vf      u = load_part(a + i, left), up = load_part(dy + i, left);
-            vf      ga = up * load_part(b + i, left) * act_slope(act, u), gb = up * act_value(act, u);
+            vf      ga = up * load_part(b + i, left) * act_slope(act, u);
+            vf      gb = up * act_value(act, u);
             store_part(da + i, j->add ? load_part(da + i, left) + ga : ga, left);
             store_part(db + i, j->add ? load_part(db + i, left) + gb : gb, left);
         }

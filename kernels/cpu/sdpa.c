@@ -9,8 +9,8 @@
  *              db = P (dP keep - sum_k P dP keep);  ds = scale db;
  *              dq = ds K;  dk = ds^T Q;  dv = (P keep)^T dO;  dtable = db summed by bucket
  *
- * The bias of (query i, key k) depends on i - k alone. Per head the table is spread over `cells`, one
- * for each i - k, from i - k = 1 - Tk on: what key k adds to a vector of queries is a vector of cells.
+ * The bias of (query i, key k) depends on i - k alone. Per head the table is spread over `cells`,
+ * one for each i - k, from 1 - Tk on: what key k adds to a vector of queries is a vector of cells.
  * Gradients are summed by cell first, then the cells of each bucket.
  *
  * Scratch is per thread; a head is computed wholly by one thread, so nothing depends on the pool.
@@ -131,8 +131,13 @@ static int64_t first_distance(const gq_relative *rel, int64_t row)
     return row <= rel->exact ? row : rel->edge[row - rel->exact - 1];
 }
 
-/* The cells [lo, hi) whose bucket is `row`. A key at distance d before its query is d cells behind the
- * one of the key at the query itself, a key after the query as many before that. */
+static int64_t first_distance_after(const gq_relative *rel, int64_t row)
+{
+    return row < rel->exact + rel->edges ? first_distance(rel, row + 1) : INT32_MAX;
+}
+
+/* The cells [lo, hi) whose bucket is `row`. `here` is the cell of a key at its query; a key d
+ * positions before the query is d cells further on, a key after it as many back. */
 static void cells_of_row(const head *o, int64_t row, int64_t *lo, int64_t *hi)
 {
     const sdpa_job    *j = o->j;
@@ -140,13 +145,12 @@ static void cells_of_row(const head *o, int64_t row, int64_t *lo, int64_t *hi)
     const int32_t     *lengths = j->c->in[2].p;
     int64_t            side = rel->exact + rel->edges + 1, after = row >= side;
     int64_t            from = first_distance(rel, row - after * side);
-    int64_t            to = row + 1 == side || row + 1 == 2 * side
-                                ? INT32_MAX : first_distance(rel, row - after * side + 1);
+    int64_t            to = first_distance_after(rel, row - after * side);
     int64_t            here = j->Tk - 1 - (rel->last ? lengths[o->b] - j->Tq : 0);
     *lo = after ? here - to + 1 : here + from;
     *hi = after ? here - imax(from, 1) + 1 : here + to;
     if (!rel->both && row == 0)
-        *lo = 0;                                               /* keys after the query, too       */
+        *lo = 0;                        /* keys after the query, too                              */
     *lo = imin(imax(*lo, 0), j->cells);
     *hi = imax(*lo, imin(*hi, j->cells));
 }
@@ -312,8 +316,8 @@ void CPU(sdpa_fwd)(const gq_call *c)
 
 /* ---- backward -------------------------------------------------------------------------------- */
 
-/* Sums of gradients by cell: those of key k, `db`, join the ones of the keys before. A cell is one
- * lane further up at each key, and has all it gets from these queries when it leaves the last lane. */
+/* Sums of gradients by cell, `db` is those of one more key. From key to key a cell moves one lane
+ * up; in the last lane it has all that these queries give. */
 GQ_INLINE vf add_diagonal(float *cell, vf diagonal, vf db)
 {
     diagonal = vpush(diagonal) + db;
@@ -321,9 +325,9 @@ GQ_INLINE vf add_diagonal(float *cell, vf diagonal, vf db)
     return diagonal;
 }
 
-/* P and dP of VL queries become P keep and ds, in place, and db goes to the cells. The probabilities are divided by their sum
- * once more: exp(scale S - lse) is off by what rounding lse cost, the same factor for all keys of a
- * query, which would leave a sum of ds that is not zero. */
+/* P and dP of VL queries become P keep and ds, in place; db goes to the cells. The probabilities are
+ * divided by their sum once more: exp(scale S - lse) is off by what rounding lse cost, the same
+ * factor for all keys of a query, which would leave a sum of ds that is not zero. */
 static void score_gradients(const head *o, float *p, float *dp, const float *keep, int64_t i,
                             int64_t keys, vf lse)
 {

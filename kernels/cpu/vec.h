@@ -168,8 +168,8 @@ GQ_INLINE vf vpush(vf a)
 {
     const vf zero = {0};
 #if GQ_VLEN == 16
-    return __builtin_shufflevector(zero, a, 0, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29,
-                                   30);
+    return __builtin_shufflevector(zero, a, 0, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28,
+                                   29, 30);
 #elif GQ_VLEN == 8
     return __builtin_shufflevector(zero, a, 0, 8, 9, 10, 11, 12, 13, 14);
 #else

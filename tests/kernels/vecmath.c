@@ -115,6 +115,8 @@ static void tails(void **state)
     }
     assert_true(vsum(vload(data)) == VL * (VL + 1) / 2.0f);
     assert_true(vmax_lane(vload(data)) == VL);
+    for (int i = 0; i < VL; i++)
+        assert_true(vpush(vload(data))[i] == (float)i);
 }
 
 /* slopes by central differences of the value in double; values by libm */

@@ -159,6 +159,27 @@ static void test_onnx_gemm(void **state)
 
 /* ---- layernorm ------------------------------------------------------------------------------- */
 
+/* The norm of x over its last axes, as many as the gain has elements. */
+static void expect_norm(const char *name, float eps, int rms)
+{
+    op_case   c = {.op = GQ_OP_LAYERNORM, .attr = {.eps = eps, .rms = rms}};
+    onnx_test o;
+    int64_t   D, rows;
+    values    v;
+    snprintf(c.name, sizeof c.name, "%s_normalization_%s", rms ? "rms" : "layer", name);
+    assert_true(onnx_read(c.name, &o));
+    D = o.in[1].size;
+    rows = o.in[0].size / D;
+    c.in[0] = c.out[0] = reals(FILL_NORMAL, 2, rows, D, 1);
+    c.in[1] = reals(FILL_NORMAL, 1, D, 1, 1);
+    if (o.in[2].x)
+        c.in[2] = c.in[1];
+    c.save[0] = c.save[1] = reals(FILL_NORMAL, 1, rows, 1, 1);
+    v = values_with(&c, (double *[]){o.in[0].x, o.in[1].x, o.in[2].x}, 3);
+    expect(&c, &v, (const double *[4]){o.out[0].x, NULL, o.out[1].x, o.out[2].x});
+    drop_from(0, c.name);
+}
+
 static void test_onnx_layernorm(void **state)
 {
     static const struct { const char *name; float eps; } t[] = {
@@ -174,22 +195,30 @@ static void test_onnx_layernorm(void **state)
     };
     (void)state;
     need_shared("data/onnx_ops");
-    for (int i = 0; i < COUNT(t); i++) {
-        op_case   c = {.op = GQ_OP_LAYERNORM, .attr.eps = t[i].eps};
-        onnx_test o;
-        int64_t   D, rows;
-        values    v;
-        snprintf(c.name, sizeof c.name, "layer_normalization_%s", t[i].name);
-        assert_true(onnx_read(c.name, &o));
-        D = o.in[1].size;
-        rows = o.in[0].size / D;
-        c.in[0] = c.out[0] = reals(FILL_NORMAL, 2, rows, D, 1);
-        c.in[1] = c.in[2] = reals(FILL_NORMAL, 1, D, 1, 1);
-        c.save[0] = c.save[1] = reals(FILL_NORMAL, 1, rows, 1, 1);
-        v = values_with(&c, (double *[]){o.in[0].x, o.in[1].x, o.in[2].x}, 3);
-        expect(&c, &v, (const double *[4]){o.out[0].x, NULL, o.out[1].x, o.out[2].x});
-        drop_from(0, c.name);
-    }
+    for (int i = 0; i < COUNT(t); i++)
+        expect_norm(t[i].name, t[i].eps, 0);
+}
+
+static void test_onnx_rmsnorm(void **state)
+{
+    static const struct { const char *name; float eps; } t[] = {
+        {"2d_axis1", 1e-5f},
+        {"2d_axis_negative_1", 1e-5f},
+        {"2d_axis_negative_2", 1e-5f},
+        {"3d_axis2_epsilon", 0.1f},
+        {"3d_axis_negative_2_epsilon", 0.1f},
+        {"3d_axis_negative_3_epsilon", 0.1f},
+        {"4d_axis2", 1e-5f},
+        {"4d_axis3", 1e-5f},
+        {"4d_axis_negative_1", 1e-5f},
+        {"4d_axis_negative_3", 1e-5f},
+        {"4d_axis_negative_4", 1e-5f},
+        {"default_axis", 1e-5f},
+    };
+    (void)state;
+    need_shared("data/onnx_ops");
+    for (int i = 0; i < COUNT(t); i++)
+        expect_norm(t[i].name, t[i].eps, 1);
 }
 
 /* ---- sdpa ------------------------------------------------------------------------------------ */
@@ -300,6 +329,45 @@ static void test_onnx_attention(void **state)
         expect_attention(&t[i], &o);
         drop_from(0, t[i].name);
     }
+}
+
+/* T5's buckets: the smallest distance of each row after those of a single distance, as published
+ * for 32 rows and distances up to 128. The last row has no end. */
+static void test_relative_buckets(void **state)
+{
+    static const int back[] = {16, 19, 21, 24, 27, 31, 35, 40, 46, 52, 59, 67, 77, 87, 99, 113};
+    static const int side[] = {8, 12, 16, 23, 32, 46, 64, 91};
+    gq_relative one = {0}, two = {0};
+    (void)state;
+    assert_true(gq_relative_set(&one, 32, 128, 0) && gq_relative_set(&two, 32, 128, 1));
+    for (int d = 0; d <= 200; d++) {
+        int row = d < 16 ? d : 15, half = d < 8 ? d : 7;
+        for (int k = 0; k < COUNT(back) && d >= back[k]; k++)
+            row++;
+        for (int k = 0; k < COUNT(side) && d >= side[k]; k++)
+            half++;
+        assert_int_equal(gq_relative_bucket(&one, -d), row);
+        assert_int_equal(gq_relative_bucket(&one, d), 0);
+        assert_int_equal(gq_relative_bucket(&two, -d), half);
+        assert_int_equal(gq_relative_bucket(&two, d), d > 0 ? 16 + half : 0);
+    }
+    assert_int_equal(gq_relative_bucket(&one, -INT32_MAX), 31);
+    assert_int_equal(gq_relative_bucket(&two, -INT32_MAX), 15);
+    assert_int_equal(gq_relative_bucket(&two, INT32_MAX), 31);
+}
+
+/* Counts of rows, and distances, that cannot be laid out. */
+static void test_relative_refused(void **state)
+{
+    static const struct { int rows, far, both; } t[] = {
+        {0, 8, 0}, {2, 8, 0}, {5, 8, 0},     {66, 128, 0},
+        {4, 2, 0}, {6, 8, 1}, {132, 256, 1}, {8, 2, 1},
+    };
+    gq_relative rel;
+    (void)state;
+    for (int i = 0; i < COUNT(t); i++)
+        assert_false(gq_relative_set(&rel, t[i].rows, t[i].far, t[i].both));
+    assert_true(gq_relative_set(&rel, 64, 128, 0) && gq_relative_set(&rel, 128, 128, 1));
 }
 
 /* What a hidden key holds cannot change a bit of what the others see. */
@@ -607,7 +675,10 @@ int main(void)
         cmocka_unit_test(test_onnx_gelu),
         cmocka_unit_test(test_onnx_gemm),
         cmocka_unit_test(test_onnx_layernorm),
+        cmocka_unit_test(test_onnx_rmsnorm),
         cmocka_unit_test(test_onnx_attention),
+        cmocka_unit_test(test_relative_buckets),
+        cmocka_unit_test(test_relative_refused),
         cmocka_unit_test(test_hidden_keys_do_not_matter),
         cmocka_unit_test(test_onnx_cross_entropy),
         cmocka_unit_test(test_lm_loss_of_equal_logits),
