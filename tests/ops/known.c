@@ -370,6 +370,39 @@ static void test_relative_refused(void **state)
     assert_true(gq_relative_set(&rel, 64, 128, 0) && gq_relative_set(&rel, 128, 128, 1));
 }
 
+/* A bias that is the same at all distances changes no probability, however large it is: exp(200) is
+ * no float. */
+static void test_constant_table(void **state)
+{
+    op_case c;
+    (void)state;
+    for (int i = 0; next_case(GQ_OP_SDPA, i, &c); i++) {
+        values     v = values_of(&c, 5);
+        op_case    without = c;
+        how_to_run how = {.be = &gq_backend_ref64};
+        double    *want[4] = {v.out[0]}, *save[GQ_MAX_SAVE] = {v.save[0]};
+        for (int64_t e = 0; v.in[4] && e < count(&c.in[4]); e++)
+            v.in[4][e] = 200;
+        without.in[4].rank = 0;
+        run_forward(&without, &v, &how, want, save);
+        if (v.in[4]) {
+            values w = values_with(&c, v.in, GQ_MAX_IN);
+            expect(&c, &w, (const double *[4]){want[0]});
+        }
+        for (int j = 0; v.in[4] && j < nwho; j++) {
+            values  w = values_with(&c, v.in, GQ_MAX_IN);
+            double *din[GQ_MAX_IN] = {[4] = doubles(count(&c.in[4]))};
+            w.dout[0] = v.dout[0];
+            how = (how_to_run){.be = who[j].be, .wants = 16, .gives = 1};
+            run_forward(&c, &w, &how, w.out, w.save);
+            run_backward(&c, &w, &how, din);
+            for (int64_t e = 0; e < count(&c.in[4]); e++)
+                assert_true(isfinite(din[4][e]));
+        }
+        drop_from(0, c.name);
+    }
+}
+
 /* What a hidden key holds cannot change a bit of what the others see. */
 static void test_hidden_keys_do_not_matter(void **state)
 {
@@ -679,6 +712,7 @@ int main(void)
         cmocka_unit_test(test_onnx_attention),
         cmocka_unit_test(test_relative_buckets),
         cmocka_unit_test(test_relative_refused),
+        cmocka_unit_test(test_constant_table),
         cmocka_unit_test(test_hidden_keys_do_not_matter),
         cmocka_unit_test(test_onnx_cross_entropy),
         cmocka_unit_test(test_lm_loss_of_equal_logits),
