@@ -77,6 +77,44 @@ static void presets(void **state)
     assert_non_null(strstr(err.text, "gpt2.layers: must be given"));
 }
 
+/* model.kind t5: sizes and forms of the published models, defaults that are about text, and what cannot be. */
+static void text_models(void **state)
+{
+    static const struct { const char *text, *needle; } bad[] = {
+        {"model: {kind: t5}\nmvm: {enable: true}\n", "mvm.enable: T5 (model.kind) reads no frames"},
+        {"model: {kind: t5}\nprompt: {template: \"{q} {c} {c}\"}\n", "must hold {c} at most once"},
+        {"model: {kind: t5}\nprompt: {template: \"{c}\"}\n", "must hold {q} exactly once"},
+        {"model: {kind: t5}\nt5: {buckets: 30}\n", "t5.buckets: 30 is no multiple of 4"},
+        {"model: {kind: t5}\nt5: {far: 16}\n", "t5.far: 16 is not beyond the 16 distances"},
+        {"model: {kind: t5}\nt5: {preset: custom, width: 64}\n", "t5.heads: must be given"},
+        {"prompt: {template: \"{q} {c}\"}\n", "{c}, a context, is read by model.kind 't5' alone"},
+    };
+    (void)state;
+    assert_ok(parse("model: {kind: t5}\n"), &err);
+    assert_int_equal(a.t5.width, 768);
+    assert_int_equal(a.t5.mlp, 3072);
+    assert_int_equal(a.t5.decoder_layers, 12);
+    assert_int_equal(a.t5.vocab, 32128);
+    assert_int_equal(a.t5.act, GQ_CFG_T5_RELU);
+    assert_int_equal(a.t5.head, GQ_CFG_T5_TIED);
+    assert_false(a.mvm.enable);
+    assert_string_equal(a.prompt.template, "question: {q} context: {c}");
+    assert_string_equal(a.prompt.answer_prefix, "");
+    assert_ok(parse("model: {kind: t5}\nt5: {preset: flan_t5_small, layers: 3, head: tied}\n"
+                    "prompt: {template: \"{c} {q}\", answer_prefix: x}\n"), &err);
+    assert_int_equal(a.t5.heads, 6);
+    assert_int_equal(a.t5.decoder_layers, 3);
+    assert_int_equal(a.t5.act, GQ_CFG_T5_GATED_GELU);
+    assert_int_equal(a.t5.head, GQ_CFG_T5_TIED);
+    assert_string_equal(a.prompt.template, "{c} {q}");
+    assert_string_equal(a.prompt.answer_prefix, "x");
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_int_equal(parse(bad[i].text), GQ_ECONFIG);
+        if (!strstr(err.text, bad[i].needle))
+            fail_msg("'%s' is not in '%s'", bad[i].needle, err.text);
+    }
+}
+
 static void problems_all_at_once(void **state)
 {
     static const char text[] =
@@ -552,6 +590,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_are_the_papers),
         cmocka_unit_test(presets),
+        cmocka_unit_test(text_models),
         cmocka_unit_test(problems_all_at_once),
         cmocka_unit_test(wrong_values),
         cmocka_unit_test(not_plain_yaml),

@@ -314,6 +314,52 @@ static void padding_changes_nothing(void **state)
     free(g);
 }
 
+/* T5: the question and the end are the source, answer and end the labels, and the target is those behind the start. */
+static void texts(void **state)
+{
+    static const int32_t q[2][6] = {{5, 6, 7, 8, 9}, {10}}, answer[2][3] = {{20, 21, 22}, {23}};
+    static const int32_t target[2][4] = {{0, 20, 21, 22}, {0, 23, 0, 0}};
+    static const int32_t labels[8] = {20, 21, 22, 1, 23, 1, -100, -100}, rows[6] = {0, 1, 2, 3, 4, 5};
+    static const gq_t5_config t5 = {.width = 8, .head_width = 4, .heads = 2, .mlp = 8, .layers = 1, .decoder_layers = 1,
+                                    .vocab = 32, .buckets = 4, .far = 9, .eps = 1e-6};
+    static gq_config c = {.model.kind = GQ_CFG_KIND_T5, .prompt.bucket = 4};
+    gq_sample        s[2] = {{.question = q[0], .nq = 5, .answer = answer[0], .na = 3},
+                             {.question = q[1], .nq = 1, .answer = answer[1], .na = 1}};
+    gq_feed_opts     o = {.inv_lm = 1.0 / 6, .end_id = 1};
+    gq_stllm_shape   shape;
+    gq_engine       *e;
+    gq_params       *p;
+    gq_pass          pass = {.kind = GQ_CFG_KIND_T5};
+    gq_t5_tape      *h = &pass.in.t5;
+    gq_error         err = {0};
+
+    (void)state;
+    gq_feed_shape(&c, s, 2, false, false, true, NULL, &shape);
+    assert_int_equal(shape.text, 8);
+    assert_int_equal(shape.labels, 8);
+    assert_int_equal(shape.frames, 0);
+    assert_ok(gq_engine_new(&(gq_engine_opts){.backend = &gq_backend_ref64, .threads = 1}, &e, &err), &err);
+    assert_ok(gq_params_new(e, &p, &err), &err);
+    assert_ok(gq_t5_declare(p, &t5, &err), &err);
+    assert_ok(gq_params_seal(p, false, &err), &err);
+    assert_ok(gq_t5_record(e, p, &t5, &(gq_t5_shape){.batch = 2, .source = 8, .target = 4, .labels = 8}, NULL, h, &err),
+              &err);
+    gq_feed_pass(&c, s, NULL, NULL, &o, &pass);
+    for (int b = 0; b < 2; b++) {
+        const int32_t *source = (const int32_t *)gq_data(h->tape, h->source) + 8 * b;
+        assert_memory_equal(source, q[b], (size_t)s[b].nq * sizeof *source);
+        assert_int_equal(source[s[b].nq], 1);
+        assert_int_equal(((const int32_t *)gq_data(h->tape, h->lengths))[b], s[b].nq + 1);
+    }
+    assert_memory_equal(gq_data(h->tape, h->target), target, sizeof target);
+    assert_memory_equal(gq_data(h->tape, h->labels), labels, sizeof labels);
+    assert_memory_equal(gq_data(h->tape, h->rows), rows, sizeof rows);
+    assert_true(*(const double *)gq_data(h->tape, h->inv_lm) == 1.0 / 6);
+    gq_tape_free(h->tape);
+    gq_params_free(p);
+    gq_engine_free(e);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -325,6 +371,7 @@ int main(void)
         cmocka_unit_test(drop_mode),
         cmocka_unit_test(feeding_again_leaves_nothing_behind),
         cmocka_unit_test(padding_changes_nothing),
+        cmocka_unit_test(texts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
