@@ -172,8 +172,8 @@ template <int D> void run(gq_cuda *d, const gq_attention *a)
 bool gq_attention_fused_has(const gq_call *c, bool backward)
 {
     gq_attention a = gq_attention_of(c);
-    bool         has = c->in[0].dtype == GQ_BF16 && (a.D == 32 || a.D == 64 || a.D == 128) && gq_aligned16(a.q) &&
-               gq_aligned16(a.kv) && gq_aligned16(a.o) && (a.wq | a.wk | a.qoff | a.koff | a.voff) % 8 == 0 &&
+    bool         has = c->in[0].dtype == GQ_BF16 && !c->in[4].p && (a.D == 32 || a.D == 64 || a.D == 128) &&
+               gq_aligned16(a.q) && gq_aligned16(a.kv) && gq_aligned16(a.o) && (a.wq | a.wk | a.qoff | a.koff | a.voff) % 8 == 0 &&
                a.B <= MOST_BLOCKS && a.H <= MOST_BLOCKS;
     if (backward)
         has = has && gq_aligned16(a.d_o) && (!a.dq || (a.dq_type == GQ_BF16 && gq_aligned16(a.dq))) &&

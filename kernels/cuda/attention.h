@@ -10,6 +10,7 @@
 #define GIFQA_KERNELS_CUDA_ATTENTION_H
 
 #include "kernels/cuda/cuda.h"
+#include "kernels/relative.h"
 
 /* One attention, as kernels get it (by value). A "pair" is one head of one sequence: b * H + h. */
 typedef struct gq_attention {
@@ -32,6 +33,16 @@ typedef struct gq_attention {
 
 gq_attention gq_attention_of(const gq_call *c);
 
+/* The biases by relative position, beside it. Only the unfused path and decoding know them. */
+typedef struct gq_attention_table {
+    const void *p;                      /* [rows,H] of the backend's real; NULL: there are none   */
+    void       *d;                      /* its gradient; NULL: unwanted                           */
+    int32_t     rows, d_type, adds;
+    gq_relative rel;
+} gq_attention_table;
+
+gq_attention_table gq_attention_table_of(const gq_call *c);
+
 /* ---- what a query sees ----------------------------------------------------------------------- */
 
 /* Keys of sequence b before its length. */
@@ -48,6 +59,20 @@ static __device__ __forceinline__ bool gq_attention_sees(const gq_attention &a, 
 {
     return j < keys && !(a.causal && j > i) &&
            (!a.visible || a.visible[(int64_t)b * a.Tk + j] != 0 || (a.self && i == j));
+}
+
+/* ---- biases by relative position ------------------------------------------------------------- */
+
+/* The position of query 0 of sequence b. */
+static __device__ __forceinline__ int gq_attention_first(const gq_attention &a, const gq_attention_table &t, int b)
+{
+    return t.rel.last ? a.lengths[b] - a.Tq : 0;
+}
+/* What the score of head h gets added where the key's position is the query's plus r. */
+template <class T>
+static __device__ __forceinline__ float gq_attention_bias(const gq_attention &a, const gq_attention_table &t, int h, int r)
+{
+    return gq_load(((const T *)t.p)[gq_relative_bucket(&t.rel, r) * a.H + h]);
 }
 
 /* ---- dropout on the probabilities ------------------------------------------------------------ */
@@ -286,7 +311,7 @@ static __device__ __forceinline__ uint64_t gq_queries_see(const gq_attention &a,
 
 /* ---- the paths ------------------------------------------------------------------------------- */
 
-/* Does the fused kernel apply: bf16, head width 32, 64 or 128, everything on 16 bytes? */
+/* Does the fused kernel apply: bf16, no table, head width 32, 64 or 128, everything on 16 bytes? */
 bool gq_attention_fused_has(const gq_call *c, bool backward);
 void gq_attention_fused_fwd(gq_cuda *d, const gq_attention *a);
 /* Does attention64.cu take it? Then it is launched; what gq_attention_fused_has() takes otherwise, the other two do. */
@@ -298,7 +323,7 @@ size_t gq_attention_fused_temp(const gq_attention *a);
 
 /* One query per sequence, no dropout, lse not wanted, head width 32, 64 or 128, keys and values on 16 bytes. */
 bool   gq_attention_decode_has(const gq_call *c);
-void   gq_attention_decode(gq_cuda *d, int32_t real, const gq_attention *a, void *temp);
+void   gq_attention_decode(gq_cuda *d, int32_t real, const gq_attention *a, const gq_attention_table *t, void *temp);
 size_t gq_attention_decode_temp(const gq_attention *a);
 
 #endif

@@ -97,7 +97,8 @@ bool describe(const gq_call *c, bool backward, gq_cudnn_case *a)
 {
     const gq_buf  *qs = &c->in[0], *ks = c->in[1].p ? &c->in[1] : &c->in[0];
     const gq_attr *t = &c->attr;
-    if (qs->dtype != GQ_BF16 || ks->dtype != GQ_BF16 || t->width != t->heads * HEAD || t->p != 0 || c->in[3].p)
+    if (qs->dtype != GQ_BF16 || ks->dtype != GQ_BF16 || t->width != t->heads * HEAD || t->p != 0 || c->in[3].p ||
+        c->in[4].p)
         return false;
     if (gq_size(qs) == 0 || gq_size(ks) == 0 || !column_fits(qs, t->qoff) || !column_fits(ks, t->koff) ||
         !column_fits(ks, t->voff) || !gq_aligned16(c->out[0].p) || !gq_aligned16(c->save[0].p))

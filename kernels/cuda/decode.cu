@@ -4,7 +4,8 @@
  *                 Moves 2 D keys sizeof(T) bytes per head, each once, for 4 D keys operations: roof copy
  *                 bandwidth; with few heads the latency of one block, which keeps 2 EACH loads of 16 bytes per
  *                 thread in flight. A block owns one head and SPLIT keys; D / N lanes share a key (N elements in
- *                 16 bytes). Online softmax per group of lanes over its keys in order, then the butterfly within
+ *                 16 bytes). With a table of biases by relative position they look up the key's row of it, which
+ *                 is in L1. Online softmax per group of lanes over its keys in order, then the butterfly within
  *                 the warp, then warps by index.
  * kernel merge    partial results [splits][D+2] of each head, in order -> o. A few kilobytes.
  *
@@ -41,7 +42,7 @@ template <int D> __device__ __forceinline__ float merged(const float *part, int 
 }
 
 template <class T, int D>
-__global__ void __launch_bounds__(WARPS * 32) decode(gq_attention a, float *partial)
+__global__ void __launch_bounds__(WARPS * 32) decode(gq_attention a, gq_attention_table t, float *partial)
 {
     constexpr int N = gq_pack<T>::N, PIECES = D / N, GROUPS = WARPS * 32 / PIECES;
     GQ_SHARED(float, parts, [WARPS * (D + 2)]);
@@ -51,6 +52,7 @@ __global__ void __launch_bounds__(WARPS * 32) decode(gq_attention a, float *part
     const T *q = (const T *)a.q + (int64_t)b * a.wq + a.qoff + h * D + piece * N;
     const T *k = (const T *)a.kv + (int64_t)b * a.Tk * a.wk + a.koff + h * D + piece * N;
     const T *v = (const T *)a.kv + (int64_t)b * a.Tk * a.wk + a.voff + h * D + piece * N;
+    int      at = gq_attention_first(a, t, b);
     float    qs[N], sums[N] = {}, value;
     running  r = {-INFINITY, 0};
 
@@ -80,6 +82,8 @@ __global__ void __launch_bounds__(WARPS * 32) decode(gq_attention a, float *part
 #pragma unroll
             for (int by = PIECES / 2; by > 0; by >>= 1)
                 s[e] += __shfl_xor_sync(0xffffffffu, s[e], by);
+            if (t.p && sees[e])
+                s[e] += gq_attention_bias<T>(a, t, h, first + e * GROUPS + group - at) * LOG2_E;
             s[e] = sees[e] ? s[e] : -INFINITY;
             top = fmaxf(top, s[e]);
         }
@@ -145,10 +149,10 @@ template <class T, int D> __global__ void __launch_bounds__(D) merge(gq_attentio
 
 int splits_of(const gq_attention *a) { return (int)gq_blocks(a->Tk, SPLIT); }
 
-template <class T, int D> void run(gq_cuda *d, const gq_attention *a, float *partial)
+template <class T, int D> void run(gq_cuda *d, const gq_attention *a, const gq_attention_table *t, float *partial)
 {
     unsigned pairs = (unsigned)(a->B * a->H), splits = (unsigned)splits_of(a);
-    GQ_LAUNCH(d, (decode<T, D>), dim3(pairs, splits), dim3(WARPS * 32), 0, *a, partial);
+    GQ_LAUNCH(d, (decode<T, D>), dim3(pairs, splits), dim3(WARPS * 32), 0, *a, *t, partial);
     if (splits > 1)
         GQ_LAUNCH(d, (merge<T, D>), dim3(pairs), dim3(D), 0, *a, partial, (int)splits);
 }
@@ -163,14 +167,14 @@ bool gq_attention_decode_has(const gq_call *c)
            (a.wk | a.koff | a.voff) % n == 0;
 }
 
-void gq_attention_decode(gq_cuda *d, int32_t real, const gq_attention *a, void *temp)
+void gq_attention_decode(gq_cuda *d, int32_t real, const gq_attention *a, const gq_attention_table *t, void *temp)
 {
     if (a->D == 32)
-        GQ_REAL(real, T, run<T, 32>(d, a, (float *)temp));
+        GQ_REAL(real, T, run<T, 32>(d, a, t, (float *)temp));
     else if (a->D == 64)
-        GQ_REAL(real, T, run<T, 64>(d, a, (float *)temp));
+        GQ_REAL(real, T, run<T, 64>(d, a, t, (float *)temp));
     else
-        GQ_REAL(real, T, run<T, 128>(d, a, (float *)temp));
+        GQ_REAL(real, T, run<T, 128>(d, a, t, (float *)temp));
 }
 
 size_t gq_attention_decode_temp(const gq_attention *a)

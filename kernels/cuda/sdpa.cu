@@ -1,6 +1,6 @@
 /* sdpa.cu - attention: which path computes it, and the unfused path.
  *
- *   s_ij = scale <q_i, k_j>;  P = softmax of s over what query i sees;  Z_ij = P_ij keep_ij / (1-p)
+ *   s_ij = scale <q_i, k_j> + bias_ij;  P = softmax of s over what query i sees;  Z_ij = P_ij keep_ij / (1-p)
  *   o_i = sum_j Z_ij v_j;   dP_ij = <do_i, v_j> keep_ij / (1-p);   ds_ij = P_ij (dP_ij - sum_k P_ik dP_ik)
  *   dq_i = scale sum_j ds_ij k_j;   dk_j = scale sum_i ds_ij q_i;   dv_j = sum_i Z_ij do_i
  *
@@ -8,6 +8,8 @@
  * cuDNN where it is linked and asked for, and the unfused one below. That one takes every head width, mask and
  * type, is all there is for fp32, and is what the others are compared with on the GPU. It writes the scores of
  * as many heads to scratch memory as there is room for, and asks for no more than SCORE_BYTES.
+ * Biases by relative position (bias_ij is an entry of their table) are for decoding and the unfused path: T5, which
+ * has them, asks questions about some captions at a time and is not what a step of training spends its time on.
  *
  * kernel product    D[m,n] = alpha A[m,k] B[k,n] (+ D) for `pairs` heads, operands anywhere in packed rows.
  *                   Moves 4 (m k ceil(n/64) + k n ceil(m/64)) + m n bytes; roof: the float units (no tensor
@@ -15,14 +17,29 @@
  *                   per thread, k in steps of 16 through shared memory, summed in the order of k.
  * kernel softmax    scores [rows,Tk] -> Z in place, lse; one warp per row, three passes over 4 Tk bytes, the
  *                   second and third out of the cache; roof: copy bandwidth. A lane takes j = lane, lane+32, ..
- *                   in order, then the butterfly.
+ *                   in order, then the butterfly. With a table the first pass adds the biases, whose rows are
+ *                   found by comparing integers.
  * kernel softmax_backward   s -> Z and dP -> ds in place; as softmax.
+ * kernel table_parts   ds [pairs,Tq,Tk] -> what TABLE_ROWS queries of a head have for each row of the table: reads
+ *                   4 Tq Tk bytes per head; roof: copy bandwidth. A thread adds a diagonal, all of whose scores have
+ *                   the same row, in the order of queries; neighbours read neighbours. TABLE_THREADS diagonals at a
+ *                   time are then added up by a warp for each row: a lane's in order, the butterfly, and what was
+ *                   there before.
+ * kernel table_gradient   parts [rows,H][B, ranges of queries] -> the table's gradient, a block per entry, in the
+ *                   order of gq_sum_in_order (eight.h). There are parts of all heads: how many are worked on at a
+ *                   time does not matter.
  */
 #include "kernels/cuda/attention.h"
+#include "kernels/cuda/eight.h"
+#include "kernels/cuda/lanes.h"
 
 namespace {
 
-enum { TILE = 64, STEP = 16, PRODUCT_THREADS = 256, ROW_WARPS = 4, MOST_PAIRS = 65535 };
+enum {
+    TILE = 64, STEP = 16, PRODUCT_THREADS = 256, ROW_WARPS = 4, MOST_PAIRS = 65535,
+    TABLE_THREADS = 256, TABLE_WARPS = TABLE_THREADS / 32, TABLE_ROWS = 64,
+    MOST_BUCKETS = 128,                               /* of kernels/relative.h                    */
+};
 
 const size_t SCORE_BYTES = (size_t)64 << 20;      /* of one score matrix, unless a single head needs more */
 
@@ -118,6 +135,13 @@ __device__ __forceinline__ score_row row_of(const gq_attention &a, int first, in
     return r;
 }
 
+/* What the score of key j gets added where there is a table. */
+template <class T>
+__device__ __forceinline__ float bias_of(const gq_attention &a, const gq_attention_table &t, const score_row &r, int j)
+{
+    return gq_attention_bias<T>(a, t, (int)(r.pair % a.H), j - gq_attention_first(a, t, r.b) - r.i);
+}
+
 /* What dropout multiplies a probability with. */
 __device__ __forceinline__ float factor_of(const gq_attention &a, const score_row &r, int j)
 {
@@ -126,7 +150,9 @@ __device__ __forceinline__ float factor_of(const gq_attention &a, const score_ro
     return gq_attention_keeps(a, r.pair, r.i, j, a.step->seed, gq_attention_word(a)) ? a.keep : 0.0f;
 }
 
-__global__ void __launch_bounds__(ROW_WARPS * 32) softmax(gq_attention a, float *scores, int first, int pairs)
+template <class T>
+__global__ void __launch_bounds__(ROW_WARPS * 32)
+softmax(gq_attention a, gq_attention_table t, float *scores, int first, int pairs)
 {
     score_row r = row_of(a, first, pairs);
     float    *s = scores + r.at, top = -INFINITY, sum = 0;
@@ -135,8 +161,11 @@ __global__ void __launch_bounds__(ROW_WARPS * 32) softmax(gq_attention a, float 
     if (!r.there)
         return;                         /* the whole warp                                         */
     for (int j = lane; j < a.Tk; j += 32)
-        if (gq_attention_sees(a, r.b, r.keys, r.i, j))
+        if (gq_attention_sees(a, r.b, r.keys, r.i, j)) {
+            if (t.p)
+                s[j] += bias_of<T>(a, t, r, j);
             top = fmaxf(top, s[j]);
+        }
     top = gq_warp_max(top);
     top = top == -INFINITY ? 0.0f : top;
     for (int j = lane; j < a.Tk; j += 32) {
@@ -154,8 +183,9 @@ __global__ void __launch_bounds__(ROW_WARPS * 32) softmax(gq_attention a, float 
 
 /* The probabilities are divided by their sum once more, as in kernels/cpu/sdpa.c: exp(s - lse) is off by what
  * rounding lse cost, the same factor for all keys of a query, which would leave a sum of ds that is not zero. */
+template <class T>
 __global__ void __launch_bounds__(ROW_WARPS * 32)
-softmax_backward(gq_attention a, float *scores, float *grads, int first, int pairs)
+softmax_backward(gq_attention a, gq_attention_table t, float *scores, float *grads, int first, int pairs)
 {
     score_row r = row_of(a, first, pairs);
     float    *s = scores + r.at, *ds = grads + r.at, lse, sum = 0, mean = 0;
@@ -165,7 +195,10 @@ softmax_backward(gq_attention a, float *scores, float *grads, int first, int pai
         return;
     lse = a.lse[r.pair * a.Tq + r.i];
     for (int j = lane; j < a.Tk; j += 32) {
-        float e = gq_attention_sees(a, r.b, r.keys, r.i, j) ? expf(s[j] - lse) : 0.0f, dp = e == 0.0f ? 0.0f : ds[j];
+        float e = 0, dp;
+        if (gq_attention_sees(a, r.b, r.keys, r.i, j))
+            e = expf((t.p ? s[j] + bias_of<T>(a, t, r, j) : s[j]) - lse);
+        dp = e == 0.0f ? 0.0f : ds[j];
         dp *= factor_of(a, r, j);
         s[j] = e;
         ds[j] = dp;
@@ -180,6 +213,70 @@ softmax_backward(gq_attention a, float *scores, float *grads, int first, int pai
         ds[j] = e * (ds[j] - mean);
         s[j] = e * factor_of(a, r, j);
     }
+}
+
+/* ---- the gradient of the table --------------------------------------------------------------- */
+
+/* Block (x, y): queries [TABLE_ROWS x, ..) of the y-th pair from `first` on; grads: ds of those pairs. */
+__global__ void __launch_bounds__(TABLE_THREADS)
+table_parts(gq_attention a, gq_attention_table t, const float *__restrict__ grads, float *parts, int first)
+{
+    GQ_SHARED(float, of_diagonal, [TABLE_THREADS]);
+    GQ_SHARED(int, row_of_diagonal, [TABLE_THREADS]);
+    GQ_SHARED(float, sums, [MOST_BUCKETS]);
+    int          pair = first + (int)blockIdx.y, b = pair / a.H, h = pair % a.H, lane = (int)threadIdx.x % 32;
+    int          i0 = (int)blockIdx.x * TABLE_ROWS, end = i0 + TABLE_ROWS < a.Tq ? i0 + TABLE_ROWS : a.Tq;
+    int          at = gq_attention_first(a, t, b);
+    const float *ds = grads + (int64_t)blockIdx.y * a.Tq * a.Tk;
+
+    if (threadIdx.x < MOST_BUCKETS)
+        sums[threadIdx.x] = 0;
+    for (int lowest = 1 - end; lowest < a.Tk - i0; lowest += TABLE_THREADS) {
+        int   r = lowest + (int)threadIdx.x, from = i0 < -r ? -r : i0, to = end < a.Tk - r ? end : a.Tk - r;
+        float sum = 0;
+#pragma unroll 8
+        for (int i = from; i < to; i++)
+            sum += ds[(int64_t)i * a.Tk + i + r];
+        __syncthreads();                              /* the diagonals before were added          */
+        of_diagonal[threadIdx.x] = sum;
+        row_of_diagonal[threadIdx.x] = gq_relative_bucket(&t.rel, r - at);
+        __syncthreads();
+        for (int n = (int)threadIdx.x / 32; n < t.rows; n += TABLE_WARPS) {
+            float more = 0;
+#pragma unroll
+            for (int k = lane; k < TABLE_THREADS; k += 32)
+                more += row_of_diagonal[k] == n ? of_diagonal[k] : 0.0f;
+            more = gq_warp_sum(more);
+            if (lane == 0)
+                sums[n] += more;
+        }
+    }
+    __syncthreads();
+    if ((int)threadIdx.x < t.rows)
+        parts[(((int64_t)threadIdx.x * a.H + h) * a.B + b) * gridDim.x + blockIdx.x] = sums[threadIdx.x];
+}
+
+/* terms: parts of an entry */
+template <class G>
+__global__ void __launch_bounds__(GQ_SUM_THREADS) table_gradient(const float *parts, int64_t terms, G *d, bool adds)
+{
+    double sum = gq_sum_in_order(parts + blockIdx.x * terms, terms, 1);
+    if (threadIdx.x == 0)
+        gq_put(d + blockIdx.x, adds, (float)sum);
+}
+
+int64_t table_terms(const gq_attention *a) { return (int64_t)a->B * gq_blocks(a->Tq, TABLE_ROWS); }
+
+/* Bytes in front of the score matrices. */
+size_t table_bytes(const gq_attention *a, const gq_attention_table *t)
+{
+    return ((size_t)t->rows * (size_t)a->H * (size_t)table_terms(a) * sizeof(float) + 255) / 256 * 256;
+}
+
+void finish_table(gq_cuda *d, const gq_attention *a, const gq_attention_table *t, const float *parts)
+{
+    GQ_REAL(t->d_type, G, GQ_LAUNCH(d, table_gradient<G>, dim3((unsigned)(t->rows * a->H)), dim3(GQ_SUM_THREADS), 0,
+                                    parts, table_terms(a), (G *)t->d, t->adds != 0));
 }
 
 /* ---- operands of the products ---------------------------------------------------------------- */
@@ -228,7 +325,8 @@ dim3 row_blocks(const gq_attention *a, int pairs) { return dim3(gq_blocks((int64
 
 /* ---- the unfused path ------------------------------------------------------------------------ */
 
-template <class T> void unfused_forward(gq_cuda *d, const gq_attention *a, const gq_work *work)
+template <class T>
+void unfused_forward(gq_cuda *d, const gq_attention *a, const gq_attention_table *t, const gq_work *work)
 {
     float  *scores = (float *)work->temp;
     size_t  z = sizeof(T);
@@ -240,7 +338,7 @@ template <class T> void unfused_forward(gq_cuda *d, const gq_attention *a, const
     for (int first = 0; first < pairs; first += chunk) {
         int n = first + chunk < pairs ? chunk : pairs - first;
         multiply<T, T, float>(d, {q, turned(k), s, a->Tq, a->Tk, a->D, a->H, first, a->scale, 0, NULL}, n);
-        GQ_LAUNCH(d, softmax, row_blocks(a, n), dim3(ROW_WARPS * 32), 0, *a, scores, first, n);
+        GQ_LAUNCH(d, softmax<T>, row_blocks(a, n), dim3(ROW_WARPS * 32), 0, *a, *t, scores, first, n);
         multiply<float, T, T>(d, {s, v, o, a->Tq, a->D, a->Tk, a->H, first, 1, 0, a->lengths}, n);
     }
 }
@@ -265,13 +363,14 @@ void key_gradients(gq_cuda *d, const gq_attention *a, const operand &Z, const op
     multiply<float, T, G>(d, {turned(Z), g, dv, a->Tk, a->D, a->Tq, a->H, first, 1, a->addkv, NULL}, n);
 }
 
-template <class T> void unfused_backward(gq_cuda *d, const gq_attention *a, const gq_work *work)
+template <class T>
+void unfused_backward(gq_cuda *d, const gq_attention *a, const gq_attention_table *t, const gq_work *work)
 {
-    float  *scores = (float *)work->temp;
-    size_t  z = sizeof(T);
+    size_t  z = sizeof(T), taken = t->d ? table_bytes(a, t) : 0;
+    float  *parts = (float *)work->temp, *scores = parts + taken / sizeof(float);
     operand q = columns(a, a->q, a->Tq, a->wq, a->qoff, z), k = columns(a, a->kv, a->Tk, a->wk, a->koff, z),
             v = columns(a, a->kv, a->Tk, a->wk, a->voff, z), g = columns(a, a->d_o, a->Tq, a->C, 0, z);
-    int     pairs = a->B * a->H, chunk = chunk_of(a, 2, work->temp_bytes);
+    int     pairs = a->B * a->H, chunk = chunk_of(a, 2, work->temp_bytes - taken);
     float  *grads = scores + chunk * score_count(a);
     operand s = scores_of(a, scores), ds = scores_of(a, grads);
 
@@ -279,12 +378,17 @@ template <class T> void unfused_backward(gq_cuda *d, const gq_attention *a, cons
         int n = first + chunk < pairs ? chunk : pairs - first;
         multiply<T, T, float>(d, {q, turned(k), s, a->Tq, a->Tk, a->D, a->H, first, a->scale, 0, NULL}, n);
         multiply<T, T, float>(d, {g, turned(v), ds, a->Tq, a->Tk, a->D, a->H, first, 1, 0, NULL}, n);
-        GQ_LAUNCH(d, softmax_backward, row_blocks(a, n), dim3(ROW_WARPS * 32), 0, *a, scores, grads, first, n);
+        GQ_LAUNCH(d, softmax_backward<T>, row_blocks(a, n), dim3(ROW_WARPS * 32), 0, *a, *t, scores, grads, first, n);
+        if (t->d)
+            GQ_LAUNCH(d, table_parts, dim3(gq_blocks(a->Tq, TABLE_ROWS), (unsigned)n), dim3(TABLE_THREADS), 0, *a, *t,
+                      grads, parts, first);
         if (a->dq)
             GQ_REAL(a->dq_type, G, query_gradient<T, G>(d, a, ds, first, n));
         if (a->dkv)
             GQ_REAL(a->dkv_type, G, key_gradients<T, G>(d, a, s, ds, first, n));
     }
+    if (t->d)
+        finish_table(d, a, t, parts);
 }
 
 /* ---- the gradients' other columns ------------------------------------------------------------ */
@@ -299,22 +403,17 @@ bool cover_once(const int32_t *at, int count, int64_t C, int64_t W)
     return count * C == W;
 }
 
-void clear(gq_cuda *d, const gq_buf *g)
-{
-    d->device.fill(&d->device, g->p, 0, (size_t)gq_size(g) * (g->dtype == GQ_BF16 ? 2 : 4));
-}
-
 /* What no column range of attention writes, or two write, starts at zero and is added to. */
-void clear_gradients(gq_cuda *d, const gq_call *c, gq_attention *a)
+void clear_gradients(const gq_call *c, gq_attention *a)
 {
     const int32_t at[3] = {a->qoff, a->koff, a->voff};
     if (a->dq && !a->addq && !cover_once(at, a->self ? 3 : 1, a->C, a->wq)) {
-        clear(d, &c->din[0]);
+        gq_cuda_zero(c, &c->din[0]);
         a->addq = 1;
         a->addkv |= a->self;
     }
     if (a->dkv && !a->self && !a->addkv && !cover_once(at + 1, 2, a->C, a->wk)) {
-        clear(d, &c->din[1]);
+        gq_cuda_zero(c, &c->din[1]);
         a->addkv = 1;
     }
 }
@@ -360,48 +459,59 @@ gq_attention gq_attention_of(const gq_call *c)
     return a;
 }
 
+gq_attention_table gq_attention_table_of(const gq_call *c)
+{
+    gq_attention_table t = {};
+    if (c->in[4].rank == 0)
+        return t;
+    t.p = c->in[4].p;
+    t.d = c->din[4].p;
+    t.rows = (int32_t)c->in[4].shape[0];
+    t.d_type = c->din[4].dtype;
+    t.adds = gq_adds(c, 4);
+    t.rel = c->attr.rel;
+    return t;
+}
+
 void gq_cuda_sdpa_fwd(const gq_call *c)
 {
-    gq_cuda     *d = gq_cuda_of(c);
-    gq_attention a = gq_attention_of(c);
+    gq_cuda           *d = gq_cuda_of(c);
+    gq_attention       a = gq_attention_of(c);
+    gq_attention_table t = gq_attention_table_of(c);
     a.step = d->step;
     if (d->attention != GQ_ATTENTION_UNFUSED && gq_attention_decode_has(c))
-        gq_attention_decode(d, c->in[0].dtype, &a, c->work->temp);
+        gq_attention_decode(d, c->in[0].dtype, &a, &t, c->work->temp);
     else if (d->attention == GQ_ATTENTION_CUDNN && gq_cuda_cudnn_sdpa_fwd(c))
         return;
     else if (d->attention != GQ_ATTENTION_UNFUSED && gq_attention_fused_has(c, false))
         gq_attention_fused_fwd(d, &a);
     else
-        GQ_REAL(c->in[0].dtype, T, unfused_forward<T>(d, &a, c->work));
+        GQ_REAL(c->in[0].dtype, T, unfused_forward<T>(d, &a, &t, c->work));
 }
 
 void gq_cuda_sdpa_bwd(const gq_call *c)
 {
-    gq_cuda     *d = gq_cuda_of(c);
-    gq_attention a = gq_attention_of(c);
+    gq_cuda           *d = gq_cuda_of(c);
+    gq_attention       a = gq_attention_of(c);
+    gq_attention_table t = gq_attention_table_of(c);
     a.step = d->step;
-    if (!a.d_o) {
-        for (int k = 0; k < 2; k++)
-            if (c->din[k].p && !(c->acc >> k & 1))
-                clear(d, &c->din[k]);
-        return;
-    }
-    if (!a.dq && !a.dkv)
+    if (gq_nothing_arrives(c) || (!a.dq && !a.dkv && !t.d))
         return;
     if (d->attention == GQ_ATTENTION_CUDNN && gq_cuda_cudnn_sdpa_bwd(c))
         return;
-    clear_gradients(d, c, &a);
+    clear_gradients(c, &a);
     if (d->attention != GQ_ATTENTION_UNFUSED && gq_attention_fused_has(c, true))
         gq_attention_fused_bwd(d, &a, c->work->temp);
     else
-        GQ_REAL(c->in[0].dtype, T, unfused_backward<T>(d, &a, c->work));
+        GQ_REAL(c->in[0].dtype, T, unfused_backward<T>(d, &a, &t, c->work));
 }
 
 /* Which path runs may depend on addresses and on the device's setting, neither of which is known here: room for
  * the largest one. */
 size_t gq_cuda_sdpa_temp(const gq_call *c, int backward, int threads)
 {
-    gq_attention a = gq_attention_of(c);
-    return backward ? larger(score_bytes(&a, 2), gq_attention_fused_temp(&a))
+    gq_attention       a = gq_attention_of(c);
+    gq_attention_table t = gq_attention_table_of(c);
+    return backward ? larger(table_bytes(&a, &t) + score_bytes(&a, 2), gq_attention_fused_temp(&a))
                     : larger(score_bytes(&a, 1), gq_attention_decode_temp(&a));
 }

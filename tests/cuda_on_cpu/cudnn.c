@@ -177,11 +177,12 @@ static void test_not_for_cudnn(void **state)
 {
     static const shape s = {2, 2, 8, 0, 1, {-1}};
     static float       visible[16];
+    static uint16_t    table[8];
     (void)state;
     gq_shim_cudnn(1);
-    for (int i = 0; i < 9; i++) {
+    for (int i = 0; i < 10; i++) {
         sdpa x;
-        int  backward = i >= 5;
+        int  backward = i >= 6;
         make(&x, &s, NULL, i == 0 ? GQ_F32 : GQ_BF16);
         gq_call *c = &x.call;
         if (i == 1)
@@ -193,12 +194,14 @@ static void test_not_for_cudnn(void **state)
         if (i == 4)
             c->in[0].p = x.h[Q] + 1;
         if (i == 5)
-            c->acc = 1;
+            c->in[4] = (gq_buf){.p = table, .shape = {4, 2, 1, 1}, .rank = 2, .dtype = GQ_BF16};
         if (i == 6)
-            c->din[0].p = NULL;
+            c->acc = 1;
         if (i == 7)
-            c->dout[0].p = NULL;
+            c->din[0].p = NULL;
         if (i == 8)
+            c->dout[0].p = NULL;
+        if (i == 9)
             c->din[0].shape[2] = c->in[0].shape[2] = x.call.in[0].shape[2] + 8;
         assert_int_equal(through_cudnn(&x, backward), 0);
         for (int64_t k = 0; k < x.n[O]; k++)

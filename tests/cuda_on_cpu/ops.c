@@ -42,6 +42,10 @@ static const add_norm_shape add_norm_wide_shapes[] = {
 };
 static const sdpa_shape sdpa_wide_shapes[] = {
     {1, 1, 70, 0, 64, GQ_MASK_CAUSAL, 0, 0, 0, 0, 1, 0, 0, 0}, {1, 2, 8, 50, 64, GQ_MASK_NONE, 51, 0, 0, 0.1f, 1, 0, 0, 0},
+    /* the table of T5, more queries and keys than a block of its gradient has, the largest table */
+    {1, 3, 40, 0, 96, GQ_MASK_NONE, 41, 0, 0, 0, 1, BOTH, 32, 128},
+    {2, 1, 66, 270, 4, GQ_MASK_NONE, 271, 0, 0, 0, 1, LAST, 32, 128},
+    {1, 1, 130, 0, 4, GQ_MASK_NONE, 0, 1, 0, 0.1f, 1, BOTH, 128, 100},
 };
 static const dropout_shape dropout_wide_shapes[] = {{33, 768, 0.1f}, {3, 4104, 0.5f}};
 static const mask_rows_shape mask_rows_wide_shapes[] = {
