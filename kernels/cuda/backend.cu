@@ -13,6 +13,8 @@ static void fill_column(gq_backend *b)
         ROW(LAYERNORM, layernorm, gq_cuda_layernorm_temp),
         ROW(ADD_NORM, add_norm, gq_cuda_add_norm_temp),
         ROW(SDPA, sdpa, gq_cuda_sdpa_temp),
+        ROW(GLU, glu, NULL),
+        ROW(SCALE, scale, NULL),
         ROW(DROPOUT, dropout, NULL),
         ROW(MASK_ROWS, mask_rows, NULL),
         ROW(GATHER_ROWS, gather_rows, NULL),

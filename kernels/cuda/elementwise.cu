@@ -1,17 +1,21 @@
-/* elementwise.cu - bias, activation and residual; the activation's gradient; column sums; conversions.
+/* elementwise.cu - bias, activation and residual; the activation's gradient; glu; scale; column sums; conversions.
  * All are bound by copy bandwidth (H100: 3.35 TB/s). s is the size of T in bytes.
  *
  *  bias_act      x (u, r, y) [rows,n], bias [n]. Moves s rows n (2 + 1 for r + 1 for u) bytes. A thread has one
  *                16-byte column of x and ROWS rows of it, so that the bias is read once for ROWS rows and four
  *                loads are under way; blocks are as wide as a row needs. No reduction.
  *  act_gradient  dy, u, du [count]: 3 s count bytes, 16 a thread and operand. No reduction.
+ *  gate          u [rows,2F] to y [rows,F]: 3 s rows F bytes. A thread has one 16-byte piece of y and the two of u
+ *                that it is made of; a block is as wide as a row needs, as in bias_act.
+ *  gate_gradient u, dy to du [rows,2F]: 5 s rows F bytes (7 where du is added to), 16 of each half a thread, both
+ *                halves at once: u and dy are read once.
  *  chunk_sums    x [rows,n] to [rows / GQ_COLUMN_CHUNK, n] floats: s rows n + 4 n rows / 256 bytes. A block has one
  *                chunk of rows and 8 accesses of columns; its 32 stripes of threads add every 32nd row in order, all
  *                8 of them under way at once, then their sums are added by index.
  *  add_chunks    those [chunks,n] floats to [n]: 32 threads a column add every 32nd chunk in order, their sums are
  *                added by index. With one chunk, chunk_sums writes the result itself.
- *  convert       dst, src [count] of two types: (4 or 2) + (4 or 2) bytes an element, and dst again when it is
- *                added to. The wider type moves in 16 bytes a thread.
+ *  scaled        dst (+)= a factor times src, [count], of two types; a conversion has the factor 1: (4 or 2) + (4 or
+ *                2) bytes an element, and dst again when it is added to. The wider type moves in 16 bytes a thread.
  *
  * One element at a time where an address or a row is not a multiple of 16 bytes.
  */
@@ -54,6 +58,17 @@ __device__ __forceinline__ float act_slope(int act, float x)
     }
 }
 
+/* The block of a kernel that has N elements of a row of n a thread: as wide as the row needs, and as many rows as fit.
+ * tiles: blocks side by side in a row. */
+dim3 blocks_of_rows(int64_t n, int N, int64_t *tiles)
+{
+    int64_t lanes = (n + N - 1) / N, wide;
+    *tiles = gq_blocks(lanes, THREADS);
+    wide = (lanes + *tiles - 1) / *tiles;                /* lanes of a tile, the last one filled too */
+    unsigned x = (unsigned)((wide + 31) / 32 * 32);
+    return dim3(x, THREADS / x);
+}
+
 /* ---- bias, activation, residual -------------------------------------------------------------- */
 
 template <class T> struct act_args { const T *x, *bias, *r; T *y, *u; int64_t rows, n, tiles; int act; };
@@ -93,12 +108,7 @@ template <class T, int N> __global__ void __launch_bounds__(THREADS) bias_act(ac
 
 template <class T, int N> void start_bias_act(gq_cuda *d, act_args<T> a)
 {
-    int64_t  lanes = (a.n + N - 1) / N, wide;
-    unsigned x;
-    a.tiles = gq_blocks(lanes, THREADS);
-    wide = (lanes + a.tiles - 1) / a.tiles;              /* lanes of a tile, the last one filled too */
-    x = (unsigned)((wide + 31) / 32 * 32);
-    dim3 block(x, THREADS / x);
+    dim3 block = blocks_of_rows(a.n, N, &a.tiles);
     GQ_LAUNCH(d, (bias_act<T, N>), dim3((unsigned)(a.tiles * gq_blocks(a.rows, (int64_t)block.y * ROWS))), block, 0, a);
 }
 
@@ -136,6 +146,70 @@ template <class T> void act_gradient_of(gq_cuda *d, int act, const T *dy, const 
         GQ_LAUNCH(d, (act_gradient<T, N>), dim3(gq_blocks(count, THREADS * N)), dim3(THREADS), 0, act, dy, u, du, count);
     else
         GQ_LAUNCH(d, (act_gradient<T, 1>), dim3(gq_blocks(count, THREADS)), dim3(THREADS), 0, act, dy, u, du, count);
+}
+
+/* ---- gated linear unit ----------------------------------------------------------------------- */
+
+template <class T, class G> struct gate_args { const T *u, *dy; T *y; G *du; int64_t rows, F, tiles; int act; bool adds; };
+
+/* The element of y, of a row of F, from which on this thread has a piece, if there is one. */
+template <class T, class G, int N> __device__ __forceinline__ bool gate_at(const gate_args<T, G> &a, int64_t *row, int64_t *f)
+{
+    *f = ((int64_t)(blockIdx.x % a.tiles) * blockDim.x + threadIdx.x) * N;
+    *row = (int64_t)(blockIdx.x / a.tiles) * blockDim.y + threadIdx.y;
+    return *f < a.F && *row < a.rows;
+}
+
+template <class T, class G, int N> __global__ void __launch_bounds__(THREADS) gate(gate_args<T, G> a)
+{
+    int64_t row, f;
+    if (!gate_at<T, G, N>(a, &row, &f))
+        return;
+    gq_lane<T, N> x = gq_lane_at<N>(a.u + row * 2 * a.F + f), by = gq_lane_at<N>(a.u + (row * 2 + 1) * a.F + f), y;
+#pragma unroll
+    for (int i = 0; i < N; i++)
+        gq_save(&y.x[i], act_value(a.act, gq_load(x.x[i])) * gq_load(by.x[i]));
+    gq_lane_save<N>(a.y + row * a.F + f, y);
+}
+
+template <class T, class G, int N> __global__ void __launch_bounds__(THREADS) gate_gradient(gate_args<T, G> a)
+{
+    int64_t row, f;
+    float   dx[N], dby[N];
+    if (!gate_at<T, G, N>(a, &row, &f))
+        return;
+    gq_lane<T, N> x = gq_lane_at<N>(a.u + row * 2 * a.F + f), by = gq_lane_at<N>(a.u + (row * 2 + 1) * a.F + f);
+    gq_lane<T, N> dy = gq_lane_at<N>(a.dy + row * a.F + f);
+#pragma unroll
+    for (int i = 0; i < N; i++) {
+        float up = gq_load(dy.x[i]), v = gq_load(x.x[i]);
+        dx[i] = up * gq_load(by.x[i]) * act_slope(a.act, v);
+        dby[i] = up * act_value(a.act, v);
+    }
+    gq_lane_put<N>(a.du + row * 2 * a.F + f, a.adds, dx);
+    gq_lane_put<N>(a.du + (row * 2 + 1) * a.F + f, a.adds, dby);
+}
+
+template <class T, class G, int N> void start_gate(gq_cuda *d, gate_args<T, G> a)
+{
+    dim3 block = blocks_of_rows(a.F, N, &a.tiles);
+    dim3 grid((unsigned)(a.tiles * gq_blocks(a.rows, block.y)));
+    if (a.du)
+        GQ_LAUNCH(d, (gate_gradient<T, G, N>), grid, block, 0, a);
+    else
+        GQ_LAUNCH(d, (gate<T, G, N>), grid, block, 0, a);
+}
+
+/* y NULL: the gradient */
+template <class T, class G> void gate_of(const gq_call *c, T *y, G *du)
+{
+    constexpr int   N = gq_between<T, G>::N;
+    gate_args<T, G> a = {(const T *)c->in[0].p, (const T *)c->dout[0].p, y, du, gq_rows(&c->in[0]),
+                         gq_cols(&c->in[0]) / 2, 0, c->attr.act, gq_adds(c, 0)};
+    if (a.F % N == 0 && gq_aligned16(a.u) && gq_aligned16(a.dy) && gq_aligned16(a.y) && gq_aligned16(a.du))
+        start_gate<T, G, N>(gq_cuda_of(c), a);
+    else
+        start_gate<T, G, 1>(gq_cuda_of(c), a);
 }
 
 /* ---- column sums ----------------------------------------------------------------------------- */
@@ -225,10 +299,10 @@ void column_sums_of(gq_cuda *d, const T *x, int64_t rows, int64_t n, G *out, boo
               adds);
 }
 
-/* ---- conversions ----------------------------------------------------------------------------- */
+/* ---- conversions and scale ------------------------------------------------------------------- */
 
 template <class S, class G, int N>
-__global__ void __launch_bounds__(THREADS) converted(G *dst, const S *src, int64_t count, bool adds)
+__global__ void __launch_bounds__(THREADS) scaled(G *dst, const S *src, int64_t count, float by, bool adds)
 {
     int64_t i = ((int64_t)blockIdx.x * THREADS + threadIdx.x) * N;
     float   v[N];
@@ -237,17 +311,17 @@ __global__ void __launch_bounds__(THREADS) converted(G *dst, const S *src, int64
     gq_lane<S, N> from = gq_lane_at<N>(src + i);
 #pragma unroll
     for (int k = 0; k < N; k++)
-        v[k] = gq_load(from.x[k]);
+        v[k] = gq_load(from.x[k]) * by;
     gq_lane_put<N>(dst + i, adds, v);
 }
 
-template <class S, class G> void convert_of(gq_cuda *d, G *dst, const S *src, int64_t count, bool adds)
+template <class S, class G> void scale_of(gq_cuda *d, G *dst, const S *src, int64_t count, float by, bool adds)
 {
     constexpr int N = gq_between<S, G>::N;
     if (count % N == 0 && gq_aligned16(dst) && gq_aligned16(src))
-        GQ_LAUNCH(d, (converted<S, G, N>), dim3(gq_blocks(count, THREADS * N)), dim3(THREADS), 0, dst, src, count, adds);
+        GQ_LAUNCH(d, (scaled<S, G, N>), dim3(gq_blocks(count, THREADS * N)), dim3(THREADS), 0, dst, src, count, by, adds);
     else
-        GQ_LAUNCH(d, (converted<S, G, 1>), dim3(gq_blocks(count, THREADS)), dim3(THREADS), 0, dst, src, count, adds);
+        GQ_LAUNCH(d, (scaled<S, G, 1>), dim3(gq_blocks(count, THREADS)), dim3(THREADS), 0, dst, src, count, by, adds);
 }
 
 }  // namespace
@@ -282,6 +356,31 @@ void gq_cuda_column_sums(gq_cuda *d, int32_t real, const void *x, int64_t rows, 
 
 void gq_cuda_convert(gq_cuda *d, void *dst, int32_t dst_type, const void *src, int32_t src_type, int64_t count, bool adds)
 {
-    GQ_REAL(src_type, S, if (dst_type == GQ_BF16) convert_of<S, gq_bf16>(d, (gq_bf16 *)dst, (const S *)src, count, adds);
-            else convert_of<S, float>(d, (float *)dst, (const S *)src, count, adds));
+    GQ_REAL(src_type, S, if (dst_type == GQ_BF16) scale_of<S, gq_bf16>(d, (gq_bf16 *)dst, (const S *)src, count, 1.0f, adds);
+            else scale_of<S, float>(d, (float *)dst, (const S *)src, count, 1.0f, adds));
+}
+
+extern "C" void gq_cuda_scale_fwd(const gq_call *c)
+{
+    GQ_REAL(c->in[0].dtype, T, (scale_of<T, T>(gq_cuda_of(c), (T *)c->out[0].p, (const T *)c->in[0].p,
+                                               gq_size(&c->in[0]), c->attr.scale, false)));
+}
+
+extern "C" void gq_cuda_scale_bwd(const gq_call *c)
+{
+    if (!gq_nothing_arrives(c) && c->din[0].p)
+        GQ_REAL2(c->dout[0].dtype, S, c->din[0].dtype, G,
+                 (scale_of<S, G>(gq_cuda_of(c), (G *)c->din[0].p, (const S *)c->dout[0].p, gq_size(&c->in[0]),
+                                 c->attr.scale, gq_adds(c, 0))));
+}
+
+extern "C" void gq_cuda_glu_fwd(const gq_call *c)
+{
+    GQ_REAL(c->in[0].dtype, T, (gate_of<T, T>(c, (T *)c->out[0].p, NULL)));
+}
+
+extern "C" void gq_cuda_glu_bwd(const gq_call *c)
+{
+    if (!gq_nothing_arrives(c) && c->din[0].p)
+        GQ_REAL2(c->in[0].dtype, T, c->din[0].dtype, G, (gate_of<T, G>(c, NULL, (G *)c->din[0].p)));
 }

@@ -1,11 +1,12 @@
-/* norm.cu - layernorm and add_norm.
+/* norm.cu - layernorm and add_norm, of both kinds: with a mean, and without (RMSNorm).
  *
  * T: bytes of the backend's real, G: of the gradient of x (or of a and b), 4 for a parameter's; "adds" costs one
  * more read of G. All kernels are bound by memory: roof = copy bandwidth (H200: 4 TB/s of what is read and
  * written is reached by AdamW); statistics, gains and biases are noise beside the rows.
  *
  * normalise:     [rows,D] -> [rows,D]; layernorm rows D 2T bytes, add_norm rows D 4T (a, b; s, y). Mean, then the
- *                variance about it, then y, all from registers: a row is read once.
+ *                variance about it, then y, all from registers: a row is read once. RMSNorm leaves the mean and its
+ *                barrier out.
  * row_gradients: x, dy (, dout s) -> din a (, din b): rows D (2T + G), for add_norm rows D (3T + 2G), and in the
  *                same pass the sums for gain and bias over a chunk of rows: x and dy are not read again.
  * fold:          chunk sums to the gradients: chunks 2 D 4 bytes, at most 3.2 MB, from L2; at most 17 loads a
@@ -24,7 +25,7 @@
  * depends on rows and D alone.
  *
  * Registers (sm_90a, bf16): row_gradients 128, that is five blocks of 96 threads or two of 192 (D = 1,408) on a
- * multiprocessor; normalise 75.
+ * multiprocessor; normalise 66, RMSNorm 98, that is six blocks of 96 threads.
  *
  * H200, bf16, where a copy has 4.0 TB/s: add_norm forward [512,32,768] 27 us (3.7 TB/s), backward 41 us (3.1),
  * [64,288,768] 48 us (3.0); layernorm backward [512,50,1408] 85 us (2.5); add_norm at 1,024 rows 3.1 us forward, 11 us
@@ -128,6 +129,7 @@ template <class T> struct forward_job {
     T       *y;
     float   *mean, *rstd;               /* NULL when nothing runs backward                        */
     float    eps;
+    bool     rms;
 };
 
 template <class T> __device__ void save_statistics(const forward_job<T> &o, int64_t r, float mean, float rstd)
@@ -151,7 +153,9 @@ __device__ void save_sum(const forward_job<T> &o, int64_t at, const stored<T, N>
     gq_lane_save<N>(o.s + at, s);
 }
 
-template <class T, int N, int U> __global__ void __launch_bounds__(OWNERS) normalise(const forward_job<T> o)
+/* RMS: as o.rms; a branch here costs registers of both kinds. */
+template <class T, int N, int U, bool RMS>
+__global__ void __launch_bounds__(OWNERS) normalise(const forward_job<T> o)
 {
     typedef gq_lane<float, U> sums;
     GQ_SHARED(sums, part, [2][OWNERS / 32]);
@@ -186,10 +190,11 @@ template <class T, int N, int U> __global__ void __launch_bounds__(OWNERS) norma
         for (int j = 0; j < N; j++)
             mean.x[u] += x[u][j];
     }
-    block_sums<U>(&mean, part[0]);
+    if (!RMS)
+        block_sums<U>(&mean, part[0]);
 #pragma unroll
     for (int u = 0; u < U; u++) {
-        mean.x[u] /= (float)o.D;
+        mean.x[u] = RMS ? 0.0f : mean.x[u] / (float)o.D;
         for (int j = 0; j < N; j++)
             rstd.x[u] += mine ? (x[u][j] - mean.x[u]) * (x[u][j] - mean.x[u]) : 0.0f;
     }
@@ -225,7 +230,7 @@ template <class T, int N> __global__ void __launch_bounds__(BLOCK) normalise_wid
         for (int j = 0; j < N; j++)
             sum += x[j];
     }
-    float mean = row_sum(sum, part) / (float)o.D;
+    float mean = o.rms ? 0.0f : row_sum(sum, part) / (float)o.D;
     for (int i = (int)threadIdx.x * N; i < o.D; i += BLOCK * N) {
         stored<T, N> x = stored_at<T, N>(s + i);
         for (int j = 0; j < N; j++)
@@ -244,14 +249,22 @@ template <class T, int N> __global__ void __launch_bounds__(BLOCK) normalise_wid
     save_statistics(o, blockIdx.x, mean, rstd);
 }
 
+template <class T, int N, bool RMS> void start_rows(gq_cuda *d, const forward_job<T> &o)
+{
+    if (o.rows >= MANY_ROWS)
+        GQ_LAUNCH(d, (normalise<T, N, 4, RMS>), gq_blocks(o.rows, 4), owners(o.D, N), 0, o);
+    else
+        GQ_LAUNCH(d, (normalise<T, N, 2, RMS>), gq_blocks(o.rows, 2), owners(o.D, N), 0, o);
+}
+
 template <class T, int N> void start_normalise(gq_cuda *d, const forward_job<T> &o)
 {
     if (o.D > OWNERS * N)
         GQ_LAUNCH(d, (normalise_wide<T, N>), (unsigned)o.rows, BLOCK, 0, o);
-    else if (o.rows >= MANY_ROWS)
-        GQ_LAUNCH(d, (normalise<T, N, 4>), gq_blocks(o.rows, 4), owners(o.D, N), 0, o);
+    else if (o.rms)
+        start_rows<T, N, true>(d, o);
     else
-        GQ_LAUNCH(d, (normalise<T, N, 2>), gq_blocks(o.rows, 2), owners(o.D, N), 0, o);
+        start_rows<T, N, false>(d, o);
 }
 
 template <class T> bool wide_access(const gq_call *c, int D)
@@ -270,7 +283,7 @@ template <class T> void forward(const gq_call *c, bool add)
     forward_job<T> o = {gq_rows(&c->in[0]), (int)gq_cols(&c->in[0]), (const T *)c->in[0].p,
                         add ? (const T *)c->in[1].p : NULL, add ? (T *)c->out[0].p : NULL,
                         (const T *)c->in[gain].p, (const T *)c->in[gain + 1].p, (T *)c->out[gain - 1].p,
-                        (float *)c->save[0].p, (float *)c->save[1].p, c->attr.eps};
+                        (float *)c->save[0].p, (float *)c->save[1].p, c->attr.eps, c->attr.rms != 0};
     if (wide_access<T>(c, o.D))
         start_normalise<T, gq_pack<T>::N>(gq_cuda_of(c), o);
     else
@@ -301,9 +314,10 @@ template <class T> struct backward_job {
     const float *mean, *rstd;           /* [rows]                                                 */
     gradient     d0, d1;
     float       *parts;                 /* [chunks][2][D]: sums for gain, for bias; may be NULL   */
+    bool         rms;
 };
 
-struct row_means { float mean, rstd, e, ex; };                /* of x; of e, of e xhat            */
+struct row_means { float mean, rstd, e, ex; };    /* of x; of e (RMSNorm: 0), of e xhat              */
 
 /* dx = rstd (e - mean(e) - xhat mean(e xhat)) with e = dy g, to N columns of a row, which begin at `at`. */
 template <class T, int N>
@@ -366,7 +380,7 @@ template <class T, int N> __global__ void __launch_bounds__(OWNERS) row_gradient
 #pragma unroll
         for (int u = 0; u < ROWS; u++)
             if (mine && r + u < end) {
-                m[u].e = e.x[2 * u] * share;
+                m[u].e = o.rms ? 0.0f : e.x[2 * u] * share;
                 m[u].ex = e.x[2 * u + 1] * share;
                 forget(&x[u]);
                 forget(&dy[u]);
@@ -394,7 +408,7 @@ template <class T, int N> __global__ void __launch_bounds__(BLOCK) row_gradients
             m.ex += de * ((element(x, j) - m.mean) * m.rstd);
         }
     }
-    m.e = row_sum(m.e, part) / (float)o.D;
+    m.e = o.rms ? 0.0f : row_sum(m.e, part) / (float)o.D;
     m.ex = row_sum(m.ex, part) / (float)o.D;
     for (int i = (int)threadIdx.x * N; i < o.D; i += BLOCK * N)
         save_dx<T, N>(o, row + i, stored_at<T, N>(o.x + row + i), stored_if<T, N>(o.dy, true, row + i),
@@ -491,7 +505,8 @@ template <class T> void backward(const gq_call *c, bool add)
     backward_job<T> o = {gq_rows(x), 0, (int)gq_cols(x), (const T *)x->p, (const T *)c->in[gain].p,
                          (const T *)c->dout[gain - 1].p, add ? (const T *)c->dout[0].p : NULL,
                          (const float *)c->save[0].p, (const float *)c->save[1].p, gradient_of(c, 0),
-                         add ? gradient_of(c, 1) : gradient{}, gains ? (float *)c->work->temp : NULL};
+                         add ? gradient_of(c, 1) : gradient{}, gains ? (float *)c->work->temp : NULL,
+                         c->attr.rms != 0};
     if (wide_access<T>(c, o.D))
         start_backward<T, gq_pack<T>::N>(d, o);
     else

@@ -35,10 +35,12 @@ static const embed_shape embed_wide_shapes[] = {{3, 40, 50, 64, 1}, {2, 9, 5, 76
 static const layernorm_shape layernorm_wide_shapes[] = {
     {1600, 8, 1, 1e-5f, FILL_NORMAL, 0}, {33, 64, 0, 1e-5f, FILL_EQUAL_ROWS, 0}, {13, 768, 1, 1e-5f, FILL_NORMAL, 0},
     {3, 1024, 1, 1e-5f, FILL_NORMAL, 0}, {5, 1408, 1, 1e-5f, FILL_FAR, 0},       {2, 4104, 0, 1e-5f, FILL_NORMAL, 0},
-    {2, 2051, 1, 1e-5f, FILL_NORMAL, 0},
+    {2, 2051, 1, 1e-5f, FILL_NORMAL, 0}, {1600, 8, 0, 1e-6f, FILL_NORMAL, 1},    {13, 768, 0, 1e-6f, FILL_FAR, 1},
+    {3, 1024, 1, 1e-6f, FILL_NORMAL, 1}, {2, 2051, 0, 1e-6f, FILL_NORMAL, 1},    {2, 4104, 0, 1e-6f, FILL_NORMAL, 1},
 };
 static const add_norm_shape add_norm_wide_shapes[] = {
     {1600, 8, 1, 3, 0}, {13, 768, 1, 3, 0}, {3, 768, 0, 1, 0}, {5, 1408, 1, 3, 0}, {2, 4104, 1, 2, 0},
+    {1600, 8, 0, 3, 1}, {13, 768, 0, 3, 1}, {3, 1024, 0, 1, 1}, {3, 2051, 0, 2, 1}, {2, 4104, 0, 3, 1},
 };
 static const sdpa_shape sdpa_wide_shapes[] = {
     {1, 1, 70, 0, 64, GQ_MASK_CAUSAL, 0, 0, 0, 0, 1, 0, 0, 0}, {1, 2, 8, 50, 64, GQ_MASK_NONE, 51, 0, 0, 0.1f, 1, 0, 0, 0},
@@ -47,6 +49,10 @@ static const sdpa_shape sdpa_wide_shapes[] = {
     {2, 1, 66, 270, 4, GQ_MASK_NONE, 271, 0, 0, 0, 1, LAST, 32, 128},
     {1, 1, 130, 0, 4, GQ_MASK_NONE, 0, 1, 0, 0.1f, 1, BOTH, 128, 100},
 };
+static const glu_shape glu_wide_shapes[] = {
+    {3, 2048, GQ_GELU_TANH}, {2, 2051, GQ_GELU}, {33, 64, GQ_GELU_TANH}, {2, 4104, GQ_QUICK_GELU}, {5, 12, GQ_RELU},
+};
+static const scale_shape scale_wide_shapes[] = {{33, 768, 0.0360843918f}, {3, 4104, -2.0f}, {1, 2051, 0.5f}};
 static const dropout_shape dropout_wide_shapes[] = {{33, 768, 0.1f}, {3, 4104, 0.5f}};
 static const mask_rows_shape mask_rows_wide_shapes[] = {
     {5, 41, 64, 0, FILL_BITS}, {1, 9, 1408, 0, FILL_NORMAL}, {2, 5, 768, 1, FILL_NORMAL}, {1, 3, 4104, 0, FILL_BITS},
@@ -64,12 +70,14 @@ static const mvm_loss_shape mvm_loss_wide_shapes[] = {
     {9, 1408, GQ_MVM_COS, FILL_TINY_ROWS, FILL_BITS}, {3, 4104, GQ_MVM_MSE, FILL_NORMAL, FILL_BITS},
 };
 static const kv_append_shape kv_append_wide_shapes[] = {{3, 2, 9, 64, 8, FILL_INDEX}, {2, 3, 5, 768, 5, FILL_LAST}};
-WIDE(linear) WIDE(patch_embed) WIDE(embed) WIDE(layernorm) WIDE(add_norm) WIDE(sdpa) WIDE(dropout) WIDE(mask_rows)
-WIDE(gather_rows) WIDE(concat_rows) WIDE(expand_rows) WIDE(lm_loss) WIDE(mvm_loss) WIDE(kv_append)
+WIDE(linear) WIDE(patch_embed) WIDE(embed) WIDE(layernorm) WIDE(add_norm) WIDE(sdpa) WIDE(glu) WIDE(scale)
+WIDE(dropout) WIDE(mask_rows) WIDE(gather_rows) WIDE(concat_rows) WIDE(expand_rows) WIDE(lm_loss) WIDE(mvm_loss)
+WIDE(kv_append)
 
 static bool (*const wide[GQ_OP_COUNT])(int, op_case *) = {
     [GQ_OP_LINEAR] = linear_wide,           [GQ_OP_PATCH_EMBED] = patch_embed_wide, [GQ_OP_EMBED] = embed_wide,
     [GQ_OP_LAYERNORM] = layernorm_wide,     [GQ_OP_ADD_NORM] = add_norm_wide,       [GQ_OP_SDPA] = sdpa_wide,
+    [GQ_OP_GLU] = glu_wide,                 [GQ_OP_SCALE] = scale_wide,
     [GQ_OP_DROPOUT] = dropout_wide,         [GQ_OP_MASK_ROWS] = mask_rows_wide,     [GQ_OP_LM_LOSS] = lm_loss_wide,
     [GQ_OP_GATHER_ROWS] = gather_rows_wide, [GQ_OP_CONCAT_ROWS] = concat_rows_wide, [GQ_OP_MVM_LOSS] = mvm_loss_wide,
     [GQ_OP_EXPAND_ROWS] = expand_rows_wide, [GQ_OP_KV_APPEND] = kv_append_wide,
