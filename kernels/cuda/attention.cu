@@ -173,8 +173,8 @@ bool gq_attention_fused_has(const gq_call *c, bool backward)
 {
     gq_attention a = gq_attention_of(c);
     bool         has = c->in[0].dtype == GQ_BF16 && !c->in[4].p && (a.D == 32 || a.D == 64 || a.D == 128) &&
-               gq_aligned16(a.q) && gq_aligned16(a.kv) && gq_aligned16(a.o) && (a.wq | a.wk | a.qoff | a.koff | a.voff) % 8 == 0 &&
-               a.B <= MOST_BLOCKS && a.H <= MOST_BLOCKS;
+               gq_aligned16(a.q) && gq_aligned16(a.kv) && gq_aligned16(a.o) &&
+               (a.wq | a.wk | a.qoff | a.koff | a.voff) % 8 == 0 && a.B <= MOST_BLOCKS && a.H <= MOST_BLOCKS;
     if (backward)
         has = has && gq_aligned16(a.d_o) && (!a.dq || (a.dq_type == GQ_BF16 && gq_aligned16(a.dq))) &&
               (!a.dkv || (a.dkv_type == GQ_BF16 && gq_aligned16(a.dkv)));

@@ -70,7 +70,8 @@ static __device__ __forceinline__ int gq_attention_first(const gq_attention &a, 
 }
 /* What the score of head h gets added where the key's position is the query's plus r. */
 template <class T>
-static __device__ __forceinline__ float gq_attention_bias(const gq_attention &a, const gq_attention_table &t, int h, int r)
+static __device__ __forceinline__ float gq_attention_bias(const gq_attention &a, const gq_attention_table &t, int h,
+                                                          int r)
 {
     return gq_load(((const T *)t.p)[gq_relative_bucket(&t.rel, r) * a.H + h]);
 }

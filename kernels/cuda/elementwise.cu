@@ -150,10 +150,18 @@ template <class T> void act_gradient_of(gq_cuda *d, int act, const T *dy, const 
 
 /* ---- gated linear unit ----------------------------------------------------------------------- */
 
-template <class T, class G> struct gate_args { const T *u, *dy; T *y; G *du; int64_t rows, F, tiles; int act; bool adds; };
+template <class T, class G> struct gate_args {
+    const T *u, *dy;
+    T       *y;
+    G       *du;
+    int64_t  rows, F, tiles;
+    int      act;
+    bool     adds;
+};
 
-/* The element of y, of a row of F, from which on this thread has a piece, if there is one. */
-template <class T, class G, int N> __device__ __forceinline__ bool gate_at(const gate_args<T, G> &a, int64_t *row, int64_t *f)
+/* Where in y this thread's N elements begin; false: it has none. */
+template <class T, class G, int N>
+__device__ __forceinline__ bool gate_at(const gate_args<T, G> &a, int64_t *row, int64_t *f)
 {
     *f = ((int64_t)(blockIdx.x % a.tiles) * blockDim.x + threadIdx.x) * N;
     *row = (int64_t)(blockIdx.x / a.tiles) * blockDim.y + threadIdx.y;
@@ -319,9 +327,9 @@ template <class S, class G> void scale_of(gq_cuda *d, G *dst, const S *src, int6
 {
     constexpr int N = gq_between<S, G>::N;
     if (count % N == 0 && gq_aligned16(dst) && gq_aligned16(src))
-        GQ_LAUNCH(d, (scaled<S, G, N>), dim3(gq_blocks(count, THREADS * N)), dim3(THREADS), 0, dst, src, count, by, adds);
+        GQ_LAUNCH(d, (scaled<S, G, N>), gq_blocks(count, THREADS * N), THREADS, 0, dst, src, count, by, adds);
     else
-        GQ_LAUNCH(d, (scaled<S, G, 1>), dim3(gq_blocks(count, THREADS)), dim3(THREADS), 0, dst, src, count, by, adds);
+        GQ_LAUNCH(d, (scaled<S, G, 1>), gq_blocks(count, THREADS), THREADS, 0, dst, src, count, by, adds);
 }
 
 }  // namespace
@@ -356,8 +364,8 @@ void gq_cuda_column_sums(gq_cuda *d, int32_t real, const void *x, int64_t rows, 
 
 void gq_cuda_convert(gq_cuda *d, void *dst, int32_t dst_type, const void *src, int32_t src_type, int64_t count, bool adds)
 {
-    GQ_REAL(src_type, S, if (dst_type == GQ_BF16) scale_of<S, gq_bf16>(d, (gq_bf16 *)dst, (const S *)src, count, 1.0f, adds);
-            else scale_of<S, float>(d, (float *)dst, (const S *)src, count, 1.0f, adds));
+    GQ_REAL(src_type, S, if (dst_type == GQ_BF16) scale_of(d, (gq_bf16 *)dst, (const S *)src, count, 1.0f, adds);
+            else scale_of(d, (float *)dst, (const S *)src, count, 1.0f, adds));
 }
 
 extern "C" void gq_cuda_scale_fwd(const gq_call *c)
