@@ -39,14 +39,16 @@ static const gq_cli_option options[] = {
      "CLIP: model.safetensors, vocabulary; or random:SEED", 0, 0},
     {"all-frames", 0, GQ_CLI_FLAG, &all_frames, NULL,
      "also CLIP's embedding of every frame, for gifqa-prep index", 0, 0},
-    {"bf16", 0, GQ_CLI_FLAG, &bf16, NULL, "store what CLIP makes in half the space", 0, 0},
-    {"codec", 0, GQ_CLI_TEXT, &codec, "NAME", "none, gzip, row-delta+zstd", 0, 0},
+    {"bf16", 0, GQ_CLI_FLAG, &bf16, NULL, NULL, 0, 0},        /* NULL: named in another's line */
+    {"codec", 0, GQ_CLI_TEXT, &codec, "NAME",
+     "none, gzip, row-delta+zstd; --bf16: CLIP's numbers in half the space", 0, 0},
     {"source", 0, GQ_CLI_TEXT, &source, "TEXT", "corpus and licence, stored with the data", 0, 0},
-    {"config", 0, GQ_CLI_TEXT, &config, "FILE", "image size, prompt, limits, data.max_bad, ...", 0,
-     0},
-    {"set", 0, GQ_CLI_LIST, &sets, "KEY=VALUE", "change one of its keys", 0, 0},
-    {"example", 0, GQ_CLI_FLAG, &example, NULL, NULL, 0, 0}, /* the help shows it above */
-    {"json", 0, GQ_CLI_FLAG, &json, NULL, "the result as one JSON object", 0, 0},
+    {"config", 0, GQ_CLI_TEXT, &config, "FILE",
+     "image size, prompt, limits, ...; --set KEY=VALUE changes one of its keys", 0, 0},
+    {"set", 0, GQ_CLI_LIST, &sets, "KEY=VALUE", NULL, 0, 0},
+    {"example", 0, GQ_CLI_FLAG, &example, NULL, NULL, 0, 0},
+    {"json", 0, GQ_CLI_FLAG, &json, NULL,
+     "the result as one JSON object; --example: a table to start from", 0, 0},
 };
 static const gq_cli_program program = {
     .name = "gifqa-prep build",
