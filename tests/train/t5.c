@@ -302,6 +302,13 @@ static void refused(void **state)
     o.table = in_root("other.tsv");
     assert_fails(gq_build(&o, NULL, &err), GQ_EINPUT, &err, "g77: has no context");
     gq_error_clear(&err);
+    put("other captions.tsv", "gif_name\tdescription\ng1\ta white dog runs\n");
+    assert_ok(gq_contexts_open(in_root("other captions.tsv"), &none, &err), &err);
+    o = texts(in_root("data"), "question : {q} context : {c}");
+    o.contexts_sha256 = gq_contexts_sha256(none);
+    assert_fails(gq_build(&o, NULL, &err), GQ_EINPUT, &err, "holds another dataset");
+    gq_error_clear(&err);
+    gq_contexts_close(none);
     put("empty.tsv", "gif_name\tdescription\n");
     assert_fails(gq_contexts_open(in_root("empty.tsv"), &none, &err), GQ_EINPUT, &err, "has no caption");
     gq_error_clear(&err);
