@@ -16,8 +16,9 @@ enum {
     META_BLOCK = 256 << 10, /* libhdf5's own structures lie in few blocks: see extents in shard.h */
 };
 
-/* Declared sizes beyond both are refused: a file of a few kB can declare terabytes. */
-static const uint64_t max_declared = 4ull << 30, max_ratio = 1100; /* zlib packs at most 1032:1 */
+/* Declared sizes beyond both are refused: a file of a few kB can declare terabytes. zlib packs at
+ * most 1032:1; zstd 128 KiB, its largest block, in 4 bytes. */
+static const uint64_t max_declared = 4ull << 30, max_deflate = 1100, max_zstd = 32768;
 
 struct gq_h5 {
     hid_t    file;
@@ -692,8 +693,12 @@ gq_status gq_h5_get_array(gq_h5 *f, const char *name, gq_h5_type type, gq_h5_sha
 
 /* Whole rows in each chunk, only one when packed, and nothing declared that is not there. */
 static gq_status check_rows(gq_h5 *f, const char *name, hid_t set, gq_h5_type type,
-                            const gq_h5_shape *all, bool packed, uint64_t *per_chunk, gq_error *err)
+                            const gq_h5_shape *all, gq_h5_pack pack, uint64_t *per_chunk,
+                            gq_error *err)
 {
+    const bool  packed = pack != GQ_H5_PLAIN;
+    uint64_t    ratio = pack == GQ_H5_SHUFFLE_ZSTD || pack == GQ_H5_DELTA_ZSTD ? max_zstd
+                                                                               : max_deflate;
     hsize_t     dim[GQ_H5_RANK] = {0};
     size_t      bytes = 0;
     uint64_t    stored = H5Dget_storage_size(set);
@@ -713,7 +718,7 @@ static gq_status check_rows(gq_h5 *f, const char *name, hid_t set, gq_h5_type ty
     whole.dim[0] = all->dim[0] / dim[0] + (all->dim[0] % dim[0] != 0);
     bool sane = gq_mul_size(whole.dim[0], dim[0], &whole.dim[0]) &&
                 shape_bytes(type, &whole, &bytes) && stored <= f->bytes;
-    if (!sane || (packed ? bytes > max_declared && bytes / max_ratio > stored : bytes != stored))
+    if (!sane || (packed ? bytes > max_declared && bytes / ratio > stored : bytes != stored))
         return gq_fail(err, GQ_EINPUT, "%s: %s: declares %s%zu bytes but %llu are stored: refused",
                        f->path, name, packed ? "" : "exactly ", bytes, (unsigned long long)stored);
     return GQ_OK;
@@ -755,7 +760,7 @@ gq_status gq_h5_get_rows(gq_h5 *f, const char *name, gq_h5_type type, const gq_h
     if ((s = get_shape(f, name, set, &have, err)) == GQ_OK)
         s = match_shape(f, name, &want, &have, err);
     if (s == GQ_OK)
-        s = check_rows(f, name, set, type, &have, *pack != GQ_H5_PLAIN, &per_chunk, err);
+        s = check_rows(f, name, set, type, &have, *pack, &per_chunk, err);
     if (s == GQ_OK && !(*chunk = gq_malloc(n, sizeof **chunk)))
         s = gq_fail(err, GQ_ENOMEM, "%s: %s: no memory for %llu rows", f->path, name,
                     (unsigned long long)n);

@@ -1,7 +1,9 @@
 /* Packing of rows: what is packed comes back, whatever its sizes; packed bytes that are too short,
- * too long, of another size or damaged are refused, and nothing is written beyond the row. */
+ * too long, of another size or damaged are refused, and nothing is written beyond the row; rows that
+ * declare more than their filters could have packed are refused. */
 #include "support.h"
 
+#include "core/io.h"
 #include "core/mem.h"
 #include "core/philox.h"
 #include "data/shard_codec.h"
@@ -177,6 +179,45 @@ static void codecs_have_names(void **state)
     assert_true(gq__codec_allows(GQ_CODEC_GZIP, 2, GQ_H5_DEFLATE));
 }
 
+/* Five rows of a GiB, in so many bytes each: what a file says that has them. */
+static gq_status declare(gq_h5_pack pack, size_t stored, gq_error *err)
+{
+    const gq_h5_shape row = {2, {1 << 14, 1 << 16}};
+    const char       *dir = gq_scratch();
+    char              path[128];
+    uint8_t          *bytes = gq_calloc(stored, 1);
+    gq_h5            *f;
+    gq_h5_rows       *rows;
+    gq_h5_chunk      *chunk;
+    gq_h5_pack        have;
+    snprintf(path, sizeof path, "%s/rows.h5", dir);
+    assert_ok(gq_h5_create(path, &f, err), err);
+    assert_ok(gq_h5_rows_begin(f, "gif/frames", GQ_H5_U8, &row, pack, 3, &rows, err), err);
+    for (int k = 0; k < 5; k++)
+        assert_ok(gq_h5_rows_add(rows, bytes, stored, err), err);
+    assert_ok(gq_h5_rows_end(rows, err), err);
+    assert_ok(gq_h5_finish(f, err), err);
+    assert_ok(gq_h5_open(path, &f, err), err);
+    gq_status s = gq_h5_get_rows(f, "gif/frames", GQ_H5_U8, &row, 5, 3, &have, &chunk, err);
+    gq_h5_close(f);
+    gq_free(chunk);
+    gq_free(bytes);
+    assert_int_equal(gq_remove_tree(dir, NULL), GQ_OK);
+    return s;
+}
+
+static void declared_sizes_are_possible(void **state)
+{
+    enum { GIB = 1 << 30 };
+    gq_error err = {0};
+    (void)state;
+    assert_ok(declare(GQ_H5_DEFLATE, GIB / 1032, &err), &err);
+    assert_fails(declare(GQ_H5_DEFLATE, GIB / 2000, &err), GQ_EINPUT, &err, "are stored: refused");
+    assert_ok(declare(GQ_H5_DELTA_ZSTD, GIB / 32768, &err), &err);
+    assert_fails(declare(GQ_H5_DELTA_ZSTD, GIB / 40000, &err), GQ_EINPUT, &err,
+                 "are stored: refused");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -185,6 +226,7 @@ int main(void)
         cmocka_unit_test(other_sizes_are_refused),
         cmocka_unit_test(damage_is_refused),
         cmocka_unit_test(codecs_have_names),
+        cmocka_unit_test(declared_sizes_are_possible),
     };
     return cmocka_run_group_tests_name("data/shard_codec", tests, NULL, NULL);
 }
