@@ -27,6 +27,9 @@ static bool table_fits(gq_tape *t, gq_node *n)
     int64_t            rows = (rel->exact + rel->edges + 1) * (rel->both ? 2 : 1);
     char               s0[64];
 
+    if (!rel->exact)
+        return gq__fail(t, n, "table of relative positions is %s: its rows cannot be buckets, even and 4..64 (both "
+                              "sides: a multiple of 4, at most 128), that end before `far`", gq__shape(table, s0));
     if (table->rank != 2 || table->shape[1] != n->attr.heads || table->shape[0] != rows)
         return gq__fail(t, n, "table of relative positions is %s, want [%lld,%d]", gq__shape(table, s0),
                         (long long)rows, n->attr.heads);
@@ -110,7 +113,7 @@ gq_t gq__sdpa(gq_tape *t, gq_t q, gq_t kv, const gq_sdpa_opts *o)
     if (o->table.i) {
         int rows = (int)gq_dim(t, o->table, 0);
         if (!gq_relative_set(&a.rel, rows, o->far, o->relative == GQ_REL_BOTH))
-            a.rel = (gq_relative){0};                /* refused by the rule, with what was wanted */
+            a.rel = (gq_relative){0};                /* refused by the rule */
         a.rel.last = o->relative == GQ_REL_LAST;
     }
     n = gq__record(t, GQ_OP_SDPA, 5, in, &a);

@@ -101,6 +101,15 @@ static void errors_say_what_and_where(void **state)
     gq_sdpa(l.t, x, GQ_T_NONE, &(gq_sdpa_opts){.heads = 2});
     expect_refusal(&l, GQ_T_NONE, GQ_ECONFIG, line, "sdpa 'x'", "width 3", "2 heads");
 
+    for (int64_t rows = 1; rows <= 66; rows += rows == 1 ? 32 : 33) {
+        l = open_lab(&gq_backend_ref64);
+        x = gq_input_real(l.t, "x", 3, (int64_t[]){2, 5, 9});
+        q = gq_input_real(l.t, "rel", 2, (int64_t[]){rows, 1});
+        line = __LINE__ + 1;
+        gq_sdpa(l.t, x, GQ_T_NONE, &(gq_sdpa_opts){.heads = 1, .table = q, .far = 128});
+        expect_refusal(&l, GQ_T_NONE, GQ_ECONFIG, line, "sdpa 'x'", ",1]", "cannot be buckets");
+    }
+
     l = open_lab(&gq_backend_ref64);
     x = gq_input_real(l.t, "x", 3, (int64_t[]){2, 5, 3});
     q = gq_input_real(l.t, "y", 3, (int64_t[]){2, 5, 4});
