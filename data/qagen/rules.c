@@ -251,7 +251,8 @@ static void put_done(text *t, const maker *m)
     put_rest(t, m, &m->s.verb);
 }
 
-static void ask_verb(maker *m)
+/* beside: NULL, or what is done at the same time: "dances while holding a cup". */
+static void ask_verb(maker *m, const gq_clause_verb *beside)
 {
     const gq_clause_verb *v = &m->s.verb;
     text                  q = {.at = 0}, a = {.at = 0};
@@ -261,8 +262,13 @@ static void ask_verb(maker *m)
     put(&q, v->form == GQ_PROGRESSIVE ? m->s.be : auxiliary(m));
     put_subject(&q, m, true);
     put(&q, v->form == GQ_PROGRESSIVE ? "doing" : "do");
+    if (beside) {
+        put(&q, "while");
+        put_gerund(&q, m, beside);
+        put_rest(&q, m, beside);
+    }
     put_done(&a, m);
-    emit(m, GQ_RULE_VERB, "verb", &q, &a);
+    emit(m, beside ? GQ_RULE_WHILE : GQ_RULE_VERB, "verb", &q, &a);
 }
 
 /* ---- object, place, prepositional object ----------------------------------------------------- */
@@ -574,23 +580,6 @@ static void ask_while(maker *m)
     emit(m, GQ_RULE_WHILE, "verb", &q, &a);
 }
 
-/* "dances while holding a cup" */
-static void ask_beside(maker *m)
-{
-    const gq_clause_verb *v = &m->s.verb;
-    text                  q = {.at = 0}, a = {.at = 0};
-    if (!is_done(v))
-        return;
-    put(&q, "what");
-    put(&q, v->form == GQ_PROGRESSIVE ? m->s.be : auxiliary(m));
-    put_subject(&q, m, true);
-    put(&q, v->form == GQ_PROGRESSIVE ? "doing while" : "do while");
-    put_gerund(&q, m, &m->s.beside);
-    put_rest(&q, m, &m->s.beside);
-    put_done(&a, m);
-    emit(m, GQ_RULE_WHILE, "verb", &q, &a);
-}
-
 /* What happens after (before) the one verb: the other. */
 static void ask_order(maker *m, gq_rule rule, const gq_clause_verb *known,
                       const gq_clause_verb *asked)
@@ -628,7 +617,7 @@ static void ask_parts(maker *m, bool own)
     size_t last = 0, object = object_of(m, &last), p = preposition_of(m, object, last);
     ask_subject(m);
     if (own)
-        ask_verb(m);
+        ask_verb(m, NULL);
     ask_object(m, object, last);
     if (p && is_place(m, p))
         ask_place(m, p);
@@ -676,7 +665,7 @@ static void ask_clause(maker *m)
         ask_parts_of(m, &m->s.second);
     }
     if (m->s.beside.chunk)
-        ask_beside(m);
+        ask_verb(m, &m->s.beside);
     if (gq_clause_inner(m->c, &whole, &inner) && !gq_word_among(inner.verb.base, " wear dress ")) {
         m->s = inner;
         ask_parts(m, false);
