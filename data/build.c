@@ -364,8 +364,8 @@ static void identify(build *b)
     gq_hex(b->items.table_sha256, 32, table);
     int n = snprintf(
         text, sizeof text, "%d|%s|%s|T%d S%d f%d|%d %d %d %d %d|%u|%d %d|%llu %u %llu %u %g|%u|",
-        GQ_SHARD_VERSION, table, o->gifs ? o->gifs : o->contexts_sha256, o->keyframes, o->size, (int)o->filter, b->meta.size,
-        b->meta.tokens, b->meta.width, b->meta.bf16, (int)b->meta.codec, b->per_shard,
+        GQ_SHARD_VERSION, table, o->gifs ? o->gifs : o->contexts_sha256, o->keyframes, o->size,
+        (int)o->filter, b->meta.size, b->meta.tokens, b->meta.width, b->meta.bf16, (int)b->meta.codec, b->per_shard,
         o->max_question, o->max_answer, (unsigned long long)l->max_bytes, l->max_side,
         (unsigned long long)l->max_pixels_total, l->max_frames, l->max_seconds, b->meta.ntypes);
     if (n > 0 && n < (int)sizeof text)

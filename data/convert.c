@@ -148,9 +148,10 @@ static gq_status convert_shard(convert *v, int k, int64_t skip, gq_error *err)
     for (int64_t at = skip; s == GQ_OK && at < left.gifs;) {
         int64_t to = at + most < left.gifs ? at + most : left.gifs;
         s = write_part(v, at, to, &e, err);
-        inherit(&e, &left, to == left.gifs);
-        if (s == GQ_OK)
+        if (s == GQ_OK) {
+            inherit(&e, &left, to == left.gifs);
             s = gq_manifest_add(&v->made, &e, err);
+        }
         if (s == GQ_OK)
             s = gq_manifest_save(v->out, &v->made, err);
         at = to;

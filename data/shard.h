@@ -71,7 +71,7 @@ typedef struct gq_shard_meta {
     int32_t        tokens, width;       /* N, D of the cached features; 0, 0: none                */
     int32_t        pooled;              /* P of the vectors of all frames; 0: none                */
     bool           bf16;                /* features are stored as bfloat16, not float32           */
-    gq_shard_codec codec;               /* of frames and tokens                                   */
+    gq_shard_codec codec;               /* of frames, tokens and vectors                          */
     uint64_t       seed;                /* of whatever chance took part                           */
     int32_t        ntypes;              /* question types                                         */
     char           types[GQ_SHARD_TYPES][GQ_SHARD_TYPE_NAME];
@@ -83,7 +83,7 @@ typedef struct gq_shard_meta {
     char           pooled_tower[33];    /* hash of what made the vectors of all frames            */
     char           prompt[256];         /* template around the question {q} and its context {c}   */
     char           answer_prefix[256];  /* put before each answer                                 */
-    char           tokenizer[16];       /* kind: gpt2, clip, words                                */
+    char           tokenizer[16];       /* kind: gpt2, clip, words, unigram                       */
     char           tokenizer_sha256[65];
     char           created[32];         /* label only                                             */
 } gq_shard_meta;

@@ -163,7 +163,8 @@ static void zlib_free(void *opaque, void *p)
     gq_free(p);
 }
 
-/* libzstd allocates by itself, once: contexts are used again, and whole rows need no window. */
+/* libzstd allocates by itself, with the first row and then no more: contexts are used again, and
+ * whole rows need no window. */
 static bool open_zstd(gq_packer *p)
 {
 #ifdef GIFQA_HAVE_ZSTD

@@ -8,8 +8,8 @@
  *
  * Invariants: the size of an unpacked row is known beforehand, from attributes whose checksum was
  * compared, and nothing is written beyond it, whatever the packed bytes say: a stream that holds
- * more, less, or is followed by anything is refused. After gq_packer_new() nothing is allocated.
- * One thread a packer.
+ * more, less, or is followed by anything is refused. After gq__packer_new() nothing is allocated
+ * but by libzstd, with the first row. One thread a packer.
  */
 #ifndef GIFQA_DATA_SHARD_CODEC_H
 #define GIFQA_DATA_SHARD_CODEC_H

@@ -116,9 +116,11 @@ gq_status gq_tok_unigram_finish(gq_tokenizer *t, gq_error *err)
         return gq_fail(err, GQ_ENOMEM, "no memory for %d pieces", (int)t->size);
     status = make_tries(t, keys, err);
     gq_free(keys);
+    if (status)
+        return status;
     set_scores(t);
     gq_tok_charsmap_plain(t->unigram);
-    return status;
+    return GQ_OK;
 }
 
 /* ---- the best path --------------------------------------------------------------------------- */

@@ -84,7 +84,7 @@ void        gq_tokenizer_hash(const gq_tokenizer *t, uint8_t out[32]);
 
 /* Writes Hugging Face's files into `dir` (made when missing): vocab.json, merges.txt and, when
  * there are tokens beyond the usual ones, added_tokens.json; or words.txt; or, unigram, the file it
- * was opened from as spiece.model or tokenizer.json. Refuses a directory whose files would win over
+ * was opened from as spiece.model or tokenizer.json (and added_tokens.json). Refuses a directory whose files would win over
  * them. */
 gq_status   gq_tokenizer_save(const gq_tokenizer *t, const char *dir, gq_error *err);
 

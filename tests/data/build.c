@@ -253,10 +253,16 @@ static void bad_rows_and_gifs_are_listed(void **state)
     o.size = 6;
     assert_ok(gq_build(&o, &r, &err), &err);
     assert_int_equal(r.gifs, 4);
-    o.size = 4;
     clean("out");
+}
+
+static void nothing_that_can_be_used(void **state)
+{
+    (void)state;
+    gq_error        err = {0};
+    gq_build_report r;
     put("none.tsv", "gif\tquestion\tanswer\nmissing\tq?\ta\n");
-    o.table = in_root("none.tsv");
+    gq_build_opts o = opts_for(in_root("none.tsv"), in_root("gifs"), in_root("out"));
     o.max_bad = 5;
     assert_fails(gq_build(&o, &r, &err), GQ_EINPUT, &err, "none of its 1 GIFs");
     clean("out");
@@ -708,6 +714,7 @@ int main(void)
         cmocka_unit_test(the_world_comes_back_bit_for_bit),
         cmocka_unit_test(frames_are_spread_evenly),
         cmocka_unit_test(bad_rows_and_gifs_are_listed),
+        cmocka_unit_test(nothing_that_can_be_used),
         cmocka_unit_test(datasets_describe_themselves),
         cmocka_unit_test(real_gifs_become_a_dataset),
         cmocka_unit_test(long_texts_are_cut),

@@ -289,7 +289,8 @@ static void lists_and_files_are_opened(void **state)
     snprintf(file, sizeof file, "%s/MANIFEST.json", a);
     assert_int_equal(unlink(file), 0);
     snprintf(file, sizeof file, "%s/shard-00000.h5", a);
-    assert_fails(gq_dataset_open(file, &d, &err), GQ_EINPUT, &err, "is not a directory with shards; make one with gifqa-prep build");
+    assert_fails(gq_dataset_open(file, &d, &err), GQ_EINPUT, &err,
+                 "is not a directory with shards; make one with gifqa-prep build");
     gq_error_clear(&err);
     assert_ok(gq_remove_tree(a, &err), &err);
     other.ntypes = 1;
