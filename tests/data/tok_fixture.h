@@ -204,4 +204,35 @@ static inline void fix_expect(const gq_tokenizer *t, const char *text, size_t le
     gq_free(got);
 }
 
+/* Every allocation fails once, `least` or more of them: an error each time, nothing lost, and success
+ * once none fails. Text of at most 4096 bytes. */
+static inline void fix_without_memory(const char *path, const char *text, size_t len,
+                                      unsigned decoding, uint64_t least)
+{
+    static int32_t ids[4096];
+    gq_status      status = GQ_ENOMEM;
+    uint64_t       n;
+
+    for (n = 1; status != GQ_OK && n < 5000; n++) {
+        gq_tokenizer *t = NULL;
+        gq_error      err = {0};
+        char         *back = NULL;
+        size_t        k;
+        gq_mem_fail_at(n, false);
+        status = gq_tokenizer_open(path, &t, &err);
+        if (status == GQ_OK)
+            status = gq_tokenizer_encode(t, text, len, 0, ids, 4096, &k, &err);
+        if (status == GQ_OK)
+            status = gq_tokenizer_decode(t, ids, k, decoding, &back, NULL, &err);
+        gq_mem_fail_at(0, false);
+        gq_free(back);
+        gq_tokenizer_close(t);
+        if (status != GQ_OK && status != GQ_ENOMEM)
+            fail_msg("allocation %llu: status %d, %s", (unsigned long long)n, (int)status,
+                     err.text);
+    }
+    assert_int_equal(status, GQ_OK);
+    assert_true(n > least + 1);             /* the last one was the first that had them all */
+}
+
 #endif
