@@ -39,7 +39,7 @@ int __wrap_access(const char *path, int mode)
 }
 #endif
 
-enum { STEPS = 6, MORE = 12 };
+enum { STEPS = 6, MORE = 24 };
 
 /* ---- runs ------------------------------------------------------------------------------------ */
 
@@ -116,6 +116,32 @@ static void compare(const char *what, const losses *got, const losses *want, dou
     }
 }
 
+/* ---- a text model ---------------------------------------------------------------------------- */
+
+static const char *context_of(void *ctx, const char *gif)
+{
+    (void)ctx;
+    return strchr(gif, '1') ? "red square left" : "blue circle up";
+}
+
+/* Shards "text": the questions of the training set, their GIFs as words. */
+static void text_shards(void)
+{
+    char          table[600], out[600];
+    gq_tokenizer *words;
+    gq_error      err = {0};
+    gq_build_opts o = {.table = table, .out = out, .keyframes = 1, .size = 1, .template = "{q} {c}",
+                       .answer_prefix = "", .max_question = 13, .max_answer = 2, .context = context_of,
+                       .contexts_sha256 = ""};
+
+    snprintf(table, sizeof table, "%s", little("world/train.tsv"));
+    snprintf(out, sizeof out, "%s", little("text"));
+    assert_ok(gq_tokenizer_open(little("world/words.txt"), &words, &err), &err);
+    o.tokenizer = words;
+    assert_ok(gq_build(&o, NULL, &err), &err);
+    gq_tokenizer_close(words);
+}
+
 #define LIST(...) (const char *const[]){__VA_ARGS__, NULL}
 #define CUDA "engine.device=cuda"
 
@@ -127,6 +153,29 @@ static void test_fp32(void **state)
            gpu = losses_of("fp32", LIST(CUDA, "engine.precision=fp32"));
     (void)state;
     compare("cuda-fp32", &gpu, &cpu, 1e-5, 1e-4);
+}
+
+#define T5                                                                                         \
+    "model.kind=t5", "mvm.enable=false", "t5.preset=custom", "t5.width=16", "t5.head_width=8", "t5.heads=2", "t5.mlp=24", \
+        "t5.layers=2", "t5.vocab=64", "t5.buckets=8", "t5.far=12", "t5.dropout=0.1", text, val
+
+/* T5: norms without a mean, gated units, tables of relative positions, dropout everywhere, answers over two caches. */
+static void test_text(void **state)
+{
+    const gq_backend *be[2];
+    char              text[600], val[600];
+
+    (void)state;
+    need_column(be);
+    text_shards();
+    snprintf(text, sizeof text, "data.train=%s", little("text"));
+    snprintf(val, sizeof val, "data.val=%s", little("text"));
+    losses cpu = losses_of("t5-cpu", LIST("engine.device=cpu", "t5.act=gated_gelu", T5)),
+           gpu = losses_of("t5-fp32", LIST(CUDA, "engine.precision=fp32", "t5.act=gated_gelu", T5));
+    compare("T5, cuda-fp32", &gpu, &cpu, 1e-5, 1e-4);
+    cpu = losses_of("t5-slow", LIST("engine.device=cpu", "train.lr=0.001", T5));
+    gpu = losses_of("t5-bf16", LIST(CUDA, "train.lr=0.001", T5));
+    compare("T5, cuda-bf16", &gpu, &cpu, 1e-2, 1e-1);
 }
 
 /* Heads of 64, for which the own attention kernels are made. */
@@ -522,7 +571,7 @@ int main(int argc, char **argv)          /* [TEST]: this one alone              
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fp32),   cmocka_unit_test(test_bf16),   cmocka_unit_test(test_graph),
         cmocka_unit_test(test_resume), cmocka_unit_test(test_change), cmocka_unit_test(test_not_finite),
-        cmocka_unit_test(test_nano),
+        cmocka_unit_test(test_nano), cmocka_unit_test(test_text),
 #ifndef GQ_TEST_ON_GPU
         cmocka_unit_test(test_no_memory), cmocka_unit_test(test_plan), cmocka_unit_test(test_descriptors),
         cmocka_unit_test(test_auto),
