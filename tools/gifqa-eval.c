@@ -259,6 +259,7 @@ static gq_status finish_output(work *w, gq_error *err)
 
 static gq_status evaluate(work *w, gq_error *err)
 {
+    bool      sees = w->session->cfg.model.kind != GQ_CFG_KIND_T5;
     gq_status s;
 
     w->report.seed = w->session->cfg.train.seed;
@@ -267,9 +268,11 @@ static gq_status evaluate(work *w, gq_error *err)
     if (s == GQ_OK && w->bench.table)
         s = eval_bench_choose(&w->bench, w->session->net, w->data, w->session->tokenizer,
                               w->first.n, err);
-    if (s == GQ_OK && !none)
+    if (more && !sees)
+        gq_cli_warn(program.name, "a T5 reads text: there are no frames to change");
+    if (s == GQ_OK && !none && sees)
         s = run_view(w, GQ_VIEW_OTHER, err);
-    for (int v = GQ_VIEW_SHUFFLED; s == GQ_OK && more && v <= GQ_VIEW_ONE; v++)
+    for (int v = GQ_VIEW_SHUFFLED; s == GQ_OK && more && sees && v <= GQ_VIEW_ONE; v++)
         s = run_view(w, (gq_view)v, err);
     if (s == GQ_OK && !none)
         s = train_baselines(w, err);

@@ -350,7 +350,10 @@ gq_status gq_evaluate(gq_net *n, const gq_dataset *d, const gq_tokenizer *tok,
     job       j = {.net = n, .data = d, .tok = tok, .o = o};
     int64_t   total = gq_dataset_count(d);
     double    start = gq_now();
-    gq_status s = prepare(&j, err);
+    gq_status s = n->cfg.model.kind == GQ_CFG_KIND_T5 && o->view != GQ_VIEW_TRUE
+                      ? gq_fail(err, GQ_EUSAGE, "view '%s': a T5 reads text, there are no frames to change",
+                                gq_view_name(o->view))
+                      : prepare(&j, err);
 
     memset(out, 0, sizeof *out);
     if (o->samples > 0 && o->samples < total)

@@ -2,7 +2,7 @@
  *
  * Answers are generated (greedy or beam, decode.*) from the visual tokens and the question. The controls change what
  * the model sees and nothing else: another GIF's tokens (question only), the frames in another order, one frame
- * repeated. The teacher-forced LM loss of the same questions is measured beside it.
+ * repeated; a T5, which sees nothing, has none of them. The teacher-forced LM loss of the same questions is measured beside it.
  */
 #ifndef GIFQA_TRAIN_EVALUATE_H
 #define GIFQA_TRAIN_EVALUATE_H

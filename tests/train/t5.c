@@ -289,6 +289,7 @@ static void refused(void **state)
     gq_session      *s;
     gq_asker        *asker;
     gq_contexts     *none;
+    gq_evaluation    e;
     bool             live;
     gq_error         err = {0};
     const char      *stllm[] = {"model.kind=stllm"};
@@ -320,6 +321,12 @@ static void refused(void **state)
     train("whole", NULL);
     assert_ok(gq_session_open(in_root("whole"), NULL, &s, &err), &err);
     assert_fails(gq_asker_open(s, NULL, &asker, &err), GQ_ECONFIG, &err, "a T5 reads text");
+    gq_error_clear(&err);
+    assert_ok(gq_dataset_open(in_root("data"), &d, &err), &err);
+    assert_fails(gq_evaluate(s->net, d, s->tokenizer, &(gq_evaluate_opts){.view = GQ_VIEW_OTHER}, &e, &err), GQ_EUSAGE,
+                 &err, "no frames to change");
+    gq_evaluation_free(&e);
+    gq_dataset_close(d);
     gq_session_close(s);
 }
 
