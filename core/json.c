@@ -285,17 +285,36 @@ bool gq_json_double(gq_json *j, double *out)
     return true;
 }
 
+static bool take_word(gq_json *j, const char *word)
+{
+    size_t n = strlen(word);
+    if ((size_t)(j->end - j->at) < n || memcmp(j->at, word, n) != 0)
+        return false;
+    j->at += n;
+    return true;
+}
+
+bool gq_json_bool(gq_json *j, bool *out)
+{
+    if (j->failed)
+        return false;
+    blank(j);
+    *out = take_word(j, "true");
+    return *out || take_word(j, "false") || expected(j, "true or false");
+}
+
+bool gq_json_null(gq_json *j)
+{
+    if (j->failed)
+        return false;
+    blank(j);
+    return take_word(j, "null");
+}
+
 static bool skip_word(gq_json *j)
 {
-    static const char *const words[] = {"true", "false", "null"};
-    for (size_t i = 0; i < 3; i++) {
-        size_t n = strlen(words[i]);
-        if ((size_t)(j->end - j->at) >= n && memcmp(j->at, words[i], n) == 0) {
-            j->at += n;
-            return true;
-        }
-    }
-    return expected(j, "a value");
+    return take_word(j, "true") || take_word(j, "false") || take_word(j, "null") ||
+           expected(j, "a value");
 }
 
 bool gq_json_skip(gq_json *j)

@@ -43,6 +43,8 @@ bool gq_json_item(gq_json *j);                              /* false at ']' (tak
 bool gq_json_string(gq_json *j, char *out, size_t room);   /* decoded, NUL added; too long: error */
 bool gq_json_u64(gq_json *j, uint64_t *out);                 /* a non-negative integer            */
 bool gq_json_double(gq_json *j, double *out);                /* any number                        */
+bool gq_json_bool(gq_json *j, bool *out);                    /* true or false                     */
+bool gq_json_null(gq_json *j);                     /* takes a null; false: something else is next */
 bool gq_json_skip(gq_json *j);                               /* any value                         */
 gq_status gq_json_end(gq_json *j);                           /* only white space may be left      */
 /* Records "<file>: byte <n>: [<within>: ]<text>" unless something failed before; returns false. */

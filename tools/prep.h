@@ -9,8 +9,7 @@
 
 #include "core/io.h"
 #include "data/gif.h"
-#include "data/progress.h"
-#include "tools/cli.h"
+#include "tools/cli_progress.h"
 #include "train/config.h"
 
 int gq_prep_build(int argc, char **argv);
@@ -30,19 +29,6 @@ int gq_prep_search(int argc, char **argv);
 
 void gq_prep_catch_signals(void);
 bool gq_prep_stopping(void);
-
-typedef struct gq_prep_progress {       /* value: what and unit set, the rest zero              */
-    const char *what;                   /* "gifqa-prep build"                                   */
-    const char *unit;                   /* "GIFs"                                               */
-    double      last_s;                 /* of the last plain line, monotonic clock              */
-    bool        drawn;                  /* the terminal holds an unfinished line                */
-} gq_prep_progress;
-
-/* gq_progress_fn with a gq_prep_progress: rate and ETA on stderr, one changing line on a terminal,
- * elsewhere a plain line every ten seconds. False once a signal asked to stop. */
-bool gq_prep_show(void *progress, const gq_progress *p);
-/* Before other text goes to stderr. */
-void gq_prep_show_end(gq_prep_progress *progress);
 
 /* The configuration of a command; *out is released with gq_free(). path NULL: defaults. */
 gq_status gq_prep_config(const char *path, const gq_cli_list *sets, gq_config **out, gq_error *err);

@@ -231,7 +231,7 @@ static void take_contexts(const job *j, gq_build_opts *o)
     o->ctx = j->contexts;
 }
 
-static gq_build_opts build_opts(const job *j, const char *table, gq_prep_progress *progress)
+static gq_build_opts build_opts(const job *j, const char *table, gq_cli_progress *progress)
 {
     const gq_config *c = j->c;
     return (gq_build_opts){
@@ -254,14 +254,14 @@ static gq_build_opts build_opts(const job *j, const char *table, gq_prep_progres
         .pool = j->pool,
         .bf16 = bf16,
         .described = description,
-        .progress = gq_prep_show,
+        .progress = gq_cli_progress_show,
         .progress_ctx = progress,
     };
 }
 
 static gq_status run(job *j, const char *table, gq_error *err)
 {
-    gq_prep_progress progress = {.what = program.name, .unit = "GIFs"};
+    gq_cli_progress progress = {.what = program.name, .unit = "GIFs"};
     gq_build_report  report = {0};
     gq_build_opts    o;
     gq_status        s = configure(&j->c, err);
@@ -285,7 +285,7 @@ static gq_status run(job *j, const char *table, gq_error *err)
         gq_cli_cut_warn(program.name);
     if (s == GQ_OK)
         s = gq_build(&o, &report, err);
-    gq_prep_show_end(&progress);
+    gq_cli_progress_end(&progress);
     show_rejects(&report);
     show_cuts(&report, j->c);
     return s == GQ_OK ? show(&report, err) : s;

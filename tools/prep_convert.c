@@ -51,7 +51,7 @@ int gq_prep_convert(int argc, char **argv)
     gq_cli_list       rest;
     gq_error          err = {0};
     gq_convert_report report;
-    gq_prep_progress  progress = {.what = program.name, .unit = "GIFs"};
+    gq_cli_progress  progress = {.what = program.name, .unit = "GIFs"};
     gq_shard_codec    to;
     int               code = gq_cli_parse(&program, argc, argv, &rest);
 
@@ -65,8 +65,8 @@ int gq_prep_convert(int argc, char **argv)
     if (gq_shard_codec_lack(to))
         return gq_cli_usage(program.name, "--codec: %s", gq_shard_codec_lack(to));
     gq_prep_catch_signals();
-    gq_status s = gq_convert(rest.item[0], out, to, gq_prep_show, &progress, &report, &err);
-    gq_prep_show_end(&progress);
+    gq_status s = gq_convert(rest.item[0], out, to, gq_cli_progress_show, &progress, &report, &err);
+    gq_cli_progress_end(&progress);
     if (s == GQ_OK)
         s = show(&report, &err);
     return s == GQ_OK ? 0 : gq_cli_fail(program.name, &err, json);

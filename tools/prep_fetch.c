@@ -51,7 +51,7 @@ static int to_ms(double seconds)
     return (int)fmax(1, lround(1000 * seconds));
 }
 
-static gq_fetch_opts wishes(const gq_cli_list *lists, gq_prep_progress *progress)
+static gq_fetch_opts wishes(const gq_cli_list *lists, gq_cli_progress *progress)
 {
     gq_fetch_opts o = gq_fetch_defaults();
     o.list = lists->item;
@@ -72,7 +72,7 @@ static gq_fetch_opts wishes(const gq_cli_list *lists, gq_prep_progress *progress
     o.allow = allow.item;
     o.allows = allow.n;
     o.retry_dead = retry_dead;
-    o.progress = gq_prep_show;
+    o.progress = gq_cli_progress_show;
     o.progress_ctx = progress;
     return o;
 }
@@ -155,7 +155,7 @@ int gq_prep_fetch(int argc, char **argv)
     gq_cli_list      rest;
     gq_error         err = {0};
     gq_fetch_report  report;
-    gq_prep_progress progress = {.what = program.name, .unit = "URLs"};
+    gq_cli_progress progress = {.what = program.name, .unit = "URLs"};
     gq_fetch_opts    o;
     int              code = gq_cli_parse(&program, argc, argv, &rest);
     gq_status        s;
@@ -167,7 +167,7 @@ int gq_prep_fetch(int argc, char **argv)
     gq_prep_catch_signals();
     o = wishes(&rest, &progress);
     s = gq_fetch_gifs(&o, &report, &err);
-    gq_prep_show_end(&progress);
+    gq_cli_progress_end(&progress);
     warn(&report);
     if (s == GQ_OK && json)
         s = gq_cli_json(report_json(&report), &err);

@@ -120,7 +120,7 @@ static bool is_gif(const char *name)
 
 static gq_status add_all(indexing *x, const char *dir, gq_error *err)
 {
-    gq_prep_progress show = {.what = indexer.name, .unit = "GIFs"};
+    gq_cli_progress show = {.what = indexer.name, .unit = "GIFs"};
     double           start = gq_now();
     uint64_t         total = 0, done = 0;
     gq_status        s = GQ_OK;
@@ -134,7 +134,7 @@ static gq_status add_all(indexing *x, const char *dir, gq_error *err)
         s = add_gif(x, dir, x->names[i], err);
         seconds = gq_now() - start + 1e-9;
         done++;
-        if (s == GQ_OK && !gq_prep_show(&show, &(gq_progress){.done = done,
+        if (s == GQ_OK && !gq_cli_progress_show(&show, &(gq_progress){.done = done,
                                                               .total = total,
                                                               .rejected = x->bad,
                                                               .rate = (double)done / seconds,
@@ -143,7 +143,7 @@ static gq_status add_all(indexing *x, const char *dir, gq_error *err)
             s = gq_fail(err, GQ_ESTOPPED, "stopped after %llu of %llu GIFs",
                         (unsigned long long)done, (unsigned long long)total);
     }
-    gq_prep_show_end(&show);
+    gq_cli_progress_end(&show);
     return s;
 }
 

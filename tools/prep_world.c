@@ -101,7 +101,7 @@ int gq_prep_world(int argc, char **argv)
     gq_cli_list      rest;
     gq_error         err = {0};
     gq_world_report  report;
-    gq_prep_progress progress = {.what = program.name, .unit = "clips"};
+    gq_cli_progress progress = {.what = program.name, .unit = "clips"};
     gq_world_files   files = {0};
     int              code = gq_cli_parse(&program, argc, argv, &rest);
     gq_status        s;
@@ -115,8 +115,8 @@ int gq_prep_world(int argc, char **argv)
     files.scale = (uint32_t)scale;
     for (int i = 0; i < GQ_WORLD_SPLITS; i++)
         files.count[i] = (uint32_t)count[i];
-    s = gq_world_write(dir, &files, gq_prep_show, &progress, &report, &err);
-    gq_prep_show_end(&progress);
+    s = gq_world_write(dir, &files, gq_cli_progress_show, &progress, &report, &err);
+    gq_cli_progress_end(&progress);
     if (s == GQ_OK && json)
         s = show_json(&report, &err);
     else if (s == GQ_OK)

@@ -2,22 +2,24 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/mem.h"
 #include "data/qagen/captions.h"
 #include "data/qagen/rules.h"
 #include "tools/cli.h"
 #include "tools/qagen.h"
 
-static const char *tagger, *gif, *sentence, *output, *split;
+static const char *tagger, *gif, *sentence, *output, *split, *generator = "rules";
 static bool        explain;
 static int64_t     line = 0;
 static double      cap = 20;
+
+enum { BATCH = 16 };
+static gq_qagen_t5_options t5;
 
 static const gq_cli_option options[] = {
     {"output", 'o', GQ_CLI_TEXT, &output, "FILE.tsv",
      "the questions, as gifqa-prep build reads them", 0, 0},
     {"cap", 0, GQ_CLI_REAL, &cap, "PERCENT",
-     "the most that one answer may have of its template (default 20)", 0.01, 100},
+     "the most that one answer may have of its template, or kind (default 20)", 0.01, 100},
     {"split", 0, GQ_CLI_TEXT, &split, "NAME", "only captions with this in their column split", 0,
      0},
     {"explain", 0, GQ_CLI_FLAG, &explain, NULL,
@@ -26,6 +28,18 @@ static const gq_cli_option options[] = {
     {"gif", 0, GQ_CLI_TEXT, &gif, "NAME", "only the captions of this GIF", 0, 0},
     {"sentence", 0, GQ_CLI_TEXT, &sentence, "TEXT", "this caption instead of a file", 0, 0},
     {"tagger", 0, GQ_CLI_TEXT, &tagger, "FILE", "another tagger than the one of gifqa", 0, 0},
+    {"generator", 0, GQ_CLI_TEXT, &generator, "NAME", "who asks: rules (default), or t5, a language model:", 0, 0},
+    {"model", 0, GQ_CLI_TEXT, &t5.model, "DIR",
+     "a T5 taught to ask: config.json, model.safetensors, spiece.model as published", 0, 0},
+    {"tokenizer", 0, GQ_CLI_TEXT, &t5.tokenizer, "PATH", "another tokenizer than DIR's", 0, 0},
+    {"form", 0, GQ_CLI_TEXT, &t5.form, "NAME|FILE.json",
+     "its prompt: qg-ap (default), qg-prepend, qg-hl, squad-v1, or as in the file", 0, 0},
+    {"beams", 'b', GQ_CLI_INT, &t5.beams, "N", "beam search; 1 is greedy (default: the form's)", 1, 64},
+    {"max-new", 0, GQ_CLI_INT, &t5.max_new, "N", "tokens of a question (default: the form's)", 1, 512},
+    {"batch", 0, GQ_CLI_INT, &t5.batch, "N", "prompts at once; results do not depend on it (default 16)", 1, 1024},
+    {"set", 's', GQ_CLI_LIST, &t5.set, "KEY=V", "overrides a key of section engine: engine.precision=bf16", 0, 0},
+    GQ_CLI_DEVICE(t5.device),
+    {"threads", 0, GQ_CLI_INT, &t5.threads, "N", "threads (default: all cores)", 1, 256},
 };
 static const gq_cli_program program = {
     .name = "gifqa-qagen",
@@ -34,6 +48,7 @@ static const gq_cli_program program = {
              "triples|train-tagger|eval-tagger ...",
     .examples = "gifqa-qagen captions.tsv -o qa.tsv\n"
                 "gifqa-qagen captions.tsv --explain --line 7\n"
+                "gifqa-qagen captions.tsv -o qa.tsv --generator t5 --model t5-base-finetuned-question-generation-ap\n"
                 "gifqa-qagen --explain --sentence \"a man in a black hat is dancing.\"",
     .options = options,
     .n_options = sizeof options / sizeof *options,
@@ -41,8 +56,8 @@ static const gq_cli_program program = {
     .most = 1,
     .notes = "CAPTIONS.tsv has the columns gif_name and description, or is TGIF's own file of URLs "
              "and sentences.\n"
-             "An asterisk marks a tag that a rule changed. Exit codes: 2 usage, 4 captions, 5 "
-             "tagger, 6 memory or disk.",
+             "An asterisk marks a tag that a rule changed. Exit codes: 2 usage, 3 --set, 4 captions "
+             "or form, 5\ntagger or model, 6 memory or disk, 75 stopped.",
 };
 
 static void show_words(const gq_caption *c)
@@ -97,38 +112,69 @@ static void show_questions(const gq_caption *c)
         printf("  its verb asks nothing: %s\n", why);
 }
 
-static void show(const gq_chunker *chunker, const char *text)
+typedef struct reader {
+    const gq_chunker *chunker;
+    gq_qagen_t5      *t5;               /* NULL: rules ask */
+    bool              any;
+} reader;
+
+static gq_status show(const reader *r, const char *text, gq_error *err)
 {
     static gq_caption c;
     gq_cli_show(stdout, text);
     putchar('\n');
-    if (!gq_chunker_read(chunker, text, &c)) {
+    if (!gq_chunker_read(r->chunker, text, &c)) {
         printf("  longer than %d words, or without one: nothing is made of it\n", GQ_WORDS);
-        return;
+        return GQ_OK;
     }
     show_words(&c);
     show_candidates(&c);
+    if (r->t5)
+        return gq_qagen_t5_show(r->t5, &c, err);
     show_questions(&c);
+    return GQ_OK;
 }
 
-static gq_status show_file(const gq_chunker *chunker, const char *path, gq_error *err)
+static gq_status show_row(void *ctx, const gq_captions_row *row, gq_error *err)
 {
-    gq_captions    *c;
-    gq_captions_row row;
-    bool            any = false;
-    gq_status       s = gq_captions_open(path, &c, err);
-    while (s == GQ_OK && (s = gq_captions_next(c, &row, err)) == GQ_OK && row.gif) {
-        if ((line && row.line != (uint64_t)line) || (gif && strcmp(gif, row.gif) != 0))
-            continue;
-        any = true;
-        gq_cli_show(stdout, row.gif);
-        printf(", line %llu: ", (unsigned long long)row.line);
-        show(chunker, row.text);
-    }
-    gq_captions_close(c);
-    if (s == GQ_OK && !any)
+    reader *r = ctx;
+    if ((line && row->line != (uint64_t)line) || (gif && strcmp(gif, row->gif) != 0))
+        return GQ_OK;
+    r->any = true;
+    gq_cli_show(stdout, row->gif);
+    printf(", line %llu: ", (unsigned long long)row->line);
+    return show(r, row->text, err);
+}
+
+static gq_status explain_them(const gq_chunker *chunker, gq_qagen_t5 *model, const char *path,
+                              gq_error *err)
+{
+    reader    r = {chunker, model, false};
+    gq_status s = sentence ? show(&r, sentence, err) : gq_qagen_each(path, split, show_row, &r, err);
+
+    if (s == GQ_OK && !sentence && !r.any)
         s = gq_fail(err, GQ_EINPUT, "%s: has no such caption", path);
     return s;
+}
+
+static int check(const gq_cli_list *rest)
+{
+    bool by_t5 = strcmp(generator, "t5") == 0;
+
+    if ((rest->n == 1) == (sentence != NULL))
+        return gq_cli_usage(program.name, "give a file of captions, or --sentence TEXT");
+    if (explain == (output != NULL))
+        return gq_cli_usage(program.name, "give -o FILE.tsv, or --explain");
+    if (output && (sentence || line || gif))
+        return gq_cli_usage(program.name, "--sentence, --line and --gif go with --explain");
+    if (!by_t5 && strcmp(generator, "rules") != 0)
+        return gq_cli_usage(program.name, "--generator is rules or t5, not %s", generator);
+    if (by_t5 && !t5.model)
+        return gq_cli_usage(program.name, "--generator t5 needs --model DIR");
+    if (!by_t5 && (t5.model || t5.tokenizer || t5.form || t5.beams || t5.max_new || t5.batch || t5.set.n ||
+                   t5.device || t5.threads))
+        return gq_cli_usage(program.name, "--model and what follows it in --help go with --generator t5");
+    return GQ_CLI_GO;
 }
 
 int gq_qagen_captions(int argc, char **argv)
@@ -136,27 +182,27 @@ int gq_qagen_captions(int argc, char **argv)
     static gq_chunker chunker;
     gq_cli_list       rest;
     gq_tagger        *t = NULL;
+    gq_qagen_t5      *model = NULL;
     gq_error          err = {0};
     int               code = gq_cli_parse(&program, argc, argv, &rest);
 
-    if (code == GQ_CLI_GO && (rest.n == 1) == (sentence != NULL))
-        code = gq_cli_usage(program.name, "give a file of captions, or --sentence TEXT");
-    if (code == GQ_CLI_GO && explain == (output != NULL))
-        code = gq_cli_usage(program.name, "give -o FILE.tsv, or --explain");
-    if (code == GQ_CLI_GO && output && (sentence || line || gif))
-        code = gq_cli_usage(program.name, "--sentence, --line and --gif go with --explain");
+    if (code == GQ_CLI_GO)
+        code = check(&rest);
     if (code != GQ_CLI_GO)
         return code;
+    t5.batch = explain ? 1 : t5.batch ? t5.batch : BATCH;
     gq_status s = gq_qagen_chunker(tagger, &chunker, &t, &err);
-    if (s == GQ_OK) {
-        if (output) {
-            gq_cli_listen("stopping\n");
-            s = gq_qagen_write(&chunker, rest.item[0], output, cap / 100, split, &err);
-        } else if (sentence)
-            show(&chunker, sentence);
-        else
-            s = show_file(&chunker, rest.item[0], &err);
-    }
+    if (s == GQ_OK && t5.model)
+        s = gq_qagen_t5_open(&t5, &model, &err);
+    if (s == GQ_OK && output)
+        gq_cli_listen("stopping\n");
+    if (s == GQ_OK && explain)
+        s = explain_them(&chunker, model, rest.n ? rest.item[0] : NULL, &err);
+    else if (s == GQ_OK && model)
+        s = gq_qagen_t5_write(model, &chunker, rest.item[0], output, cap / 100, split, &err);
+    else if (s == GQ_OK)
+        s = gq_qagen_write(&chunker, rest.item[0], output, cap / 100, split, &err);
+    gq_qagen_t5_close(model);
     gq_tagger_free(t);
     return s == GQ_OK ? 0 : gq_cli_fail(program.name, &err, false);
 }

@@ -54,56 +54,47 @@ static size_t read_caption(const gq_chunker *chunker, const char *text, counts *
     return made;
 }
 
-static gq_status put_caption(const gq_chunker *chunker, const gq_captions_row *row, gq_file *f,
-                             counts *n, gq_error *err)
+typedef struct job {
+    const gq_chunker *chunker;
+    gq_file          *file;
+    counts            n;
+} job;
+
+static gq_status put_caption(void *ctx, const gq_captions_row *row, gq_error *err)
 {
     static gq_triple list[GQ_TRIPLES];
+    job             *j = ctx;
     gq_status        s = GQ_OK;
-    size_t           made = read_caption(chunker, row->text, n, list);
+    size_t           made = read_caption(j->chunker, row->text, &j->n, list);
     for (size_t k = 0; k < made && s == GQ_OK; k++) {
         const char *const cell[COLUMNS] = {row->gif, list[k].subject, list[k].predicate,
                                            list[k].object};
-        s = gq_table_put(f, cell, COLUMNS, err);
+        s = gq_table_put(j->file, cell, COLUMNS, err);
     }
-    return s;
-}
-
-static gq_status put_captions(const gq_chunker *chunker, const char *path, gq_file *f, counts *n,
-                              gq_error *err)
-{
-    gq_captions    *c;
-    gq_captions_row row;
-    gq_status       s = gq_captions_open(path, &c, err);
-    while (s == GQ_OK && (s = gq_captions_next(c, &row, err)) == GQ_OK && row.gif)
-        if (gq_cli_stop)
-            s = gq_fail(err, GQ_ESTOPPED, "stopped; nothing was written");
-        else if (!split || !strcmp(split, row.split))
-            s = put_caption(chunker, &row, f, n, err);
-    gq_captions_close(c);
     return s;
 }
 
 static gq_status write_triples(const gq_chunker *chunker, const char *from, gq_error *err)
 {
-    gq_file  *f;
-    counts    n = {0};
-    double    start = gq_now();
-    gq_status s = gq_atomic_open(output, &f, err);
+    job           j = {.chunker = chunker};
+    const counts *n = &j.n;
+    double        start = gq_now();
+    gq_status     s = gq_atomic_open(output, &j.file, err);
     if (s != GQ_OK)
         return s;
-    s = gq_table_put(f, header, COLUMNS, err);
+    s = gq_table_put(j.file, header, COLUMNS, err);
     if (s == GQ_OK)
-        s = put_captions(chunker, from, f, &n, err);
+        s = gq_qagen_each(from, split, put_caption, &j, err);
     if (s != GQ_OK) {
-        gq_atomic_abort(f);
+        gq_atomic_abort(j.file);
         return s;
     }
-    s = gq_atomic_commit(f, err);
+    s = gq_atomic_commit(j.file, err);
     if (s == GQ_OK)
         printf("%zu captions, %zu triples (%.2f each); %zu captions gave none, %zu were too long; "
                "%.2f s\n",
-               n.captions, n.triples, n.captions ? (double)n.triples / (double)n.captions : 0.0,
-               n.silent, n.too_long, gq_now() - start);
+               n->captions, n->triples, n->captions ? (double)n->triples / (double)n->captions : 0.0,
+               n->silent, n->too_long, gq_now() - start);
     return s;
 }
 

@@ -16,8 +16,29 @@ typedef struct writer {
     gq_cap_count      count[GQ_RULES];
 } writer;
 
-static gq_status ask(writer *w, const gq_captions_row *row, gq_error *err)
+gq_status gq_qagen_stopped(gq_error *err)
 {
+    return gq_fail(err, GQ_ESTOPPED, "stopped; nothing was written");
+}
+
+gq_status gq_qagen_each(const char *path, const char *split, gq_qagen_take take, void *ctx,
+                        gq_error *err)
+{
+    gq_captions    *c;
+    gq_captions_row row;
+    gq_status       s = gq_captions_open(path, &c, err);
+
+    while (s == GQ_OK && (s = gq_captions_next(c, &row, err)) == GQ_OK && row.gif)
+        s = gq_cli_stop                              ? gq_qagen_stopped(err)
+            : split && strcmp(split, row.split) != 0 ? GQ_OK
+                                                     : take(ctx, &row, err);
+    gq_captions_close(c);
+    return s;
+}
+
+static gq_status ask(void *ctx, const gq_captions_row *row, gq_error *err)
+{
+    writer             *w = ctx;
     static gq_caption   c;
     static gq_generated list[GQ_RULE_MOST];
     const char         *why;
@@ -54,52 +75,46 @@ static double each(size_t questions, size_t captions)
     return captions ? (double)questions / (double)captions : 0.0;
 }
 
-static void print_row(const char *name, const gq_cap_count *c)
+void gq_qagen_counts(const char *title, const char *const *name, const gq_cap_count *count, size_t n,
+                     size_t captions, size_t silent, size_t too_long, double seconds)
 {
-    printf("%-8s %9zu %9zu %9zu %9.1f %% %9.1f %%\n", name, c->made, c->kept, c->answers,
-           percent(c->most, c->made), percent(c->most_kept, c->kept));
-}
-
-static void print_summary(const writer *w, double seconds)
-{
-    size_t made = gq_pairs_count(w->pairs), kept = 0, most = 0;
-    printf("%-8s %9s %9s %9s %11s %11s\n", "template", "made", "kept", "answers", "commonest",
-           "of kept");
-    for (int r = 0; r < GQ_RULES; r++) {
-        if (w->count[r].made)
-            print_row(gq_rule_name((gq_rule)r), &w->count[r]);
-        kept += w->count[r].kept;
-        most += w->count[r].most_kept;
+    size_t made = 0, kept = 0, most = 0;
+    printf("%-8s %9s %9s %9s %11s %11s\n", title, "made", "kept", "answers", "commonest", "of kept");
+    for (size_t k = 0; k < n; k++) {
+        const gq_cap_count *c = &count[k];
+        if (c->made)
+            printf("%-8s %9zu %9zu %9zu %9.1f %% %9.1f %%\n", name[k], c->made, c->kept, c->answers,
+                   percent(c->most, c->made), percent(c->most_kept, c->kept));
+        made += c->made;
+        kept += c->kept;
+        most += c->most_kept;
     }
     printf("%zu captions, %zu questions (%.2f each), %zu kept (%.2f each); %zu captions gave none, "
            "%zu were too long; %.2f s\n"
-           "who always gives the commonest answer of the template is right in %.1f %%\n",
-           w->captions, made, each(made, w->captions), kept, each(kept, w->captions), w->silent,
-           w->too_long, seconds, percent(most, kept));
+           "who always gives the commonest answer of the %s is right in %.1f %%\n",
+           captions, made, each(made, captions), kept, each(kept, captions), silent, too_long, seconds,
+           title, percent(most, kept));
 }
 
 gq_status gq_qagen_write(const gq_chunker *chunker, const char *from, const char *to, double share,
                          const char *split, gq_error *err)
 {
-    writer          w = {.chunker = chunker};
-    gq_captions    *c;
-    gq_captions_row row;
-    double          start = gq_now();
-    gq_status       s = gq_captions_open(from, &c, err);
+    writer      w = {.chunker = chunker};
+    const char *names[GQ_RULES];
+    double      start = gq_now();
+    gq_status   s = gq_pairs_new("rules", &w.pairs, err);
 
+    for (int r = 0; r < GQ_RULES; r++)
+        names[r] = gq_rule_name((gq_rule)r);
     if (s == GQ_OK)
-        s = gq_pairs_new("rules", &w.pairs, err);
-    while (s == GQ_OK && (s = gq_captions_next(c, &row, err)) == GQ_OK && row.gif)
-        s = gq_cli_stop ? gq_fail(err, GQ_ESTOPPED, "stopped; nothing was written")
-            : split && strcmp(split, row.split) != 0 ? GQ_OK
-                                                     : ask(&w, &row, err);
-    gq_captions_close(c);
+        s = gq_qagen_each(from, split, ask, &w, err);
     if (s == GQ_OK)
         s = gq_pairs_balance(w.pairs, share, GQ_RULES, w.count, err);
     if (s == GQ_OK)
         s = gq_pairs_write(w.pairs, to, err);
     if (s == GQ_OK)
-        print_summary(&w, gq_now() - start);
+        gq_qagen_counts("template", names, w.count, GQ_RULES, w.captions, w.silent, w.too_long,
+                        gq_now() - start);
     gq_pairs_free(w.pairs);
     return s;
 }
