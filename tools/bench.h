@@ -15,6 +15,7 @@
 int bench_step(int argc, char **argv);                       /* bench_step.c                      */
 int bench_ask(int argc, char **argv);                        /* bench_ask.c                       */
 int bench_features(int argc, char **argv);                   /* bench_features.c                  */
+int bench_t5(int argc, char **argv);                         /* bench_t5.c                        */
 int bench_gpu(int argc, char **argv);                        /* bench_gpu.c                       */
 int bench_gemm(int argc, char **argv);                       /* bench_gemm.c                      */
 int bench_gif(int argc, char **argv);                        /* bench_data.c                      */

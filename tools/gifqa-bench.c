@@ -16,6 +16,7 @@ static const gq_cli_program program = {
 static const gq_cli_command commands[] = {
     {"step", "a training step of a configuration", bench_step},
     {"ask", "a question to a GIF, phase by phase", bench_ask},
+    {"t5", "text from text with a T5", bench_t5},
     {"gpu", "roofs of a GPU, and attention", bench_gpu},
     {"features", "frames through CLIP", bench_features},
     {"gemm", "matrix products beside OpenBLAS", bench_gemm},
