@@ -46,14 +46,16 @@ GQ_INLINE vf4_ sum_four(vf a, vf b, vf c, vf d)
 }
 
 /* m x BN dot products of length k; m is a constant after inlining. Row i of the result goes to
- * out[i*BN..]. */
+ * out[i*BN..]. Meanwhile `fetched` rows from `next` on are brought near. */
 GQ_INLINE void dots(int m, const float *a, int64_t lda, const float *b, int64_t ldb, int64_t k,
-                    float *out)
+                    const float *next, int64_t fetched, float *out)
 {
     vf acc[BM][BN] = {{{0}}};
     for (int64_t i = 0; i < k; i += VL) {
         vf      x[BM];
         int64_t left = k - i;
+        for (int64_t s = 0; s < fetched; s++)
+            __builtin_prefetch(next + s * ldb + i, 0, 2);
 #pragma GCC unroll 3
         for (int r = 0; r < m; r++)
             x[r] = load_part(a + r * lda + i, left);
@@ -75,12 +77,12 @@ GQ_INLINE void dots(int m, const float *a, int64_t lda, const float *b, int64_t 
 }
 
 static void dots_of(int m, const float *a, int64_t lda, const float *b, int64_t ldb, int64_t k,
-                    float *out)
+                    const float *next, int64_t fetched, float *out)
 {
     switch (m) {
-    case 1: dots(1, a, lda, b, ldb, k, out); break;
-    case 2: dots(2, a, lda, b, ldb, k, out); break;
-    case 3: dots(3, a, lda, b, ldb, k, out); break;
+    case 1: dots(1, a, lda, b, ldb, k, next, fetched, out); break;
+    case 2: dots(2, a, lda, b, ldb, k, next, fetched, out); break;
+    case 3: dots(3, a, lda, b, ldb, k, next, fetched, out); break;
     }
 }
 
@@ -106,19 +108,21 @@ static void store_block(const gemm_call *g, int64_t i, int64_t j, int64_t m, int
 static void columns(const void *ctx, int64_t lo, int64_t hi)
 {
     const gemm_call *g = ctx;
-    float sums[BM * BN];
+    int64_t          groups = (g->m + BM - 1) / BM;
+    float            sums[BM * BN];
     for (int64_t j = lo; j < hi; j += BN) {
         const float *b = g->b + j * g->ldb;
-        int64_t      n = imin(BN, hi - j);
+        int64_t      n = imin(BN, hi - j), ahead = imin(BN, imax(0, hi - j - BN));
         for (int64_t i = 0; i < g->m; i += BM) {
             int64_t      m = imin(BM, g->m - i);
             const float *a = g->a + i * g->lda;
             if (n == BN) {
-                dots_of((int)m, a, g->lda, b, g->ldb, g->k, sums);
+                int64_t group = i / BM, from = group * ahead / groups, to = (group + 1) * ahead / groups;
+                dots_of((int)m, a, g->lda, b, g->ldb, g->k, b + (BN + from) * g->ldb, to - from, sums);
                 store_block(g, i, j, m, BN, sums);
             } else {
                 for (int64_t x = 0; x < n; x++) {              /* stride 0: the same row BN times */
-                    dots_of((int)m, a, g->lda, b + x * g->ldb, 0, g->k, sums);
+                    dots_of((int)m, a, g->lda, b + x * g->ldb, 0, g->k, b, 0, sums);
                     store_block(g, i, j + x, m, 1, sums);
                 }
             }

@@ -186,16 +186,22 @@ GQ_INLINE float *cells_at(const head *o, float *cells, int64_t i)
 
 /* ---- heads ----------------------------------------------------------------------------------- */
 
-static void take_head(head *o, int64_t index)
+/* Where the keys and values of this head are, but for koff and voff */
+static const float *place_head(head *o, int64_t index)
 {
     const sdpa_job *j = o->j;
     const int32_t  *lengths = j->c->in[2].p;
-    const float    *kv;
     o->b = index / j->H;
     o->h = index % j->H;
     o->keys = lengths ? imax(0, imin(j->Tk, lengths[o->b])) : j->Tk;
     o->shown = j->c->in[3].p ? (const float *)j->c->in[3].p + o->b * j->Tk : NULL;
-    kv = j->kv + o->b * j->Tk * j->wk + o->h * j->w;
+    return j->kv + o->b * j->Tk * j->wk + o->h * j->w;
+}
+
+static void take_head(head *o, int64_t index)
+{
+    const sdpa_job *j = o->j;
+    const float    *kv = place_head(o, index);
     copy_rows(o->K, kv + j->c->attr.koff, j->wk, o->keys, j->w, j->wp);
     copy_rows(o->V, kv + j->c->attr.voff, j->wk, o->keys, j->w, j->wp);
     if (o->bias)
@@ -296,6 +302,78 @@ static void forward_block(const head *o, int64_t i)
         put(saved + (o->b * j->H + o->h) * j->Tq + i, lse, n, 0);
 }
 
+/* ---- few queries: decoding ------------------------------------------------------------------- */
+
+/* Copies and blocks are for many queries: fewer read keys and values where they lie. */
+static int few_queries(const sdpa_job *j)
+{
+    const gq_call *c = j->c;
+    return j->Tq <= VL / 2 && c->attr.p == 0 && c->attr.mask != GQ_MASK_CAUSAL && !c->in[3].p;
+}
+
+/* p[0..keys) = scale q.k + bias, the largest of which is returned; behind them to a whole vector -inf */
+static float scores_of(const head *o, const float *q, const float *K, int64_t i, float *p)
+{
+    const sdpa_job *j = o->j;
+    const float    *table = j->rows ? (const float *)j->c->in[4].p + o->h : NULL;
+    const int32_t  *lengths = j->c->in[2].p;
+    int64_t         at = i + (j->rows && j->c->attr.rel.last ? lengths[o->b] - j->Tq : 0);
+    float           top = -__builtin_inff();
+    for (int64_t k = 0; k < o->keys; k++) {
+        vf sum = {0};
+        for (int64_t x = 0; x < j->w; x += VL)
+            sum = vfma(load_part(q + x, j->w - x), load_part(K + k * j->wk + x, j->w - x), sum);
+        p[k] = vsum(sum) * j->c->attr.scale;
+        if (table)
+            p[k] += table[gq_relative_bucket(&j->c->attr.rel, (int32_t)(k - at)) * j->H];
+        top = p[k] > top ? p[k] : top;
+    }
+    for (int64_t k = o->keys; k % VL; k++)
+        p[k] = -__builtin_inff();
+    return top;
+}
+
+static void one_query(const head *o, const float *K, const float *V, int64_t i)
+{
+    const sdpa_job *j = o->j;
+    const gq_call  *c = j->c;
+    const float    *q = j->q + (o->b * j->Tq + i) * j->wq + c->attr.qoff + o->h * j->w;
+    float          *out = (float *)c->out[0].p + (o->b * j->Tq + i) * c->attr.width + o->h * j->w;
+    float          *saved = c->save[0].p, *p = o->P, top = scores_of(o, q, K, i, p), all;
+    vf              sum = {0};
+    for (int64_t k = 0; k < o->keys; k += VL) {
+        vf e = vexp(vload(p + k) - top);
+        vstore(p + k, e);
+        sum += e;
+    }
+    all = vsum(sum);
+    for (int64_t x = 0; x < j->w; x += VL) {
+        vf y = {0};
+        for (int64_t k = 0; k < o->keys; k++)
+            y = vfma(vset(p[k]), load_part(V + k * j->wk + x, j->w - x), y);
+        store_part(out + x, all > 0 ? y * (1.0f / all) : y, j->w - x);
+    }
+    if (saved) {
+        float lse[GQ_VLEN];
+        vstore(lse, all > 0 ? top + vlog(vset(all)) : vset(0.0f));
+        put(saved + (o->b * j->H + o->h) * j->Tq + i, lse, 1, 0);
+    }
+}
+
+static void few_tile(void *ctx, int64_t tile, int thread)
+{
+    const sdpa_job *j = ctx;
+    head            o = {.j = j};
+    lay_out(j, 0, (float *)j->c->work->temp + thread * j->scratch, &o);
+    for (int64_t x = tile * j->group; x < imin((tile + 1) * j->group, j->B * j->H); x++) {
+        const float *kv = place_head(&o, x);
+        for (int64_t i = 0; i < j->Tq; i++)
+            one_query(&o, kv + j->c->attr.koff, kv + j->c->attr.voff, i);
+    }
+}
+
+/* ---- forward, whole -------------------------------------------------------------------------- */
+
 static void forward_tile(void *ctx, int64_t tile, int thread)
 {
     const sdpa_job *j = ctx;
@@ -311,7 +389,8 @@ static void forward_tile(void *ctx, int64_t tile, int thread)
 void CPU(sdpa_fwd)(const gq_call *c)
 {
     sdpa_job j = job_of(c, 0);
-    gq_parallel(c->work->pool, (j.B * j.H + j.group - 1) / j.group, forward_tile, &j);
+    gq_parallel(c->work->pool, (j.B * j.H + j.group - 1) / j.group, few_queries(&j) ? few_tile : forward_tile,
+                &j);
 }
 
 /* ---- backward -------------------------------------------------------------------------------- */
