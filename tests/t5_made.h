@@ -40,14 +40,6 @@ static const gq_t5_config made_t5_sizes = {.width = 2 * MADE_PIECES, .head_width
 
 /* ---- files ----------------------------------------------------------------------------------- */
 
-static inline void made_put(const char *dir, const char *name, const void *data, size_t n)
-{
-    char     path[1200];
-    gq_error err = {0};
-    snprintf(path, sizeof path, "%s/%s", dir, name);
-    assert_ok(gq_write_file(path, data, n, &err), &err);
-}
-
 /* more: members that come last and so win, each with a comma in front; "" none. */
 static inline void made_config(const char *dir, const gq_t5_config *c, const char *more)
 {
@@ -59,7 +51,7 @@ static inline void made_config(const char *dir, const gq_t5_config *c, const cha
                       "\"dropout_rate\":0.1,\"layer_norm_epsilon\":%g,\"architectures\":[\"T5\"]%s}",
                       c->width, c->head_width, c->heads, c->mlp, c->layers, c->decoder_layers, c->vocab, c->buckets,
                       c->far, c->gated ? "gated-gelu" : "relu", c->tied ? "true" : "false", c->eps, more);
-    made_put(dir, "config.json", text, (size_t)n);
+    fix_put(dir, "config.json", text, (size_t)n);
 }
 
 static inline void made_pieces(const char *dir)
@@ -81,7 +73,7 @@ static inline void made_pieces(const char *dir)
     uni_put_piece(&b, "\xE2\x96\x81", 3, -10, 1);
     uni_number(&part, 3, 1);                        /* model_type UNIGRAM                         */
     uni_field(&b, 2, part.b, part.n);
-    made_put(dir, "spiece.model", b.b, b.n);
+    fix_put(dir, "spiece.model", b.b, b.n);
 }
 
 /* ---- weights --------------------------------------------------------------------------------- */
@@ -142,7 +134,7 @@ static inline void made_t5_asker(const char *dir)
 {
     const gq_t5_config *c = &made_t5_sizes;
     made_t5             m = made_open(c, 1);
-    float              *zero = calloc((size_t)c->vocab * (size_t)c->width, sizeof *zero);
+    float              *zero = calloc(2 * (size_t)c->vocab * (size_t)c->width, sizeof *zero);
 
     for (int32_t i = 0; i < m.p->count; i++)
         if (m.p->param[i].rank == 2)

@@ -164,7 +164,7 @@ static void print_summary(const gq_qagen_t5 *q, const job *j, const gq_cap_count
 
     for (int k = 0; k < GQ_CATEGORIES; k++)
         names[k] = gq_category_name((gq_category)k);
-    gq_qagen_counts("answer", names, count, GQ_CATEGORIES, j->captions, j->silent, j->too_long, seconds);
+    gq_qagen_counts("kind", names, count, GQ_CATEGORIES, j->captions, j->silent, j->too_long, seconds);
     printf("%zu prompts of form %s", a->prompts, q->form.name);
     if (a->too_long)
         printf(" (%zu had no room)", a->too_long);

@@ -3,7 +3,7 @@
 #
 #   PYTHON=venv/bin/python experiments/bench/all.sh GIF [GIF ...]
 #
-# Writes tables/{gemm,step,profile,ask,growth}.md and growth.svg beside this script. Nothing else should run meanwhile.
+# Writes tables/{gemm,step,profile,ask,t5,growth}.md and growth.svg beside this script. Nothing else should run meanwhile.
 set -eu
 cd "$(dirname "$0")"
 [ $# -gt 0 ] || { echo "usage: PYTHON=... all.sh GIF [GIF ...]" >&2; exit 2; }
@@ -26,4 +26,5 @@ table step "A training step" ./step.sh
 table profile "Where the time of a step goes" "$root/build/release/bin/gifqa-bench" step \
     --config "$root/configs/stllm_gpt2.yaml" --batch 4 --frames 3 --text 32 --threads 2 --masked --steps 3 --profile 3
 table ask "A question to a GIF" ./ask.sh "${gifs[@]}"
+table t5 "Text from text" ./t5.sh
 table growth "Time and memory against size" ./growth.sh --steps 2

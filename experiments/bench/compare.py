@@ -1,6 +1,6 @@
-"""Ours and theirs, taking turns in one run, as Markdown tables. Called by step.sh, ask.sh and growth.sh; standard library only.
+"""Ours and theirs, taking turns in one run, as Markdown tables. Called by step.sh, ask.sh, t5.sh and growth.sh; standard library only.
 
-    compare.py step|ask|growth [options]      --help lists them
+    compare.py step|ask|t5|growth [options]      --help lists them
 """
 import argparse
 import json
@@ -116,6 +116,35 @@ def ask(o):
         row("peak memory, MiB", lambda x: x["peak_rss_mib"])
 
 
+# ---- text from text ----------------------------------------------------------------------------
+
+TEXTS = [("batch 1", ["--batch", 1, "--prompts", 16]), ("batch 8", ["--batch", 8, "--prompts", 48]),
+         ("batch 16", ["--batch", 16, "--prompts", 48]), ("batch 8, 4 beams", ["--batch", 8, "--beams", 4, "--prompts", 24])]
+
+
+def t5(o):
+    rows = []
+    for name, both in TEXTS:
+        mine, half, peer = [], [], []
+        for _ in range(o.rounds):
+            args = [*both, "--tokens", o.tokens]
+            mine.append(ours(o, "t5", *args))
+            peer.append(theirs(o, "t5.py", *args))
+            half.append(ours(o, "t5", "--set", "engine.precision=bf16", *args))
+        if not rows:
+            heading(o, mine[0], peer[0])
+            print(f"T5-base's sizes, prompts of {mine[0]['lengths'][0]} to {mine[0]['lengths'][1]} tokens, answers of "
+                  f"{mine[0]['tokens']}; transformers {peer[0]['transformers']}, attention {peer[0]['attention']}. The fastest "
+                  "round of each side.\n")
+        a, p, h = (max(runs, key=lambda r: r["pairs_per_s"]) for runs in (mine, peer, half))
+        rows.append(f"| {name} | {a['pairs_per_s']:.2f} | {p['pairs_per_s']:.2f} | {a['pairs_per_s'] / p['pairs_per_s']:.2f} "
+                    f"| {a['encoder_s']:.2f} | {p['encoder_s']:.2f} | {a['decoder_s']:.2f} | {p['decoder_s']:.2f} "
+                    f"| {h['pairs_per_s']:.2f} | {h['encoder_s']:.2f} | {a['peak_rss_mib']:,.0f} | {p['peak_rss_mib']:,.0f} |")
+    print("| | pairs/s | PyTorch | ratio | encoder s | PyTorch | decoder s | PyTorch | pairs/s, bf16 | encoder s, bf16 | MiB | PyTorch |")
+    print("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
+    print(*rows, sep="\n")
+
+
 # ---- growth ------------------------------------------------------------------------------------
 
 SIZES = [1, 2, 4, 8, 16]
@@ -198,7 +227,7 @@ def growth(o):
 
 def main():
     a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    a.add_argument("what", choices=["step", "ask", "growth"])
+    a.add_argument("what", choices=["step", "ask", "t5", "growth"])
     a.add_argument("--bin", default=os.path.join(ROOT, "build", "release", "bin"))
     a.add_argument("--python", default=os.environ.get("PYTHON", sys.executable), help="an interpreter with PyTorch")
     a.add_argument("--threads", type=int, default=2)
@@ -207,7 +236,7 @@ def main():
     a.add_argument("--tokens", type=int, default=16)
     a.add_argument("--gif", action="append")
     o = a.parse_args()
-    {"step": step, "ask": ask, "growth": growth}[o.what](o)
+    {"step": step, "ask": ask, "t5": t5, "growth": growth}[o.what](o)
 
 
 main()

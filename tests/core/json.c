@@ -132,12 +132,13 @@ static void values(void **state)
 {
     static const char text[] =
         "{\"n\":18446744073709551615, \"d\":-2.5e-1, \"s\":\"a\\u0041\\/\\t\","
-        "\"list\":[3,4], \"rest\":{\"deep\":[[],{}]}}";
+        "\"list\":[3,4], \"yes\": true, \"no\":false, \"nil\":null, \"one\":1, \"rest\":{\"deep\":[[],{}]}}";
     gq_json  j;
     gq_error err = {0};
     char     key[8], s[8] = "";
-    uint64_t n = 0, sum = 0, v;
+    uint64_t n = 0, sum = 0, v, one = 0;
     double   d = 0;
+    bool     yes = false, no = true, null = false;
     (void)state;
     gq_json_begin(&j, "f", text, sizeof text - 1, GQ_EINPUT, &err);
     gq_json_object(&j);
@@ -148,6 +149,14 @@ static void values(void **state)
             gq_json_double(&j, &d);
         else if (!strcmp(key, "s"))
             gq_json_string(&j, s, sizeof s);
+        else if (!strcmp(key, "yes"))
+            gq_json_bool(&j, &yes);
+        else if (!strcmp(key, "no"))
+            gq_json_bool(&j, &no);
+        else if (!strcmp(key, "nil"))
+            null = gq_json_null(&j);
+        else if (!strcmp(key, "one"))
+            null = gq_json_null(&j) ? false : gq_json_u64(&j, &one) && null;
         else if (!strcmp(key, "list"))
             for (gq_json_array(&j); gq_json_item(&j);)
                 sum += gq_json_u64(&j, &v) ? v : 1000;
@@ -155,7 +164,8 @@ static void values(void **state)
             gq_json_skip(&j);
     }
     assert_ok(gq_json_end(&j), &err);
-    assert_true(n == UINT64_MAX && d == -0.25 && sum == 7);
+    assert_true(n == UINT64_MAX && d == -0.25 && sum == 7 && one == 1);
+    assert_true(yes && !no && null);
     assert_string_equal(s, "aA/\t");
 }
 
@@ -167,6 +177,19 @@ static gq_status one_u64(const char *text, gq_error *err)
     j.within = "tensor 'x'";
     gq_json_u64(&j, &v);
     return gq_json_end(&j);
+}
+
+static void no_bool(void **state)
+{
+    gq_json  j;
+    gq_error err = {0};
+    bool     yes;
+    (void)state;
+    gq_json_begin(&j, "f", " tru", 4, GQ_EWEIGHTS, &err);
+    assert_false(gq_json_bool(&j, &yes));
+    assert_false(gq_json_null(&j));
+    assert_fails(gq_json_end(&j), GQ_EWEIGHTS, &(gq_error){0}, "");
+    assert_non_null(strstr(err.text, "f: byte 1: true or false expected, found t"));
 }
 
 static void refusals(void **state)
@@ -223,7 +246,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(grammar), cmocka_unit_test(mutations), cmocka_unit_test(values),
-        cmocka_unit_test(refusals), cmocka_unit_test(quoting),
+        cmocka_unit_test(no_bool), cmocka_unit_test(refusals), cmocka_unit_test(quoting),
     };
     return cmocka_run_group_tests_name("core/json", tests, NULL, NULL);
 }

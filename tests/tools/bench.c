@@ -4,6 +4,8 @@
 
 #include <math.h>
 
+#include "t5_made.h"
+
 static const char tiny[] =
     "clip: {preset: custom, train: true, text: false, feature: final, image_size: 12, patch: 4,\n"
     "       width: 16, layers: 1, heads: 2, mlp: 32, proj: 0}\n"
@@ -47,8 +49,35 @@ static void help(void **state)
     shell_help("gifqa-bench ask");
     shell_help("gifqa-bench gemm");
     shell_help("gifqa-bench gpu");
+    shell_help("gifqa-bench t5");
     shell_help("gifqa-bench features");
     shell_expect("gifqa-bench --help", 0, "gemm", NULL);
+}
+
+/* A directory's T5: what it did, however fast. */
+static void a_t5(void **state)
+{
+    char    path[1024];
+    json_t *o;
+    (void)state;
+    need_program();
+    shell_path("t5", path);
+    made_t5_random(path, &made_t5_sizes, 1);
+    for (int beams = 1; beams <= 2; beams++) {
+        o = run(beams == 1 ? "gifqa-bench t5 --model t5 --batch 3 --prompts 7 --tokens 5 --threads 1 --device cpu --json"
+                           : "gifqa-bench t5 --model t5 --batch 3 --prompts 7 --tokens 5 --threads 1 --device cpu --json "
+                             "--beams 2 --shortest 5 --longest 5");
+        assert_int_equal(shell_int(o, "prompts"), 7);
+        assert_int_equal(shell_int(o, "beams"), beams);
+        assert_int_equal(shell_int(o, "threads"), 1);
+        assert_true(number(o, "pairs_per_s") > 0 && number(o, "encoder_s") > 0 && number(o, "decoder_s") > 0);
+        assert_true(number(o, "peak_rss_mib") > 0);
+        json_decref(o);
+    }
+    shell_expect("gifqa-bench t5 --model t5 --batch 2 --prompts 2 --tokens 3 --device cpu", 0,
+                 "2 prompts of 16 to 40 tokens, 3 new ones, batches of 2, 1 beams: ", NULL);
+    shell_expect("gifqa-bench t5 --model none", 5, NULL, "none: no such directory");
+    shell_expect("gifqa-bench t5 --shortest 9 --longest 8", 2, NULL, "--shortest 9 is longer");
 }
 
 #define STEP "gifqa-bench step --config tiny.yaml --text 12 --labelled 3 --steps 2 --json "
@@ -245,7 +274,7 @@ static void wrong_use(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(help),
+        cmocka_unit_test(help), cmocka_unit_test(a_t5),
         cmocka_unit_test(a_step),
         cmocka_unit_test(a_step_is_reproducible),
         cmocka_unit_test(a_profile),

@@ -4,6 +4,7 @@
 
 #include "data/qagen/wordnet.h"
 #include "data/table.h"
+#include "t5_made.h"
 
 static int begin(void **state)
 {
@@ -117,9 +118,108 @@ static void a_tagger(void **state)
                  "b.conllu:1: 2 columns between tabs, not 10");
 }
 
+/* ---- questions from a T5 --------------------------------------------------------------------- */
+
+#define ASKED "gifqa-qagen m.tsv --cap 100 --generator t5 --device cpu --threads 2 "
+
+static void make_t5(void)
+{
+    char         path[1024];
+    gq_t5_config c = made_t5_sizes;
+    shell_path("t5", path);
+    made_t5_asker(path);
+    shell_path("chatter", path);
+    made_t5_random(path, &c, 1);
+    shell_put("m.tsv", "gif_name\tdescription\tsplit\n"
+                       "x\ta dog chases a red ball .\ttrain\n"
+                       "y\ta black cat sleeps on the couch .\ttrain\n"
+                       "z\tnothing\ttrain\n"
+                       "w\ta man on a black horse runs on the red couch with a dog and a cat .\ttest\n");
+}
+
+static void a_table_by_t5(void **state)
+{
+    (void)state;
+    if (!gq_wordnet_present())
+        skip();
+    make_t5();
+    shell_expect(ASKED "--model t5 -o m1.tsv --batch 1", 0, "prompts of form qg-ap: ", "gifqa-qagen: ");
+    assert_non_null(strstr(shell.out, "4 captions, "));
+    assert_non_null(strstr(shell.out, "pairs/s, in batches of 1"));
+    shell_expect("cat m1.tsv", 0, "gif\tquestion\tanswer\ttype\ttemplate\tcandidate\tgenerator\n"
+                                  "x\twhat is pet?\ta dog\tobject\tqg-ap\tliving\tt5\n", NULL);
+    assert_non_null(strstr(shell.out, "x\twhat is toy?\ta red ball\tobject\tqg-ap\tnoun\tt5\n"));
+    assert_non_null(strstr(shell.out, "y\twhat is feline?\ta black cat\tobject\tqg-ap\tliving\tt5\n"));
+    assert_non_null(strstr(shell.out, "y\twhat is tint?\tblack\tcolor\tqg-ap\tcolor\tt5\n"));
+    shell_expect(ASKED "--model t5 -o m3.tsv --batch 3 && cmp m1.tsv m3.tsv", 0, "batches of 3", "");
+    shell_expect(ASKED "--model t5 -o m8.tsv --batch 8 && cmp m1.tsv m8.tsv", 0, "batches of 8", "");
+    shell_expect(ASKED "--model t5 -o b.tsv --beams 3 --max-new 6 && cat b.tsv", 0,
+                 "x\twhat is pet?\ta dog\tobject\tqg-ap\tliving\tt5\n", "");
+    shell_expect(ASKED "--model t5 -o s.tsv --split test && cut -f 1 s.tsv | sort -u", 0, "gif\nw\n", "");
+    shell_expect(ASKED "--model t5 -o n.tsv --max-new 2 && cat n.tsv", 0,
+                 " 0 good, 0 empty, ", "");                 /* "what is": the rest has no room    */
+    shell_put("f.json", "{\"name\": \"mine\", \"prompt\": \"{context} {answer}\"}");
+    shell_expect(ASKED "--model t5 -o f.tsv --form f.json && cat f.tsv", 0,
+                 "x\twhat is toy?\ta red ball\tobject\tmine\tnoun\tt5\n", "");
+    shell_expect(ASKED "--model chatter -o r1.tsv --batch 1 && " ASKED
+                 "--model chatter -o r8.tsv --batch 8 && cmp r1.tsv r8.tsv", 0, "batches of 8", "");
+}
+
+static void explained_by_t5(void **state)
+{
+    (void)state;
+    if (!gq_wordnet_present())
+        skip();
+    make_t5();
+    shell_expect(ASKED "--model t5 --explain --line 2", 0,
+                 "  living  answer: a dog  context: a dog chases a red ball.\n"
+                 "          -> what is pet?\n          good: what is pet?\n", NULL);
+    assert_null(strstr(shell.out, "cat"));
+    shell_expect("gifqa-qagen --explain --sentence 'a what is pet' --generator t5 --model t5 --device cpu", 0,
+                 "[", NULL);
+    shell_expect(ASKED "--model chatter --explain --line 2", 0, "nothing is kept\n", NULL);
+}
+
+static void wrong_t5(void **state)
+{
+    (void)state;
+    shell_expect("gifqa-qagen m.tsv -o x --generator gpt", 2, NULL, "--generator is rules or t5, not gpt");
+    shell_expect("gifqa-qagen m.tsv -o x --generator t5", 2, NULL, "--generator t5 needs --model DIR");
+    shell_expect("gifqa-qagen m.tsv -o x --model t5", 2, NULL, "go with --generator t5");
+    if (!gq_wordnet_present())
+        skip();
+    make_t5();
+    shell_expect(ASKED "-o x --model none", 5, NULL, "none: no such directory; a T5 is one with config.json");
+    shell_expect(ASKED "-o x --model random:1 --form qg-ap", 2, NULL, "give --tokenizer PATH");
+    shell_expect(ASKED "-o x --model t5 --form qg", 2, NULL,
+                 "no form is called so; known: qg-ap, qg-prepend, qg-hl, squad-v1, or a JSON file");
+    shell_expect(ASKED "-o x --model t5 --form qg-hl", 5, NULL,
+                 "form qg-hl has <hl> in its prompt, which is no token of this T5's tokenizer");
+    shell_put("g.json", "{\"prompt\": \"{context}\"}");
+    shell_expect(ASKED "-o x --model t5 --form g.json", 4, NULL, "g.json: the prompt has no {answer}");
+    shell_expect(ASKED "-o x --model t5 --set engine.nothing=1", 3, NULL, "engine.nothing");
+    shell_expect("test -e x", 1, NULL, NULL);
+}
+
+static void stopped(void **state)
+{
+    (void)state;
+    if (!gq_wordnet_present())
+        skip();
+    make_t5();
+    shell_expect("awk 'BEGIN { print \"gif\\tdescription\"; for (i = 0; i < 5000; i++) "
+                 "print \"g\" i \"\\ta dog chases a red ball .\" }' >many.tsv\n"
+                 "gifqa-qagen many.tsv -o many.out --generator t5 --model chatter --max-new 512 --device cpu & p=$!\n"
+                 "until grep -q 'SigCgt:.*[4-7c-f][0-9a-f]\\{3\\}$' /proc/$p/status; do sleep 0.05; done\n"
+                 "kill -TERM $p; wait $p; echo \"it said $?\"; test -e many.out || echo no table", 0,
+                 "it said 75\nno table\n", "stopped; nothing was written");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(a_table), cmocka_unit_test(explained), cmocka_unit_test(triples),
-                                       cmocka_unit_test(wrong_usage), cmocka_unit_test(a_tagger)};
+                                       cmocka_unit_test(wrong_usage), cmocka_unit_test(a_tagger),
+                                       cmocka_unit_test(a_table_by_t5), cmocka_unit_test(explained_by_t5),
+                                       cmocka_unit_test(wrong_t5), cmocka_unit_test(stopped)};
     return cmocka_run_group_tests_name("tools/qagen", tests, begin, shell_end);
 }
