@@ -23,7 +23,8 @@ static const struct { const char *word, *thing; } made_things[] = {
 };
 enum { MADE_THINGS_N = sizeof made_things / sizeof *made_things };
 
-static const char *const made_words[] = {"what", "is", "?", "answer", "context", "a", "the", "on", ":", ".", "question"};
+static const char *const made_words[] = {"what", "is", "?", "answer", "context",
+                                         "a", "the", "on", ":", ".", "question"};
 enum {
     MADE_WHAT = 3, MADE_IS, MADE_MARK,
     MADE_WORDS_N = sizeof made_words / sizeof *made_words,
@@ -45,7 +46,8 @@ static inline void made_config(const char *dir, const gq_t5_config *c, const cha
 {
     char text[2048];
     int  n = snprintf(text, sizeof text,
-                      "{\"model_type\":\"t5\",\"d_model\":%d,\"d_kv\":%d,\"num_heads\":%d,\"d_ff\":%d,\"num_layers\":%d,"
+                      "{\"model_type\":\"t5\",\"d_model\":%d,\"d_kv\":%d,\"num_heads\":%d,\"d_ff\":%d,"
+                      "\"num_layers\":%d,"
                       "\"num_decoder_layers\":%d,\"vocab_size\":%d,\"relative_attention_num_buckets\":%d,"
                       "\"relative_attention_max_distance\":%d,\"feed_forward_proj\":\"%s\",\"tie_word_embeddings\":%s,"
                       "\"dropout_rate\":0.1,\"layer_norm_epsilon\":%g,\"architectures\":[\"T5\"]%s}",
@@ -64,7 +66,9 @@ static inline void made_pieces(const char *dir)
     uni_put_piece(&b, "<unk>", 5, 0, 2);
     for (int k = 0; k < MADE_WORDS_N + 2 * MADE_THINGS_N; k++) {
         int         t = k - MADE_WORDS_N;
-        const char *w = t < 0 ? made_words[k] : t < MADE_THINGS_N ? made_things[t].word : made_things[t - MADE_THINGS_N].thing;
+        const char *w = t < 0               ? made_words[k]
+                      : t < MADE_THINGS_N ? made_things[t].word
+                                          : made_things[t - MADE_THINGS_N].thing;
         snprintf(word, sizeof word, "%s%s", strchr("?:.", *w) ? "" : "\xE2\x96\x81", w);
         uni_put_piece(&b, word, strlen(word), -3, 1);
     }

@@ -118,8 +118,8 @@ def ask(o):
 
 # ---- text from text ----------------------------------------------------------------------------
 
-TEXTS = [("batch 1", ["--batch", 1, "--prompts", 16]), ("batch 8", ["--batch", 8, "--prompts", 48]),
-         ("batch 16", ["--batch", 16, "--prompts", 48]), ("batch 8, 4 beams", ["--batch", 8, "--beams", 4, "--prompts", 24])]
+TEXTS = [("batch 1", ["--batch", 1, "--prompts", 8]), ("batch 8", ["--batch", 8, "--prompts", 32]),
+         ("batch 16", ["--batch", 16, "--prompts", 32]), ("batch 8, 4 beams", ["--batch", 8, "--beams", 4, "--prompts", 16])]
 
 
 def t5(o):

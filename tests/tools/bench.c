@@ -54,6 +54,8 @@ static void help(void **state)
     shell_expect("gifqa-bench --help", 0, "gemm", NULL);
 }
 
+#define T5 "gifqa-bench t5 --model t5 --batch 3 --prompts 7 --tokens 5 --threads 1 --device cpu --json"
+
 /* A directory's T5: what it did, however fast. */
 static void a_t5(void **state)
 {
@@ -64,9 +66,7 @@ static void a_t5(void **state)
     shell_path("t5", path);
     made_t5_random(path, &made_t5_sizes, 1);
     for (int beams = 1; beams <= 2; beams++) {
-        o = run(beams == 1 ? "gifqa-bench t5 --model t5 --batch 3 --prompts 7 --tokens 5 --threads 1 --device cpu --json"
-                           : "gifqa-bench t5 --model t5 --batch 3 --prompts 7 --tokens 5 --threads 1 --device cpu --json "
-                             "--beams 2 --shortest 5 --longest 5");
+        o = run(beams == 1 ? T5 : T5 " --beams 2 --shortest 5 --longest 5");
         assert_int_equal(shell_int(o, "prompts"), 7);
         assert_int_equal(shell_int(o, "beams"), beams);
         assert_int_equal(shell_int(o, "threads"), 1);
