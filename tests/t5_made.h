@@ -77,6 +77,9 @@ static inline void made_pieces(const char *dir)
     uni_put_piece(&b, "\xE2\x96\x81", 3, -10, 1);
     uni_number(&part, 3, 1);                        /* model_type UNIGRAM                         */
     uni_field(&b, 2, part.b, part.n);
+    part.n = 0;
+    uni_field(&part, 1, "identity", 8);             /* normalizer_spec without a map              */
+    uni_field(&b, 3, part.b, part.n);
     fix_put(dir, "spiece.model", b.b, b.n);
 }
 
