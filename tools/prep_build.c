@@ -173,7 +173,8 @@ static void show_cuts(const gq_build_report *r, const gq_config *c)
         gq_cli_warn(program.name,
                     "%u questions lost their %s beyond prompt.max_question_tokens = %lld and %u "
                     "answers their end beyond prompt.max_answer_tokens = %lld",
-                    r->cut_questions, contexts ? "context's end" : "start", (long long)c->prompt.max_question_tokens, r->cut_answers,
+                    r->cut_questions, contexts ? "context's end" : "start",
+                    (long long)c->prompt.max_question_tokens, r->cut_answers,
                     (long long)c->prompt.max_answer_tokens);
 }
 

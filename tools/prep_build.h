@@ -14,10 +14,10 @@ typedef struct gq_prep_words_report {
 } gq_prep_words_report;
 
 /* A tokenizer of three special tokens and the words of a table, of its contexts (NULL: none) and of the
- * prompt, the most frequent ones up to gpt2.vocab or t5.vocab in all. `out` is the data set's directory, which exists; nothing stays
- * there. */
-gq_status gq_prep_words(const char *table, const gq_contexts *contexts, const char *out, const gq_config *c, gq_tokenizer **tok,
-                        gq_prep_words_report *report, gq_error *err);
+ * prompt, the most frequent ones up to gpt2.vocab or t5.vocab in all. `out` is the data set's
+ * directory, which exists; nothing stays there. */
+gq_status gq_prep_words(const char *table, const gq_contexts *contexts, const char *out, const gq_config *c,
+                        gq_tokenizer **tok, gq_prep_words_report *report, gq_error *err);
 
 typedef struct gq_prep_clip gq_prep_clip;   /* CLIP as chooser and as source of features       */
 

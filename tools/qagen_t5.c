@@ -55,7 +55,8 @@ static gq_status check_marks(const gq_neural_form *f, const gq_tokenizer *t, gq_
         if (gq_tokenizer_encode(t, p, (size_t)(end + 1 - p), GQ_TOK_SPECIAL, id, 2, &n, NULL) != GQ_OK || n != 1 ||
             !gq_tokenizer_is_special(t, id[0]))
             return gq_fail(err, GQ_EWEIGHTS, "form %s has %.*s in its prompt, which is no token of this T5's "
-                           "tokenizer: take the added_tokens.json or tokenizer.json of the checkpoint, or another --form", f->name,
+                           "tokenizer: take the added_tokens.json or tokenizer.json of the checkpoint, or another --form",
+                           f->name,
                            (int)(end + 1 - p), p);
     }
     return GQ_OK;

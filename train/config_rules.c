@@ -195,8 +195,10 @@ static void check_t5(gq_config_loader *l)
     given(l, "t5.layers", c->t5.layers, "t5.preset");
     given(l, "t5.vocab", c->t5.vocab, "t5.preset");
     if (c->t5.buckets % 4)
-        gq_problem_key(l, "t5.buckets", "%lld is no multiple of 4: half of them are for keys behind the query, and half "
-                       "of those for single distances", (long long)c->t5.buckets);
+        gq_problem_key(l, "t5.buckets",
+                       "%lld is no multiple of 4: half of them are for keys behind the query, and half of those for "
+                       "single distances",
+                       (long long)c->t5.buckets);
     if (c->t5.far <= c->t5.buckets / 2)
         gq_problem_key(l, "t5.far", "%lld is not beyond the %lld distances that have a bucket of their own",
                        (long long)c->t5.far, (long long)c->t5.buckets / 2);

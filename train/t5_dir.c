@@ -245,7 +245,8 @@ static gq_status load(gq_t5_model *m, const char *dir, const gq_safetensors *st,
 
     if (s == GQ_OK && r.missing)
         s = gq_fail(err, GQ_EWEIGHTS, "%s: %d tensors of the T5 are missing, the first is '%s': config.json "
-                    "(num_layers, feed_forward_proj, tie_word_embeddings) is of another model, or the file is not whole", dir,
+                    "(num_layers, feed_forward_proj, tie_word_embeddings) is of another model, or the file is not whole",
+                    dir,
                     r.missing, r.first_missing);
     if (s == GQ_OK && r.unexpected)
         s = gq_fail(err, GQ_EWEIGHTS, "%s: %d tensors are no part of the T5 in config.json, the first is '%s': look at "

@@ -156,8 +156,8 @@ static void test_fp32(void **state)
 }
 
 #define T5                                                                                         \
-    "model.kind=t5", "mvm.enable=false", "t5.preset=custom", "t5.width=16", "t5.head_width=8", "t5.heads=2", "t5.mlp=24", \
-        "t5.layers=2", "t5.vocab=64", "t5.buckets=8", "t5.far=12", "t5.dropout=0.1", text, val
+    "model.kind=t5", "mvm.enable=false", "t5.preset=custom", "t5.width=16", "t5.head_width=8", "t5.heads=2",    \
+        "t5.mlp=24", "t5.layers=2", "t5.vocab=64", "t5.buckets=8", "t5.far=12", "t5.dropout=0.1", text, val
 
 /* T5: norms without a mean, gated units, tables of relative positions, dropout everywhere, answers over two caches. */
 static void test_text(void **state)

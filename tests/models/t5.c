@@ -12,7 +12,8 @@
 static const gq_t5_config V10 = {.width = 16, .head_width = 6, .heads = 3, .mlp = 40, .layers = 2, .decoder_layers = 3,
                                  .vocab = 37, .buckets = 8, .far = 12, .eps = 1e-6, .act = GQ_RELU, .tied = true};
 static const gq_t5_config V11 = {.width = 24, .head_width = 8, .heads = 2, .mlp = 20, .layers = 2, .decoder_layers = 2,
-                                 .vocab = 37, .buckets = 32, .far = 128, .eps = 1e-6, .act = GQ_GELU_TANH, .gated = true};
+                                 .vocab = 37, .buckets = 32, .far = 128, .eps = 1e-6, .act = GQ_GELU_TANH,
+                                 .gated = true};
 
 enum { B = 3, S = 13, T = 9, VOCAB = 37 };
 static const int target_lengths[B] = {9, 4, 1};
