@@ -131,16 +131,16 @@ static gq_status finish_shard(build *b, uint32_t next, gq_error *err)
     return gq_manifest_save(b->o->out, &b->manifest, err);
 }
 
-/* The vectors of all frames, once a GIF. */
-static gq_status add_vectors(build *b, const gq_worked *w, gq_shard_gif *gif, gq_error *err)
+/* The vectors of all frames, once a GIF. What is wrong with the GIF stays in w->err: it is left out. */
+static gq_status add_vectors(build *b, gq_worked *w, gq_shard_gif *gif, gq_error *err)
 {
     gq_gif_file file = {gif->name, w->bytes.data, w->bytes.size, w->frames};
     gif->pooled_n = GQ_SHARD_POOLED_SAME;
     if (b->has_pooled)
         return GQ_OK;
-    gq_status s = b->o->all_frames(b->o->ctx, &file, &gif->pooled, &gif->pooled_n, err);
+    gq_status s = b->o->all_frames(b->o->ctx, &file, &gif->pooled, &gif->pooled_n, &w->err);
     b->has_pooled = s == GQ_OK;
-    return s;
+    return s == GQ_OK ? s : gq_fail(err, s, "%s", w->err.text);
 }
 
 /* What is in w->choice becomes a row of the shard. */
@@ -155,10 +155,10 @@ static gq_status add_gif(build *b, const gq_item *it, gq_worked *w, int32_t *ind
                         .frame_idx = w->choice.frame,
                         .delay_cs = w->choice.delay_cs};
     memcpy(gif.sha256, w->sha256, sizeof gif.sha256);
-    if (!b->writer)
-        s = gq_shard_writer_open(b->o->out, b->manifest.count, &b->meta, &b->writer, err);
-    if (s == GQ_OK && b->o->all_frames)
+    if (b->o->all_frames)               /* first: a bad GIF opens no shard                        */
         s = add_vectors(b, w, &gif, err);
+    if (s == GQ_OK && !b->writer)
+        s = gq_shard_writer_open(b->o->out, b->manifest.count, &b->meta, &b->writer, err);
     if (s == GQ_OK && b->o->features)
         s = b->o->features(b->o->ctx, w->choice.pixels, b->tokens, err);
     if (s == GQ_OK)
@@ -266,6 +266,10 @@ static gq_status commit(build *b, uint32_t i, gq_worked *w, gq_error *err)
     else if ((s = add_gif(b, it, w, &index, err)) == GQ_OK)
         for (uint32_t r = it->first; s == GQ_OK && r != UINT32_MAX; r = b->items.row[r].next)
             s = add_row(b, it, &b->items.row[r], index, err);
+    else if (w->err.code == GQ_EINPUT) { /* not all of its frames can be read                     */
+        gq_error_clear(err);
+        s = reject_item(b, it, w->err.text, err);
+    }
     if (s == GQ_OK && b->in_shard >= b->per_shard)
         s = finish_shard(b, i + 1, err);
     return s;
@@ -293,7 +297,7 @@ static gq_status work_through(build *b, gq_error *err)
     b->tick.total = n;
     b->tick.skipped = b->at;
     for (; s == GQ_OK && b->at < n; b->at += (uint32_t)b->ahead) {
-        gq_parallel(b->o->pool, b->ahead, work, b);
+        gq_parallel(b->o->context ? NULL : b->o->pool, b->ahead, work, b);
         for (int k = 0; s == GQ_OK && k < b->ahead && b->at + (uint32_t)k < n; k++) {
             if (!gq_tick(&b->tick, b->at + (uint32_t)k, b->bad))
                 return gq_fail(err, GQ_ESTOPPED,
@@ -364,7 +368,7 @@ static void identify(build *b)
     gq_hex(b->items.table_sha256, 32, table);
     int n = snprintf(
         text, sizeof text, "%d|%s|%s|T%d S%d f%d|%d %d %d %d %d|%u|%d %d|%llu %u %llu %u %g|%u|",
-        GQ_SHARD_VERSION, table, o->gifs ? o->gifs : o->contexts_sha256, o->keyframes, o->size,
+        GQ_SHARD_VERSION, table, o->context ? o->contexts_sha256 : o->gifs, o->keyframes, o->size,
         (int)o->filter, b->meta.size, b->meta.tokens, b->meta.width, b->meta.bf16, (int)b->meta.codec, b->per_shard,
         o->max_question, o->max_answer, (unsigned long long)l->max_bytes, l->max_side,
         (unsigned long long)l->max_pixels_total, l->max_frames, l->max_seconds, b->meta.ntypes);
@@ -383,8 +387,12 @@ static gq_status check_opts(const gq_build_opts *o, gq_error *err)
 {
     if (!o->store_frames && !o->features && !o->context)
         return gq_fail(err, GQ_EUSAGE, "%s: a dataset needs frames or features", o->out);
-    if (o->context && (o->store_frames || o->features || o->choose || o->keyframes != 1))
+    if (o->context && (o->store_frames || o->features || o->choose || o->all_frames ||
+                       o->keyframes != 1))
         return gq_fail(err, GQ_EUSAGE, "%s: a set of texts has no frames", o->out);
+    if (o->context && !o->contexts_sha256)
+        return gq_fail(err, GQ_EUSAGE, "%s: contexts without their hash cannot be told apart",
+                       o->out);
     if (o->keyframes < 1 || o->keyframes > 4096 || o->size < 1 || o->size > 4096)
         return gq_fail(err, GQ_EUSAGE, "%s: %d frames of %d pixels", o->out, o->keyframes, o->size);
     if (o->max_question < 1 || o->max_answer < 1)

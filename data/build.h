@@ -49,7 +49,7 @@ typedef gq_status (*gq_choose_fn)(void *ctx, const gq_gif_file *gif, const char 
 /* frames u8 [T,S,S,3] to tokens f32 [T,N,D]. */
 typedef gq_status (*gq_features_fn)(void *ctx, const uint8_t *frames, float *tokens, gq_error *err);
 
-/* *vectors: f32 [*n, P], one of each frame of the GIF, P as the options say; they stay the
+/* GQ_EINPUT: the GIF is bad. *vectors: f32 [*n, P], one of each frame of the GIF, P as the options say; they stay the
  * callback's and are read before its next call. */
 typedef gq_status (*gq_pooled_fn)(void *ctx, const gq_gif_file *gif, const float **vectors,
                                   int32_t *n, gq_error *err);
@@ -67,7 +67,7 @@ typedef struct gq_build_opts {
     const gq_tokenizer *tokenizer;
     const char         *template;       /* {q} is the question; {c} its context                   */
     const char       *(*context)(void *ctx, const char *gif);     /* see above; NULL: not a set of texts */
-    const char         *contexts_sha256;       /* of all contexts, in hex; NULL without           */
+    const char         *contexts_sha256;       /* of all contexts, in hex: another, another set   */
     const char         *answer_prefix;  /* before the answer                                      */
     int32_t             max_question;   /* tokens; longer ones lose their start                   */
     int32_t             max_answer;     /* tokens; longer ones lose their end                     */

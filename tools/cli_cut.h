@@ -1,6 +1,6 @@
 /* cli_cut.h - options of the programs that choose frames by CLIP-Cut (data/clipcut.h).
  *
- * A gq_cli_cut starts zeroed. Its settings replace those of a configuration file, and of --set.
+ * A gq_cli_cut starts as GQ_CLI_CUT. Its settings replace those of a configuration file, and of --set.
  */
 #ifndef GIFQA_TOOLS_CLI_CUT_H
 #define GIFQA_TOOLS_CLI_CUT_H

@@ -84,8 +84,8 @@ static gq_status configure(gq_config **c, gq_error *err)
     return gq_prep_clip_config(&from, from_clip(), c, err);
 }
 
-static gq_status words_of(const char *table, const gq_contexts *texts, const gq_config *c, gq_tokenizer **tok,
-                          gq_error *err)
+static gq_status words_of(const char *table, const gq_contexts *texts, const gq_config *c,
+                          gq_tokenizer **tok, gq_error *err)
 {
     gq_prep_words_report r;
     gq_language          l = gq_net_language(c);
@@ -267,6 +267,9 @@ static gq_status run(job *j, const char *table, gq_error *err)
     gq_build_opts    o;
     gq_status        s = configure(&j->c, err);
 
+    if (s == GQ_OK && !contexts && j->c->model.kind == GQ_CFG_KIND_T5)
+        s = gq_fail(err, GQ_ECONFIG,
+                    "model.kind 't5' reads no GIFs: give their captions with --context FILE");
     if (s == GQ_OK && contexts)
         s = open_contexts(j, err);
     if (s == GQ_OK)
@@ -307,7 +310,7 @@ static int usage_problem(const gq_cli_list *rest)
                             program.name, program.usage);
     if (contexts && (gifs || frames || from_clip() || weights))
         return gq_cli_usage(program.name, "--context makes a set of texts: it has no frames, so --gifs, --frames, "
-                            "--sampler, --features and --weights do not go with it");
+                            "--sampler, --features, --all-frames and --weights do not go with it");
     if (strcmp(sampler, "uniform") != 0 && strcmp(sampler, "clipcut") != 0)
         return wrong_word("sampler", sampler, "uniform, clipcut");
     if (strcmp(sampler, "clipcut") != 0 && (gq_cli_cut_given(&cut) || description))

@@ -101,7 +101,8 @@ static gq_status put_vocabulary(gq_session *s, const char *dir, gq_export_report
 /* What lies beside the weights of a T5. */
 static gq_status put_t5(gq_session *s, const char *dir, gq_error *err)
 {
-    gq_status st = put_json(dir, "t5/config.json", gq_export_t5(&s->cfg), err);
+    int       end = gq_tokenizer_end_id(s->tokenizer);
+    gq_status st = put_json(dir, "t5/config.json", gq_export_t5(&s->cfg, end), err);
 
     if (st == GQ_OK)
         st = put_tokenizer(s->tokenizer, dir, "t5", err);

@@ -106,7 +106,7 @@ json_t *gq_export_gpt2(const gq_config *c, int end_id)
         c->gpt2.tied, "bos_token_id", end_id, "eos_token_id", end_id);
 }
 
-json_t *gq_export_t5(const gq_config *c)
+json_t *gq_export_t5(const gq_config *c, int end_id)
 {
     bool gated = c->t5.act != GQ_CFG_T5_RELU;
     return json_pack(
@@ -121,7 +121,8 @@ json_t *gq_export_t5(const gq_config *c)
         "layer_norm_epsilon", c->t5.eps, "dropout_rate", c->t5.dropout, "feed_forward_proj",
         gated ? "gated-gelu" : "relu", "is_gated_act", gated, "dense_act_fn",
         gated ? "gelu_new" : "relu", "tie_word_embeddings", c->t5.head == GQ_CFG_T5_TIED,
-        "is_encoder_decoder", 1, "pad_token_id", 0, "eos_token_id", 1, "decoder_start_token_id", 0);
+        "is_encoder_decoder", 1, "pad_token_id", 0, "eos_token_id", end_id,
+        "decoder_start_token_id", GQ_T5_START);
 }
 
 json_t *gq_export_tokenizer(const gq_config *c)

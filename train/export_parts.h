@@ -14,7 +14,7 @@
 json_t *gq_export_clip(const gq_config *c);                  /* CLIPConfig or CLIPVisionConfig    */
 json_t *gq_export_preprocessor(const gq_config *c);          /* CLIPImageProcessor                */
 json_t *gq_export_qformer(const gq_config *c);               /* Blip2QFormerConfig                */
-json_t *gq_export_t5(const gq_config *c);                    /* T5Config                          */
+json_t *gq_export_t5(const gq_config *c, int end_id);        /* T5Config                          */
 json_t *gq_export_gpt2(const gq_config *c, int end_id);      /* GPT2Config                        */
 json_t *gq_export_tokenizer(const gq_config *c);        /* tokenizer_config.json of GPT2Tokenizer */
 

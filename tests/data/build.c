@@ -708,6 +708,41 @@ static void every_failed_allocation_is_clean(void **state)
     }
 }
 
+/* A GIF whose frames have no vectors is listed; the build goes on, and no shard is opened for it alone. */
+static gq_status no_vectors_of_a(void *ctx, const gq_gif_file *gif, const float **vectors, int32_t *n,
+                                 gq_error *err)
+{
+    static const float one[64 * 2] = {1};
+    (void)ctx;
+    *vectors = one;
+    *n = (int32_t)gif->frames;
+    return strcmp(gif->name, "a") ? GQ_OK : gq_fail(err, GQ_EINPUT, "no vectors today");
+}
+
+static void a_gif_without_vectors_is_left_out(void **state)
+{
+    gq_build_opts   o;
+    gq_build_report r;
+    gq_bytes        rejects;
+    gq_error        err = {0};
+
+    (void)state;
+    put("vectors.tsv", "gif\tquestion\tanswer\nd\twhat?\tcat\na\twhat?\tcat\n");
+    o = opts_for(in_root("vectors.tsv"), in_root("gifs"), in_root("vectors"));
+    o.all_frames = no_vectors_of_a;
+    o.pooled = 2;
+    o.shard_bytes = 1;                  /* a GIF a shard */
+    snprintf(o.pooled_tower, sizeof o.pooled_tower, "%032d", 1);
+    assert_ok(gq_build(&o, &r, &err), &err);
+    assert_int_equal(r.gifs, 1);
+    assert_int_equal(r.bad_gifs, 1);
+    assert_int_equal(r.shards, 1);
+    assert_ok(gq_read_file(in_root("vectors/rejects.tsv"), 4096, &rejects, &err), &err);
+    assert_non_null(strstr((const char *)rejects.data, "no vectors today"));
+    gq_bytes_free(&rejects);
+    clean("vectors");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -724,6 +759,7 @@ int main(void)
         cmocka_unit_test(one_builder_at_a_time),
         cmocka_unit_test(wrong_options_are_refused),
         cmocka_unit_test(every_failed_allocation_is_clean),
+        cmocka_unit_test(a_gif_without_vectors_is_left_out),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

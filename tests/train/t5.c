@@ -306,6 +306,10 @@ static void refused(void **state)
     o.store_frames = true;
     assert_fails(gq_build(&o, NULL, &err), GQ_EUSAGE, &err, "a set of texts has no frames");
     gq_error_clear(&err);
+    o = texts(in_root("bad"), "{q} {c}");
+    o.contexts_sha256 = NULL;
+    assert_fails(gq_build(&o, NULL, &err), GQ_EUSAGE, &err, "cannot be told apart");
+    gq_error_clear(&err);
     put("other.tsv", "gif\tquestion\tanswer\ng77\twhat?\tnothing\ng1\twhat?\ta dog\n");
     o = texts(in_root("bad"), "{q} {c}");
     o.table = in_root("other.tsv");
@@ -315,6 +319,7 @@ static void refused(void **state)
     assert_ok(gq_contexts_open(in_root("other captions.tsv"), &none, &err), &err);
     o = texts(in_root("data"), "question : {q} context : {c}");
     o.contexts_sha256 = gq_contexts_sha256(none);
+    o.gifs = root;                                            /* not looked at: captions tell     */
     assert_fails(gq_build(&o, NULL, &err), GQ_EINPUT, &err, "holds another dataset");
     gq_error_clear(&err);
     gq_contexts_close(none);
