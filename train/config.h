@@ -180,8 +180,8 @@ typedef struct gq_rule {        /* initialisation; the last rule that matches a 
                                            constant: scale; zeros; sinusoid: scale * sqrt(2) * sin | cos */
     double      scale;                  /* see dist; default 1                                    */
     double      base;            /* sinusoid: pair i of columns turns base^(-2i/width) a position */
-    gq_cfg_part part;                   /* which half of the outputs: kv tensors hold k, then v; the other
-                                           half stays with the rule before                               */
+    gq_cfg_part part;                   /* which half of the outputs: kv tensors hold k, then v, T5's qkv
+                                           q, then k and v; the other half stays with the rule before    */
 } gq_rule;
 typedef struct gq_rules { size_t n; gq_rule item[GQ_RULES_MAX]; } gq_rules;
 

@@ -273,11 +273,13 @@ static void apply_rule(const gq_rule *r, gq_param *q)
     }
     q->init.value = value;
     if (r->part == GQ_CFG_PART_FIRST)
-        q->init.second = old.value;
+        q->init.second = old.second != 0.0 ? old.second : old.value;
     if (r->part == GQ_CFG_PART_SECOND) {
         q->init.value = old.value;
         q->init.second = value;
     }
+    if (r->part != GQ_CFG_PART_ALL)
+        q->init.split = old.split;
 }
 
 static void apply_init(const gq_config *c, gq_params *p)
