@@ -129,6 +129,10 @@ static void warn(const gq_fetch_report *r)
     if (r->renamed)
         gq_cli_warn(program.name, "%llu URLs could not have the name they give; the column gif of "
                     "fetch.tsv says theirs", (unsigned long long)r->renamed);
+    if (r->fate[GQ_FETCH_BARRED])
+        gq_cli_warn(program.name, "%llu URLs must not be asked, and will not be again: fetch.tsv says why; a mirror of "
+                    "one's own needs --allow-private HOST, now with --retry-dead",
+                    (unsigned long long)r->fate[GQ_FETCH_BARRED]);
     if (r->given_up)
         gq_cli_warn(program.name, "%llu hosts were given up for now",
                     (unsigned long long)r->given_up);

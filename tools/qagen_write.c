@@ -26,14 +26,21 @@ gq_status gq_qagen_each(const char *path, const char *split, gq_qagen_take take,
 {
     gq_captions    *c;
     gq_captions_row row;
+    bool            any = false;
     gq_status       s = gq_captions_open(path, &c, err);
 
-    while (s == GQ_OK && (s = gq_captions_next(c, &row, err)) == GQ_OK && row.gif)
-        s = gq_cli_stop                              ? gq_qagen_stopped(err)
-            : split && strcmp(split, row.split) != 0 ? GQ_OK
-                                                     : take(ctx, &row, err);
+    while (s == GQ_OK && (s = gq_captions_next(c, &row, err)) == GQ_OK && row.gif) {
+        if (gq_cli_stop) {
+            s = gq_qagen_stopped(err);
+        } else if (!split || strcmp(split, row.split) == 0) {
+            any = true;
+            s = take(ctx, &row, err);
+        }
+    }
     gq_captions_close(c);
-    return s;
+    return s == GQ_OK && split && !any
+               ? gq_fail(err, GQ_EINPUT, "%s: has no caption of split %s", path, split)
+               : s;
 }
 
 static gq_status ask(void *ctx, const gq_captions_row *row, gq_error *err)

@@ -102,9 +102,9 @@ GQ_INT(t5.vocab, "0", 0, 1048576, "rows", "Token table. 0 = from the preset.")
 GQ_INT(t5.buckets, "32", 4, 64, "", "Rows of the tables of relative positions; a multiple of 4.")
 GQ_INT(t5.far, "128", 3, 65536, "tokens", "Keys about so far away and farther share the last bucket.")
 GQ_ENUM(t5.act, t5_act, "preset", "relu between two matrices (version 1.0); gated_gelu: the tanh form times a second "
-        "map (version 1.1, FLAN).")
+        "map (version 1.1, FLAN). Of preset custom: relu.")
 GQ_ENUM(t5.head, t5_head, "preset", "tied: the token table, states times 1/sqrt(width) (version 1.0); own: a matrix of "
-        "its own (version 1.1, FLAN).")
+        "its own (version 1.1, FLAN). Of preset custom: tied.")
 GQ_REAL(t5.eps, "1e-6", 0, 1, "", "Added to the mean square in RMS norms.")
 GQ_REAL(t5.dropout, "0.1", 0, 0.99, "probability", "Dropout in training: embeddings, attention, both sides of every "
         "branch. T5 was trained with 0.1.")

@@ -137,13 +137,15 @@ json_t *gq_export_tokenizer(const gq_config *c)
 
 static gq_status card_head(const gq_session *s, gq_file *f, gq_error *err)
 {
+    bool      text = s->cfg.model.kind == GQ_CFG_KIND_T5;
     gq_status st = gq_file_printf(
         f, err,
-        "---\nlibrary_name: gifqa\npipeline_tag: visual-question-answering\ntags: [gif, "
-        "video-question-answering]\n---\n\n"
-        "# A model that answers questions about animated GIFs\n\nMade by gifqa %s after %" PRIu64
+        "---\nlibrary_name: gifqa\npipeline_tag: %s\ntags: [gif, %s]\n---\n\n"
+        "# A model that answers questions about %s\n\nMade by gifqa %s after %" PRIu64
         " optimiser steps",
-        GIFQA_VERSION, s->step);
+        text ? "question-answering" : "visual-question-answering",
+        text ? "text2text-generation" : "video-question-answering",
+        text ? "what is said of animated GIFs" : "animated GIFs", GIFQA_VERSION, s->step);
 
     if (st == GQ_OK && s->score >= 0.0)
         st = gq_file_printf(f, err, "; the best exact match of its run on validation data was %.4f",
@@ -192,7 +194,8 @@ static gq_status card_use(const gq_session *s, gq_file *f, gq_error *err)
 {
     if (s->cfg.model.kind == GQ_CFG_KIND_T5)
         return gq_file_printf(f, err,
-                              "## Use\n\n    gifqa-eval DIR SHARDS\n\n`t5/` is a `T5ForConditionalGeneration` of "
+                              "## Use\n\n    gifqa-eval DIR TEXTS\n\nTEXTS: what `gifqa-prep build "
+                              "--context` makes. `t5/` is a `T5ForConditionalGeneration` of "
                               "transformers.\n\n## Limits\n\nIt knows what its training data showed it and nothing "
                               "else; `config.yaml` says how it was trained. The licence\nof these weights follows "
                               "from that data and from the weights the training started from.\n");

@@ -147,8 +147,10 @@ static gq_status open_data(gq_trainer *t, bool *live, gq_error *err)
         s = gq_data_fits(c, t->val, &val_live, err);
     t->pixels = *live || val_live;
     if (s == GQ_OK && t->val && !same_tokenizer(t->val, t->data))
-        s = gq_fail(err, GQ_EINPUT, "%s: made with another tokenizer than %s",
-                    gq_dataset_dir(t->val), gq_dataset_dir(t->data));
+        s = gq_fail(err, GQ_EINPUT,
+                    "%s: made with another tokenizer than %s: build it again with --tokenizer "
+                    "%s/tokenizer",
+                    gq_dataset_dir(t->val), gq_dataset_dir(t->data), gq_dataset_dir(t->data));
     if (s == GQ_OK && gq_dataset_count(t->data) == 0)
         s = gq_fail(err, GQ_EINPUT, "%s: there is no question in it", gq_dataset_dir(t->data));
     return s;
