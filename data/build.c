@@ -52,7 +52,7 @@ static gq_status reject_row(build *b, const gq_item *it, const gq_item_row *row,
 {
     snprintf(b->first_bad, sizeof b->first_bad, "line %llu: %.280s", (unsigned long long)row->line,
              reason);
-    return gq_reject(b->rejects, b->items.text + it->name, row->line, reason, err);
+    return gq_reject(b->rejects, b->items.texts.base + it->name, row->line, reason, err);
 }
 
 /* A bad GIF takes all its rows with it and counts once. */
@@ -79,10 +79,10 @@ static gq_status encode_row(build *b, const gq_item *it, const gq_item_row *row,
                             gq_error *err)
 {
     const char *context =
-        b->o->context ? b->o->context(b->o->ctx, b->items.text + it->name) : "";
+        b->o->context ? b->o->context(b->o->ctx, b->items.texts.base + it->name) : "";
     gq_status s;
-    qa->question = b->items.text + row->question;
-    qa->answer = b->items.text + row->answer;
+    qa->question = b->items.texts.base + row->question;
+    qa->answer = b->items.texts.base + row->answer;
     qa->type = row->type;
     s = gq_prompt_question(&b->form, b->o->tokenizer, qa->question, context, &b->question, err);
     if (s == GQ_OK)
@@ -147,7 +147,7 @@ static gq_status add_vectors(build *b, gq_worked *w, gq_shard_gif *gif, gq_error
 static gq_status add_gif(build *b, const gq_item *it, gq_worked *w, int32_t *index, gq_error *err)
 {
     gq_status    s = GQ_OK;
-    gq_shard_gif gif = {.name = b->items.text + it->name,
+    gq_shard_gif gif = {.name = b->items.texts.base + it->name,
                         .n_frames = (int32_t)w->frames,
                         .width = (uint16_t)w->width,
                         .height = (uint16_t)w->height,
@@ -198,7 +198,7 @@ static void work(void *ctx, int64_t tile, int thread)
     gq_error_clear(&w->err);
     if (b->at + (uint64_t)tile >= b->items.items)
         return;
-    const char *name = b->items.text + b->items.item[b->at + (uint32_t)tile].name;
+    const char *name = b->items.texts.base + b->items.item[b->at + (uint32_t)tile].name;
     if (b->o->context) {
         gq_worked_text(w, b->o, name, &w->err);
         return;
@@ -213,7 +213,7 @@ static void work(void *ctx, int64_t tile, int thread)
 static gq_status commit_chosen(build *b, const gq_item *it, gq_worked *w, gq_error *err)
 {
     size_t         t = (size_t)b->o->keyframes;
-    const char    *name = b->items.text + it->name;
+    const char    *name = b->items.texts.base + it->name;
     gq_gif_file    file = {name, w->bytes.data, w->bytes.size, w->frames};
     int32_t       *seen = gq_malloc(it->rows, t * sizeof *seen),
             *index = gq_malloc(it->rows, sizeof *index);
@@ -224,7 +224,7 @@ static gq_status commit_chosen(build *b, const gq_item *it, gq_worked *w, gq_err
         const gq_item_row *row = &b->items.row[r];
         int32_t           *frame = seen + choices * t;
         gq_error_clear(&w->err);
-        s = b->o->choose(b->o->ctx, &file, b->items.text + row->choice, b->o->keyframes, frame,
+        s = b->o->choose(b->o->ctx, &file, b->items.texts.base + row->choice, b->o->keyframes, frame,
                          &w->err);
         for (k = 0;
              s == GQ_OK && k < choices && memcmp(seen + k * t, frame, t * sizeof *frame) != 0; k++)

@@ -49,23 +49,6 @@ static bool room(void **array, uint32_t *have, uint32_t used, size_t size)
     return true;
 }
 
-static bool put_text(gq_items *l, const char *text, size_t *at)
-{
-    size_t n = strlen(text) + 1;
-    if (l->text_room - l->text_size < n) {
-        size_t more = l->text_room * 2 + n + 65536;
-        char  *p = gq_realloc(l->text, more, 1);
-        if (!p)
-            return false;
-        l->text = p;
-        l->text_room = more;
-    }
-    memcpy(l->text + l->text_size, text, n);
-    *at = l->text_size;
-    l->text_size += n;
-    return true;
-}
-
 /* The item of a GIF name, made when new; NULL: no memory. */
 static gq_item *item_of(gq_items *l, const char *name)
 {
@@ -75,7 +58,7 @@ static gq_item *item_of(gq_items *l, const char *name)
     if (!*number) {
         gq_item *it = &l->item[l->items];
         *it = (gq_item){0, no_row, no_row, 0};
-        if (!put_text(l, name, &it->name))
+        if (!gq_texts_put(&l->texts, name, &it->name))
             return NULL;
         *number = ++l->items;
     }
@@ -91,7 +74,7 @@ static bool put_choice(gq_items *l, const gq_row *row, gq_item_row *to)
     if (!row->description)
         return true;
     text = gq_clipcut_text(row->question, row->description);
-    good = text && put_text(l, text, &to->choice);
+    good = text && gq_texts_put(&l->texts, text, &to->choice);
     gq_free(text);
     return good;
 }
@@ -102,8 +85,8 @@ static gq_status add_row(reader *r, const gq_row *row, int type, gq_error *err)
     gq_item     *it = item_of(l, row->gif);
     gq_item_row *to;
     if (!it || !room((void **)&l->row, &l->row_room, l->rows, sizeof *l->row) ||
-        !put_text(l, row->question, &l->row[l->rows].question) ||
-        !put_text(l, row->answer, &l->row[l->rows].answer))
+        !gq_texts_put(&l->texts, row->question, &l->row[l->rows].question) ||
+        !gq_texts_put(&l->texts, row->answer, &l->row[l->rows].answer))
         return gq_fail(err, GQ_ENOMEM, "%s: no memory for %u rows", r->o->table, l->rows + 1);
     if (!put_choice(l, row, &l->row[l->rows]))
         return gq_fail(err, GQ_ENOMEM, "%s: no memory for its descriptions", r->o->table);
@@ -165,7 +148,7 @@ gq_status gq_items_read(const gq_build_opts *o, gq_shard_meta *meta, gq_append *
 
 void gq_items_free(gq_items *l)
 {
-    gq_free(l->text);
+    gq_free(l->texts.base);
     gq_free(l->row);
     gq_free(l->item);
     gq_names_free(l->names);

@@ -9,7 +9,7 @@
 
 /* ---- build_list.c: the table, grouped by GIF ------------------------------------------------- */
 
-typedef struct gq_item_row {            /* offsets into gq_items.text                             */
+typedef struct gq_item_row {            /* offsets into gq_items.texts                            */
     uint64_t line;
     size_t   question, answer;
     size_t   choice;                    /* what the chooser gets: question, perhaps description   */
@@ -20,8 +20,7 @@ typedef struct gq_item_row {            /* offsets into gq_items.text           
 typedef struct gq_item { size_t name; uint32_t first, last, rows; } gq_item;
 
 typedef struct gq_items {
-    char        *text;
-    size_t       text_size, text_room;
+    gq_texts     texts;                 /* names, questions, answers                              */
     gq_item_row *row;                   /* [rows]                                                 */
     uint32_t     rows, row_room;
     gq_item     *item;                 /* [items], one per GIF name, in order of first appearance */

@@ -11,8 +11,7 @@ struct gq_contexts {
     gq_names *names;                    /* with number + 1 in text                                */
     char    **text;                     /* [gifs], owned                                          */
     uint32_t  gifs, room;
-    char     *all;                      /* every row as read, for the hash                        */
-    size_t    all_size, all_room;
+    gq_texts  rows;                     /* GIF and caption of each as read, for the hash          */
     char      sha256[65];
 };
 
@@ -68,33 +67,18 @@ static bool append(gq_contexts *c, const char *gif, const char *caption)
     return true;
 }
 
-/* "gif NUL caption NUL" at the end of c->all. */
-static bool note(gq_contexts *c, const char *text)
-{
-    size_t n = strlen(text) + 1;
-    if (c->all_size + n > c->all_room) {
-        size_t more = 2 * c->all_room + n + 4096;
-        char  *grown = gq_realloc(c->all, more, 1);
-        if (!grown)
-            return false;
-        c->all = grown;
-        c->all_room = more;
-    }
-    memcpy(c->all + c->all_size, text, n);
-    c->all_size += n;
-    return true;
-}
-
 static gq_status read_all(gq_contexts *c, const char *path, gq_error *err)
 {
     gq_captions    *file;
     gq_captions_row row;
+    size_t          at;
     gq_status       s = gq_captions_open(path, &file, err);
 
     if (s != GQ_OK)
         return s;
     while ((s = gq_captions_next(file, &row, err)) == GQ_OK && row.gif)
-        if (!append(c, row.gif, row.text) || !note(c, row.gif) || !note(c, row.text)) {
+        if (!append(c, row.gif, row.text) || !gq_texts_put(&c->rows, row.gif, &at) ||
+            !gq_texts_put(&c->rows, row.text, &at)) {
             s = gq_fail(err, GQ_ENOMEM, "%s: no memory for the captions of %u GIFs", path, c->gifs);
             break;
         }
@@ -116,10 +100,10 @@ gq_status gq_contexts_open(const char *path, gq_contexts **out, gq_error *err)
     if (s == GQ_OK)
         s = read_all(c, path, err);
     if (s == GQ_OK) {
-        gq_sha256(c->all, c->all_size, hash);
+        gq_sha256(c->rows.base, c->rows.size, hash);
         gq_hex(hash, sizeof hash, c->sha256);
-        gq_free(c->all);
-        c->all = NULL;
+        gq_free(c->rows.base);
+        c->rows = (gq_texts){0};
         *out = c;
     }
     if (s != GQ_OK)
@@ -134,7 +118,7 @@ void gq_contexts_close(gq_contexts *c)
     for (uint32_t i = 0; i < c->gifs; i++)
         gq_free(c->text[i]);
     gq_free(c->text);
-    gq_free(c->all);
+    gq_free(c->rows.base);
     gq_names_free(c->names);
     gq_free(c);
 }

@@ -69,23 +69,6 @@ bool gq__fetch_name_of(const char *url, const char *gif, char name[GQ_FETCH_NAME
 
 /* ---- the list in memory ---------------------------------------------------------------------- */
 
-static bool put_text(gq_fetch_list *l, const char *text, size_t *at)
-{
-    size_t n = strlen(text) + 1;
-    if (l->text_room - l->text_size < n) {
-        size_t more = l->text_room * 2 + n + 65536;
-        char  *p = gq_realloc(l->text, more, 1);
-        if (!p)
-            return false;
-        l->text = p;
-        l->text_room = more;
-    }
-    memcpy(l->text + l->text_size, text, n);
-    *at = l->text_size;
-    l->text_size += n;
-    return true;
-}
-
 static gq_status no_memory(const gq_fetch_list *l, gq_error *err)
 {
     return gq_fail(err, GQ_ENOMEM, "no memory for %u URLs", l->jobs + 1);
@@ -117,7 +100,7 @@ static gq_status job_of(gq_fetch_list *l, const char *url, uint32_t *job, bool *
     if (l->jobs == most_jobs)
         return gq_fail(err, GQ_EINPUT, "more than %u URLs", most_jobs);
     l->job[l->jobs] = (gq_fetch_job){.host = GQ_FETCH_NONE, .next = GQ_FETCH_NONE};
-    if (!put_text(l, url, &l->job[l->jobs].url))
+    if (!gq_texts_put(&l->texts, url, &l->job[l->jobs].url))
         return no_memory(l, err);
     *number = ++l->jobs;
     return GQ_OK;
@@ -134,7 +117,7 @@ static bool take_name(gq_fetch_list *l, uint32_t job, const char *name, gq_statu
     if (*owner)
         return false;
     *owner = job + 1;
-    if (!put_text(l, name, &l->job[job].name))
+    if (!gq_texts_put(&l->texts, name, &l->job[job].name))
         *s = no_memory(l, err);
     return true;
 }
@@ -188,7 +171,7 @@ void gq__fetch_list_free(gq_fetch_list *l)
     for (uint32_t k = 0; k < l->jobs; k++)
         gq_free(l->job[k].at);
     gq_free(l->job);
-    gq_free(l->text);
+    gq_free(l->texts.base);
     gq_names_free(l->urls);
     gq_names_free(l->files);
     memset(l, 0, sizeof *l);

@@ -41,8 +41,7 @@ typedef struct gq_fetch_job {
 typedef struct gq_fetch_list {
     gq_fetch_job *job;                  /* [jobs]                                                 */
     uint32_t      jobs, job_room;
-    char         *text;                 /* URLs and names, as the record shows them               */
-    size_t        text_size, text_room;
+    gq_texts      texts;                /* URLs and names, as the record shows them               */
     gq_names     *urls;                 /* -> job + 1                                             */
     gq_names     *files;                /* -> job + 1                                             */
 } gq_fetch_list;
@@ -56,11 +55,11 @@ gq_status   gq__fetch_list_known(gq_fetch_list *l, const char *url, const char *
 void        gq__fetch_list_free(gq_fetch_list *l);
 static inline const char *gq__fetch_url(const gq_fetch_list *l, uint32_t job)
 {
-    return l->text + l->job[job].url;
+    return l->texts.base + l->job[job].url;
 }
 static inline const char *gq__fetch_name(const gq_fetch_list *l, uint32_t job)
 {
-    return l->text + l->job[job].name;
+    return l->texts.base + l->job[job].name;
 }
 /* The file's name for a URL (gif: of its row, NULL or "": none), never one that leads elsewhere.
  * False: it had to be made up. */
