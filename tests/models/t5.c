@@ -79,8 +79,7 @@ static int fill_texts(const net *n, gq_t5_tape *h)
     return count;
 }
 
-/* Logits of valid positions: what padding sees is its own business, but for the encoder's states, where
- * transformers computes padding rows too and ours are equal where keys are hidden the same way. */
+/* Logits of valid positions: what padding sees is its own business. */
 static void expect_logits(const net *n, gq_t5_tape *h, double bound)
 {
     gq_t     states = (gq_t){parity_node(h->tape, GQ_OP_LM_LOSS, 1, n->c.tied ? "t5.shared" : "t5.head.w")->in[0]};
@@ -337,12 +336,12 @@ static void batches_answer_as_singles(void **state)
  * under the encoder's name is understood. */
 static void saved_and_loaded(void **state)
 {
-    char         dir[] = "/tmp/gifqa-t5-XXXXXX", path[64];
+    char         path[300];
+    const char  *dir = gq_scratch();
     gq_hf_source from = {gq_hf_from_params, NULL};
     gq_error     err = {0};
 
     (void)state;
-    assert_non_null(mkdtemp(dir));
     snprintf(path, sizeof path, "%s/t5.safetensors", dir);
     for (int i = 0; i < 2; i++) {
         const gq_t5_config *c = i ? &V11 : &V10;
@@ -363,7 +362,7 @@ static void saved_and_loaded(void **state)
     rmdir(dir);
 }
 
-/* Sizes of the published models (spec of the parameter counts: 222,903,552, 247,577,856, 783,150,080). */
+/* Parameters of t5-base, flan-t5-base and flan-t5-large, as published. */
 static void published_sizes(void **state)
 {
     static const struct { gq_t5_config c; int64_t n; } model[] = {
