@@ -24,7 +24,7 @@ typedef struct gq_pass {
     gq_tape       *tape;
     gq_stllm_shape shape;               /* what it was recorded for; of a T5 with frames = 0, text the
                                            length of sources and labels / batch that of targets   */
-    gq_t           lm_loss, mvm_loss, stats;        /* of inputs' kinds below; mvm_loss may be none */
+    gq_t           lm_loss, mvm_loss, stats;        /* mvm_loss may be none                   */
     gq_cfg_kind    kind;
     union { gq_stllm_tape stllm; gq_t5_tape t5; } in;       /* its inputs, by kind                */
     uint64_t       frozen_key;          /* which parameters were frozen when it was recorded      */
